@@ -1,0 +1,204 @@
+//! Pipeline runs. `GET /projects/{project}/runs` (newest first), `POST` the same (start one at a
+//! ref), `GET /projects/{project}/runs/{n}`, `POST .../{n}/cancel`,
+//! `GET .../{n}/stages/{stage}/log?from=LINE&follow=true`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use towpath_core::Timestamp;
+
+use crate::projects::Commit;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageStatus {
+    Queued,
+    Running,
+    Succeeded,
+    /// Nothing changed: outputs taken from the lock or the run cache.
+    Reused,
+    Failed,
+    /// Not run because something before it failed.
+    Skipped,
+    Cancelled,
+}
+
+/// A row of the list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    pub project: String,
+    pub number: i64,
+    pub status: RunStatus,
+    pub commit: Commit,
+    pub branch: Option<String>,
+    /// `push`, `manual`, `reproduce`.
+    pub trigger: String,
+    /// Who started it (the trainer).
+    pub started_by: String,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Milliseconds from the trigger to the first stage process.
+    pub first_process_ms: Option<f64>,
+    pub stages: BTreeMap<String, i64>,
+    /// One sentence, when it failed.
+    pub error: Option<String>,
+    /// `<model> v<version>` when it made one.
+    pub model_version: Option<ModelVersionRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelVersionRef {
+    pub model: String,
+    pub version: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// MLflow run id of the parent run, and its experiment.
+    pub tracking_run: Option<String>,
+    pub experiment: Option<String>,
+    /// `refs/towpath/runs/<n>` once written.
+    pub lock_ref: Option<String>,
+    pub environment: Option<StageEnvironment>,
+    pub stages: Vec<StageRun>,
+    pub checks: Vec<CheckResult>,
+    /// Files and folders that are not a stage's outputs (`.dvc` data, tracked files), for the graph.
+    pub sources: Vec<Source>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageEnvironment {
+    pub hash: String,
+    pub file: String,
+    pub packages: u32,
+    pub python: String,
+    pub cached: bool,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub path: String,
+    pub hash: Option<String>,
+    pub size: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageRun {
+    pub name: String,
+    pub status: StageStatus,
+    pub command: String,
+    pub attempt: u32,
+    pub needs: Vec<String>,
+    pub queued_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub exit_code: Option<i32>,
+    pub error: Option<String>,
+    /// Why it runs or is reused, in one sentence.
+    pub why: String,
+    pub changes: Vec<Change>,
+    /// What did not change, as people name it: `train.py`, `params: seed`.
+    pub unchanged: Vec<String>,
+    /// The run whose result was reused.
+    pub reused_from: Option<String>,
+    /// Seconds that run took, when reused.
+    pub saved_seconds: Option<f64>,
+    pub inputs: Vec<Item>,
+    pub outputs: Vec<Item>,
+    pub params: BTreeMap<String, serde_json::Value>,
+    pub metrics: BTreeMap<String, f64>,
+    pub tracking_run: Option<String>,
+    pub log_lines: u64,
+}
+
+/// A dependency or output that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `command`, `dependency`, `param`, `output`, `environment`, `new`.
+    pub kind: String,
+    /// Path, or `params.yaml:model.hidden`.
+    pub name: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub path: String,
+    pub hash: Option<String>,
+    pub size: Option<u64>,
+    pub files: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    pub name: String,
+    pub path: String,
+    /// DVC hash of the data it was evaluated on.
+    pub data_hash: String,
+    pub suite_hash: String,
+    pub passed: bool,
+    pub stopped_run: bool,
+    pub rows: u64,
+    pub expectations: u32,
+    pub failed: u32,
+    /// Worst first, bounded; columns and numbers in words.
+    pub failures: Vec<CheckFailure>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckFailure {
+    /// The batch (file) it was found in, if one.
+    pub batch: Option<String>,
+    pub column: Option<String>,
+    /// The expectation: `mean_near_baseline`, `not_null`, `between`, ...
+    pub expectation: String,
+    pub observed: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartRun {
+    /// Branch, tag or commit.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Runs every stage, whatever the cache says.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// One line of a stage's log. The log route answers `Page<LogLine>`-like JSON, or with
+/// `follow=true` newline-delimited `LogLine`s until the stage ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub number: u64,
+    /// Seconds since the stage started.
+    pub seconds: f64,
+    /// `out`, `err` or `towpath`.
+    pub stream: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPage {
+    pub lines: Vec<LogLine>,
+    pub total: u64,
+    pub finished: bool,
+}

@@ -1,0 +1,13 @@
+//! Ids. Rows that many writers create at once have a time-ordered UUID (version 7, 32 hex digits);
+//! things that people type have a number.
+
+/// A new id: 32 lowercase hex digits that sort by creation time.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+/// A pipeline run: `<project>/<n>`; `n` counts up from 1 in each project.
+pub type RunNumber = i64;
+
+/// A release; counts up from 1 on each server. Its hash is what approvals bind to.
+pub type ReleaseId = i64;

@@ -1,0 +1,16 @@
+//! Words shared by every crate: ids, hashes, time, error kinds, ledger vocabulary.
+//! Pure values: no I/O, no async.
+
+pub mod actor;
+pub mod clock;
+pub mod error;
+pub mod hash;
+pub mod ids;
+pub mod ledger;
+pub mod names;
+pub mod project;
+
+pub use actor::Actor;
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{Classify, Kind};
+pub use hash::{Digest, canonical_json};

@@ -1,0 +1,177 @@
+//! What `towpath.yaml` says, as values. Reading the file (with positions and defaults) is
+//! `towpath-plan`'s; everybody else takes these. Their JSON is hashed as the policy of a release.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProjectFile {
+    /// The registered model that a successful run makes of an output.
+    pub model: Option<ModelOutput>,
+    /// `requirements.txt`, `pyproject.toml` or `uv.lock`, relative to the repository.
+    pub python: Option<String>,
+    /// Branches (glob patterns) whose push starts a run.
+    pub push_branches: Vec<String>,
+    pub checks: BTreeMap<String, CheckDeclaration>,
+    /// In the order of promotion.
+    pub environments: Vec<Environment>,
+    /// Longest time a stage may run, in seconds, by stage name; `"*"` is the default for all.
+    pub timeouts: BTreeMap<String, u64>,
+}
+
+impl ProjectFile {
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|e| e.name == name)
+    }
+
+    /// The environment that opens after `name` went live and soaked.
+    pub fn after(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|e| e.after.as_deref() == Some(name))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelOutput {
+    pub name: String,
+    /// A stage output: a file or a folder with `model.onnx`.
+    pub path: String,
+    /// The file whose content hash identifies the evaluation data: metrics are comparable only
+    /// between versions with the same one. A dependency or output of a stage.
+    pub evaluation: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckDeclaration {
+    /// `.dvc` data or a stage output.
+    pub path: String,
+    /// The suite file.
+    pub suite: String,
+    pub on_fail: OnFail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFail {
+    Stop,
+    Warn,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub name: String,
+    pub after: Option<String>,
+    /// Seconds live in `after` before this environment's release opens.
+    pub soak_seconds: f64,
+    pub gates: Vec<Gate>,
+    pub approvals: Option<Approvals>,
+    pub rollout: RolloutPolicy,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    pub name: String,
+    #[serde(flatten)]
+    pub condition: GateCondition,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GateCondition {
+    /// Verdicts of the checks (`all` = every declared one) on exactly the data of this version.
+    Checks { checks: Vec<String> },
+    /// A CEL expression over `candidate` and `production` (`<x>.metrics.*`, `<x>.params.*`).
+    Require { expression: String },
+    /// Measured on the real serving runtime.
+    Latency { p99_ms: f64, requests: u32 },
+    /// Refuses pickles and unknown file kinds unless allowed.
+    ArtifactScan { allow_pickle: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approvals {
+    pub count: u32,
+    /// Roles; empty = anybody who may approve.
+    pub from: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    Canary,
+    AllAtOnce,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutPolicy {
+    pub strategy: Strategy,
+    /// Candidate shares in (0, 1], rising, the last one 1.
+    pub steps: Vec<f64>,
+    pub step: StepPolicy,
+    pub judge: JudgePolicy,
+    /// How long the old revision stays loaded after full promotion, in seconds.
+    pub warm_seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepPolicy {
+    pub min_seconds: f64,
+    /// Candidate requests in this step.
+    pub min_requests: u64,
+    /// After this the step is inconclusive.
+    pub max_seconds: f64,
+    pub inconclusive: Inconclusive,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inconclusive {
+    Hold,
+    Advance,
+    Rollback,
+}
+
+/// The judge of a canary: `inference.md`, section 7.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgePolicy {
+    /// Probability that a rollout of a candidate that is not worse is ever rolled back.
+    pub alpha: f64,
+    /// Probability that a candidate that is unsafe is ever called safe, per metric.
+    pub alpha_advance: f64,
+    pub errors: Option<MetricPolicy>,
+    pub latency: Option<MetricPolicy>,
+    pub labels: Option<MetricPolicy>,
+    /// Candidate bad events before a rollback is allowed at all.
+    pub min_bad_events: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricPolicy {
+    /// Weight of this metric's evidence in the rollback decision; shares are scaled to sum to 1.
+    pub share: f64,
+    /// Must be shown safe before a step may advance; without evidence the step holds.
+    pub required: bool,
+    pub safe: Safe,
+    /// Latency only: quantiles of the stable revision that are frozen as limits, for example 0.9.
+    pub over: Vec<f64>,
+}
+
+/// What "safe" means for a metric (section 7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Safe {
+    /// The candidate's bad rate is below this share.
+    Ceiling(f64),
+    /// The candidate's bad rate is below this multiple of stable's.
+    Ratio(f64),
+    /// The candidate's bad rate exceeds stable's by less than this.
+    Margin(f64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Local,
+}

@@ -1,0 +1,3 @@
+//! Pure statistics: sequential tests and the judge of a rollout.
+
+pub mod judge;
