@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod clock;
+pub mod content;
 pub mod error;
 pub mod hash;
 pub mod ids;
@@ -12,5 +13,6 @@ pub mod project;
 
 pub use actor::Actor;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use content::Content;
 pub use error::{Classify, Kind};
 pub use hash::{Digest, canonical_json};

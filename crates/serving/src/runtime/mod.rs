@@ -1,0 +1,51 @@
+//! What runs a model. A graph is run whole by one runtime or refused by name.
+
+use std::path::Path;
+
+use crate::tensor::{Tensor, TensorSpec};
+
+pub mod onnx;
+
+/// A loaded model; cheap to share, safe to call from many threads.
+pub trait Runtime: Send + Sync {
+    fn inputs(&self) -> &[TensorSpec];
+
+    fn outputs(&self) -> &[TensorSpec];
+
+    /// The class labels of a classifier, if the graph carries them.
+    fn class_labels(&self) -> Option<&[String]>;
+
+    /// Runs one batch. `inputs` are in the order of [`Runtime::inputs`], already checked against
+    /// their specs; the answer is in the order of [`Runtime::outputs`].
+    fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError>;
+
+    /// `onnx-ml`.
+    fn engine(&self) -> &'static str;
+}
+
+/// The model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("no model at {path}: expected an .onnx file or a folder with model.onnx")]
+    Missing { path: String },
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path} is not an ONNX model: {detail}")]
+    Malformed { path: String, detail: String },
+    #[error("{path}: operator {operator} ({domain}, opset {opset}) of node '{node}' is not supported")]
+    UnsupportedOperator { path: String, operator: String, domain: String, opset: i64, node: String },
+    #[error("{path}: node '{node}': {detail}")]
+    UnsupportedAttribute { path: String, node: String, detail: String },
+}
+
+/// The model refused these inputs or failed on them.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("node '{node}': {detail}")]
+    Node { node: String, detail: String },
+}
+
+/// Loads `path` (a file, or a folder with `model.onnx`) with the runtime that fits it.
+pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
+    onnx::load(path)
+}
