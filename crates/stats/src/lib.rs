@@ -1,3 +1,5 @@
-//! Pure statistics: sequential tests and the judge of a rollout.
+//! Pure statistics: the routing hash, sequential tests, and the judge of a rollout.
 
+pub mod eprocess;
 pub mod judge;
+pub mod routing;

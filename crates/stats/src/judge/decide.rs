@@ -1,0 +1,256 @@
+//! What happens to a rollout now: advance, hold, roll back or promote.
+
+use serde::{Deserialize, Serialize};
+use towpath_core::Timestamp;
+use towpath_core::project::{Inconclusive, RolloutPolicy, Safe};
+
+use super::abort::{abort, combined};
+use super::evidence::{Arm, Evidence};
+use super::metric::{Metric, MetricVerdict, metrics, percent};
+use super::sample_ratio;
+
+/// A decision with the numbers it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub action: Action,
+    /// One sentence; of a hold, what it still needs.
+    pub text: String,
+    /// One row for each metric; latency has one for each frozen limit, none before.
+    pub metrics: Vec<MetricVerdict>,
+    /// E of the rollback decision.
+    pub combined: f64,
+    /// What `combined` has to reach for a rollback: 1 / alpha.
+    pub combined_needed: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Go to the next step, which still leaves stable a share.
+    Advance,
+    Hold,
+    RollBack,
+    /// The next step is 100 %, or this one is: the candidate becomes the stable revision.
+    Promote,
+}
+
+/// Decides step `step` (from 0) of `policy`, which began at `step_started_at` with
+/// `evidence_at_step`. The same arguments give the same verdict at any time and place.
+pub fn decide(
+    policy: &RolloutPolicy,
+    evidence: &Evidence,
+    evidence_at_step: &Evidence,
+    step: usize,
+    step_started_at: Timestamp,
+    now: Timestamp,
+) -> Verdict {
+    let metrics = metrics(&policy.judge, evidence);
+    let weight = policy.steps.get(step).copied().unwrap_or(1.0);
+    let (action, text) = if let Some(abort) = abort(&policy.judge, evidence) {
+        (Action::RollBack, abort.text)
+    } else {
+        let needs = needs(
+            policy,
+            &metrics,
+            evidence,
+            evidence_at_step,
+            weight,
+            step_started_at,
+            now,
+        );
+        let overdue = now.since(step_started_at).as_secs_f64() >= policy.step.max_seconds;
+        next(policy, step, weight, &needs, overdue)
+    };
+    Verdict {
+        action,
+        text,
+        combined: combined(&metrics),
+        combined_needed: 1.0 / policy.judge.alpha,
+        metrics: metrics
+            .iter()
+            .flat_map(|metric| metric.rows(&policy.judge))
+            .collect(),
+    }
+}
+
+fn next(
+    policy: &RolloutPolicy,
+    step: usize,
+    weight: f64,
+    needs: &[String],
+    overdue: bool,
+) -> (Action, String) {
+    let next_weight = policy.steps.get(step + 1).copied().unwrap_or(1.0);
+    let (action, forward) = if next_weight >= 1.0 {
+        (Action::Promote, "Promote to 100 %".to_owned())
+    } else {
+        (
+            Action::Advance,
+            format!("Advance to {} %", percent(next_weight)),
+        )
+    };
+    if needs.is_empty() {
+        return (
+            action,
+            format!(
+                "{forward}: everything required at {} % is shown",
+                percent(weight)
+            ),
+        );
+    }
+    let missing = needs.join("; ");
+    let minutes = format!("inconclusive after {}", seconds(policy.step.max_seconds));
+    match policy.step.inconclusive {
+        Inconclusive::Advance if overdue => {
+            (action, format!("{forward} by policy, {minutes}: {missing}"))
+        }
+        Inconclusive::Rollback if overdue => (
+            Action::RollBack,
+            format!(
+                "Roll back by policy at {} %, {minutes}: {missing}",
+                percent(weight)
+            ),
+        ),
+        Inconclusive::Hold if overdue => (
+            Action::Hold,
+            format!("Hold at {} %, {minutes}: {missing}", percent(weight)),
+        ),
+        _ => (
+            Action::Hold,
+            format!("Hold at {} %: {missing}", percent(weight)),
+        ),
+    }
+}
+
+/// What still stands against going on, one phrase each; the hardest first.
+fn needs(
+    policy: &RolloutPolicy,
+    metrics: &[Metric<'_>],
+    evidence: &Evidence,
+    evidence_at_step: &Evidence,
+    weight: f64,
+    step_started_at: Timestamp,
+    now: Timestamp,
+) -> Vec<String> {
+    let mut needs = Vec::new();
+    if let Some((observed, intended)) = sample_ratio::mismatch(evidence) {
+        needs.push(format!(
+            "the candidate gets {:.1} % of new keys instead of {} %, so the arms cannot be compared",
+            observed * 100.0,
+            percent(intended)
+        ));
+    }
+    // At 100 % there is nobody to compare with, so nothing more can be shown.
+    if weight < 1.0 {
+        let required = metrics.iter().filter(|metric| metric.policy.required);
+        needs.extend(
+            required.filter_map(|metric| unsafe_yet(metric, 1.0 / policy.judge.alpha_advance)),
+        );
+    }
+    let requests = evidence
+        .requests
+        .candidate
+        .saturating_sub(evidence_at_step.requests.candidate);
+    if requests < policy.step.min_requests {
+        needs.push(format!(
+            "{} of {} candidate requests in this step",
+            requests, policy.step.min_requests
+        ));
+    }
+    let elapsed = now.since(step_started_at).as_secs_f64();
+    if elapsed < policy.step.min_seconds {
+        needs.push(format!(
+            "{} more in this step",
+            seconds(policy.step.min_seconds - elapsed)
+        ));
+    }
+    needs
+}
+
+/// Why a required metric is not shown safe; `None` when it is.
+fn unsafe_yet(metric: &Metric<'_>, needed: f64) -> Option<String> {
+    let name = metric.name;
+    if metric.parts.is_empty() {
+        return Some(format!(
+            "{name} has no limits yet, too few requests of the stable revision"
+        ));
+    }
+    if !metric.has_evidence() {
+        return Some(format!("no evidence on {name} of the candidate yet"));
+    }
+    let safe = metric.safe();
+    if safe >= needed {
+        return None;
+    }
+    let unit = match (name, metric.policy.safe) {
+        ("labels", Safe::Ceiling(_)) => "labelled candidate requests",
+        ("labels", _) => "labelled requests",
+        (_, Safe::Ceiling(_)) => "candidate requests",
+        _ => "requests",
+    };
+    let be = if name == "latency" { "is" } else { "are" };
+    let longest = metric
+        .parts
+        .iter()
+        .map(|part| part.events_until_safe(metric.policy.safe, needed))
+        .try_fold(0, |longest, events| {
+            events.map(|events| longest.max(events))
+        });
+    let outlook = longest.map_or_else(
+        || "and will not be at the present rates".to_owned(),
+        |events| format!("about {events} more {unit}"),
+    );
+    Some(format!(
+        "{name} {be} not shown safe yet ({} of {needed:.0}), {outlook}",
+        short(safe)
+    ))
+}
+
+/// One decimal, rounded down: "20.0 of 20" must mean that it is reached.
+fn short(value: f64) -> String {
+    format!("{:.1}", (value * 10.0).floor() / 10.0)
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 120.0 {
+        format!("{} s", (seconds * 10.0).ceil() / 10.0)
+    } else {
+        format!("{} min", (seconds / 60.0).round())
+    }
+}
+
+impl Evidence {
+    /// Share of requests that the candidate really got; `None` before the first.
+    pub fn observed_share(&self) -> Option<f64> {
+        let all = self.requests.stable + self.requests.candidate;
+        (all > 0).then(|| self.requests.candidate as f64 / all as f64)
+    }
+
+    /// E of the rollback decision, and of each metric by name; for charts.
+    pub fn levels(
+        &self,
+        policy: &towpath_core::project::JudgePolicy,
+    ) -> (f64, Vec<(&'static str, f64)>) {
+        let metrics = metrics(policy, self);
+        (
+            combined(&metrics),
+            metrics
+                .iter()
+                .map(|metric| (metric.name, metric.worse()))
+                .collect(),
+        )
+    }
+
+    /// Labelled answers of an arm, and how many were wrong.
+    pub fn labelled(&self, arm: Arm) -> super::Outcomes {
+        let counts = self
+            .labels
+            .as_ref()
+            .map(|labels| labels.total(arm))
+            .unwrap_or_default();
+        super::Outcomes {
+            bad: counts.bad,
+            all: counts.all,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One metric's evidence in numbers that people read.
+
+use serde::{Deserialize, Serialize};
+use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
+
+use super::evidence::{Arm, Comparison, Evidence, Tally};
+use crate::eprocess::{self, Bad, LnRatios, Split};
+
+/// One row of the evidence table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricVerdict {
+    /// `errors`, `latency p90`, `labels`.
+    pub name: String,
+    pub required: bool,
+    pub stable: Outcomes,
+    pub candidate: Outcomes,
+    /// Candidate's bad rate over stable's; absent before the first bad event.
+    pub ratio: Option<RatioRange>,
+    /// E against "not worse than stable"; 1 = no evidence.
+    pub evidence: f64,
+    pub worse: Worse,
+    /// E against "not safe".
+    pub safe: f64,
+    /// What `safe` has to reach: 1 / `alpha_advance`.
+    pub safe_needed: f64,
+}
+
+/// Bad events of all events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    pub bad: u64,
+    pub all: u64,
+}
+
+/// A confidence sequence: covers the true ratio at all times with probability 1 - alpha.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RatioRange {
+    /// Of the observed rates; `None` while stable has no bad event.
+    pub estimate: Option<f64>,
+    pub low: f64,
+    /// `None` = no upper bound yet.
+    pub high: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Worse {
+    NoSign,
+    /// E of 10 or more.
+    Suspected,
+    /// E of 1 / (alpha x share of this metric) or more.
+    Worse,
+}
+
+/// A metric of the policy, with what was observed of it.
+pub(super) struct Metric<'a> {
+    pub(super) name: &'static str,
+    pub(super) policy: &'a MetricPolicy,
+    /// The part of alpha that it may spend; all shares sum to 1.
+    pub(super) share: f64,
+    /// One, or one for each latency limit; none before limits are frozen.
+    pub(super) parts: Vec<Part<'a>>,
+}
+
+pub(super) struct Part<'a> {
+    pub(super) name: String,
+    pub(super) comparison: &'a Comparison,
+}
+
+/// The metrics that `policy` names, in a fixed order.
+pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Vec<Metric<'a>> {
+    let whole = |name: &'static str, comparison: &'a Option<Comparison>| -> Vec<Part<'a>> {
+        comparison
+            .iter()
+            .map(|comparison| Part {
+                name: name.to_owned(),
+                comparison,
+            })
+            .collect()
+    };
+    let latency = evidence
+        .latency
+        .iter()
+        .map(|part| Part {
+            name: format!("latency p{}", percent(part.quantile)),
+            comparison: &part.comparison,
+        })
+        .collect();
+    let named = [
+        ("errors", &policy.errors, whole("errors", &evidence.errors)),
+        ("latency", &policy.latency, latency),
+        ("labels", &policy.labels, whole("labels", &evidence.labels)),
+    ];
+    let mut metrics: Vec<Metric<'a>> = named
+        .into_iter()
+        .filter_map(|(name, policy, parts)| {
+            policy.as_ref().map(|policy| Metric {
+                name,
+                policy,
+                share: policy.share.max(0.0),
+                parts,
+            })
+        })
+        .collect();
+    let sum: f64 = metrics.iter().map(|metric| metric.share).sum();
+    let equal = 1.0 / metrics.len().max(1) as f64;
+    for metric in &mut metrics {
+        metric.share = if sum > 0.0 { metric.share / sum } else { equal };
+    }
+    metrics
+}
+
+impl Metric<'_> {
+    /// E against "not worse": the mean over the limits, so that it stays one e-process.
+    pub(super) fn worse(&self) -> f64 {
+        if self.parts.is_empty() {
+            return 1.0;
+        }
+        self.parts.iter().map(|part| part.worse()).sum::<f64>() / self.parts.len() as f64
+    }
+
+    /// E against "not safe": every limit has to be safe, so the least of them counts.
+    pub(super) fn safe(&self) -> f64 {
+        self.parts
+            .iter()
+            .map(|part| exp(&part.safe(self.policy.safe, 1.0)))
+            .fold(f64::INFINITY, f64::min)
+            .min(CEILING)
+    }
+
+    pub(super) fn has_evidence(&self) -> bool {
+        !self.parts.is_empty()
+            && self
+                .parts
+                .iter()
+                .all(|part| part.comparison.total(Arm::Candidate).all > 0)
+    }
+
+    /// E that calls this metric alone worse.
+    pub(super) fn worse_needed(&self, alpha: f64) -> f64 {
+        1.0 / (alpha * self.share)
+    }
+
+    pub(super) fn rows(&self, policy: &JudgePolicy) -> Vec<MetricVerdict> {
+        self.parts
+            .iter()
+            .map(|part| {
+                let outcomes = |arm| {
+                    let counts = part.comparison.total(arm);
+                    Outcomes {
+                        bad: counts.bad,
+                        all: counts.all,
+                    }
+                };
+                let (stable, candidate) = (outcomes(Arm::Stable), outcomes(Arm::Candidate));
+                let evidence = part.worse();
+                MetricVerdict {
+                    name: part.name.clone(),
+                    required: self.policy.required,
+                    stable,
+                    candidate,
+                    ratio: part.ratio(policy.alpha, stable, candidate),
+                    evidence,
+                    worse: match evidence {
+                        e if e >= self.worse_needed(policy.alpha) => Worse::Worse,
+                        e if e >= 10.0 => Worse::Suspected,
+                        _ => Worse::NoSign,
+                    },
+                    safe: exp(&part.safe(self.policy.safe, 1.0)),
+                    safe_needed: 1.0 / policy.alpha_advance,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Part<'_> {
+    pub(super) fn worse(&self) -> f64 {
+        exp(&eprocess::worse(&self.first_bad(), 1.0))
+    }
+
+    /// The safety process if everything observed so far had happened `times` over.
+    pub(super) fn safe(&self, safe: Safe, times: f64) -> LnRatios {
+        let mut ratios = match safe {
+            Safe::Ceiling(ceiling) => {
+                let counts = self.comparison.total(Arm::Candidate);
+                eprocess::safe_ceiling(counts.bad as f64, (counts.all - counts.bad) as f64, ceiling)
+            }
+            Safe::Ratio(rho) => eprocess::safe_ratio(&self.first_bad(), rho),
+            Safe::Margin(margin) => eprocess::safe_margin(&self.splits(), margin),
+        };
+        ratios.iter_mut().for_each(|ln| *ln *= times);
+        ratios
+    }
+
+    /// About how many more events (of both arms; of the candidate for a ceiling) it takes until
+    /// this is shown safe, if all goes on as it went so far. `None` = not at these rates.
+    pub(super) fn events_until_safe(&self, safe: Safe, needed: f64) -> Option<u64> {
+        let seen = match safe {
+            Safe::Ceiling(_) => self.comparison.total(Arm::Candidate).all,
+            Safe::Ratio(_) | Safe::Margin(_) => {
+                self.comparison.total(Arm::Candidate).all + self.comparison.total(Arm::Stable).all
+            }
+        };
+        let ln_needed = needed.ln();
+        let reached = |times: f64| eprocess::ln_mean(&self.safe(safe, times)) >= ln_needed;
+        let mut high = 2.0;
+        while !reached(high) {
+            high *= 2.0;
+            if high > 4096.0 {
+                return None;
+            }
+        }
+        let mut low = if high > 2.0 { high / 2.0 } else { 1.0 };
+        for _ in 0..20 {
+            let middle = f64::midpoint(low, high);
+            if reached(middle) {
+                high = middle
+            } else {
+                low = middle
+            }
+        }
+        Some(((high - 1.0) * seen as f64).ceil() as u64)
+    }
+
+    fn ratio(&self, alpha: f64, stable: Outcomes, candidate: Outcomes) -> Option<RatioRange> {
+        let bad = self.first_bad();
+        if bad.is_empty() {
+            return None;
+        }
+        // Half of alpha on each side. A bound is where the test of "at most rho" (or "at least
+        // rho") stops rejecting; both fall monotonically towards the estimate.
+        let needed = (2.0 / alpha).ln();
+        let too_low = |rho: f64| eprocess::ln_mean(&eprocess::worse(&bad, rho)) >= needed;
+        let too_high = |rho: f64| {
+            let alternatives = eprocess::WORSE.map(|r| rho / r);
+            eprocess::ln_mean(&eprocess::below_ratio(&bad, rho, &alternatives)) >= needed
+        };
+        let low = if too_low(LOWEST_RATIO) {
+            boundary(too_low)
+        } else {
+            0.0
+        };
+        let high = too_high(HIGHEST_RATIO).then(|| boundary(|rho| !too_high(rho)));
+        let rate = |outcomes: Outcomes| outcomes.bad as f64 / outcomes.all as f64;
+        let estimate =
+            (stable.bad > 0 && candidate.all > 0).then(|| rate(candidate) / rate(stable));
+        Some(RatioRange {
+            estimate,
+            low,
+            high,
+        })
+    }
+
+    /// First bad events of each key, where both arms could get them.
+    fn first_bad(&self) -> Vec<Bad> {
+        let counted = |tally: &&Tally| {
+            tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0
+        };
+        let bad = |tally: &Tally| Bad {
+            weight: tally.weight,
+            stable: tally.stable.first_bad as f64,
+            candidate: tally.candidate.first_bad as f64,
+        };
+        self.comparison
+            .tallies
+            .iter()
+            .filter(counted)
+            .map(bad)
+            .collect()
+    }
+
+    fn splits(&self) -> Vec<Split> {
+        let split = |tally: &Tally| Split {
+            bad: Bad {
+                weight: tally.weight,
+                stable: tally.stable.bad as f64,
+                candidate: tally.candidate.bad as f64,
+            },
+            good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad)
+                as f64,
+        };
+        self.comparison
+            .tallies
+            .iter()
+            .filter(|tally| tally.compares())
+            .map(split)
+            .collect()
+    }
+}
+
+const LOWEST_RATIO: f64 = 1e-4;
+const HIGHEST_RATIO: f64 = 1e4;
+
+/// Where `below` turns from true to false between the lowest and the highest ratio.
+fn boundary(below: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (LOWEST_RATIO.ln(), HIGHEST_RATIO.ln());
+    for _ in 0..40 {
+        let middle = f64::midpoint(low, high);
+        if below(middle.exp()) {
+            low = middle
+        } else {
+            high = middle
+        }
+    }
+    low.exp()
+}
+
+/// Largest E that is reported: JSON has no infinity.
+const CEILING: f64 = 1e300;
+
+fn exp(ratios: &[f64]) -> f64 {
+    eprocess::ln_mean(ratios).exp().min(CEILING)
+}
+
+/// `0.9` is `90`, `0.999` is `99.9`.
+pub(super) fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
