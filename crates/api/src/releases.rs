@@ -32,6 +32,8 @@ pub struct ReleaseSummary {
     pub model: String,
     pub version: i64,
     pub run: Option<i64>,
+    /// `commit` on the wire is the whole commit of a [`Release`].
+    #[serde(rename = "commit_id")]
     pub commit: Option<String>,
     pub state: ReleaseState,
     /// Why it is where it is, in one sentence.

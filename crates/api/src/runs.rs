@@ -50,6 +50,8 @@ pub struct RunSummary {
     pub finished_at: Option<Timestamp>,
     /// Milliseconds from the trigger to the first stage process.
     pub first_process_ms: Option<f64>,
+    /// How many stages are in which state. `stages` on the wire are the stages of a [`Run`].
+    #[serde(rename = "stage_counts")]
     pub stages: BTreeMap<String, i64>,
     /// One sentence, when it failed.
     pub error: Option<String>,
