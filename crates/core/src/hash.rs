@@ -50,15 +50,8 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let ok = text.len() == 64
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidDigest(text.to_owned()))
-        }
+        let ok = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if ok { Ok(Self(text.to_owned())) } else { Err(InvalidDigest(text.to_owned())) }
     }
 }
 
@@ -122,12 +115,8 @@ mod tests {
 
     #[test]
     fn canonical_json_does_not_depend_on_the_order_of_keys() {
-        let a: serde_json::Value =
-            serde_json::from_str(r#"{"b": [1, {"z": null, "a": 1.5}], "a": "x"}"#).unwrap();
-        assert_eq!(
-            canonical_json(&a),
-            r#"{"a":"x","b":[1,{"a":1.5,"z":null}]}"#
-        );
+        let a: serde_json::Value = serde_json::from_str(r#"{"b": [1, {"z": null, "a": 1.5}], "a": "x"}"#).unwrap();
+        assert_eq!(canonical_json(&a), r#"{"a":"x","b":[1,{"a":1.5,"z":null}]}"#);
     }
 
     #[test]

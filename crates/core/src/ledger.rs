@@ -20,13 +20,7 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(kind: &str, actor: &Actor, at: Timestamp) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            actor: actor.clone(),
-            at,
-            about: Vec::new(),
-            evidence: Value::Null,
-        }
+        Self { kind: kind.to_owned(), actor: actor.clone(), at, about: Vec::new(), evidence: Value::Null }
     }
 
     pub fn about(mut self, thing: impl Into<String>) -> Self {

@@ -28,9 +28,7 @@ impl ProjectFile {
 
     /// The environment that opens after `name` went live and soaked.
     pub fn after(&self, name: &str) -> Option<&Environment> {
-        self.environments
-            .iter()
-            .find(|e| e.after.as_deref() == Some(name))
+        self.environments.iter().find(|e| e.after.as_deref() == Some(name))
     }
 }
 

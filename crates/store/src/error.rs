@@ -22,11 +22,7 @@ pub enum StoreError {
     #[error("query failed: {0}")]
     Query(String),
     #[error("column '{column}' holds {found}, expected {expected}")]
-    Column {
-        column: String,
-        expected: &'static str,
-        found: String,
-    },
+    Column { column: String, expected: &'static str, found: String },
     #[error("the ledger is broken at entry {seq}: {detail}")]
     Ledger { seq: i64, detail: String },
     #[error("artifact root '{uri}': {detail}")]
@@ -42,9 +38,7 @@ impl Classify for StoreError {
             Self::NewerSchema { .. } | Self::ArtifactRoot { .. } => Kind::Invalid,
             Self::DiskFull(_) | Self::Contended(_) => Kind::Exhausted,
             Self::Constraint(_) => Kind::Conflict,
-            Self::Migration { .. } | Self::Query(_) | Self::Column { .. } | Self::Ledger { .. } => {
-                Kind::Internal
-            }
+            Self::Migration { .. } | Self::Query(_) | Self::Column { .. } | Self::Ledger { .. } => Kind::Internal,
         }
     }
 
@@ -68,9 +62,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DiskFull) => Self::DiskFull(text),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Contended(text),
             Some(ErrorCode::ConstraintViolation) => Self::Constraint(text),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
-                Self::Unavailable(text)
-            }
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => Self::Unavailable(text),
             _ => Self::Query(text),
         }
     }
@@ -79,9 +71,7 @@ impl From<rusqlite::Error> for StoreError {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
-            return if error.is_closed()
-                || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>())
-            {
+            return if error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>()) {
                 Self::Unavailable(error.to_string())
             } else {
                 Self::Query(describe(&error))

@@ -51,10 +51,7 @@ impl Chained {
 /// Appends `entry`; its sequence number.
 pub fn append(tx: &mut Tx<'_>, entry: Entry) -> Result<i64, StoreError> {
     // Taking the row serialises appends on PostgreSQL; SQLite has one writer anyway.
-    let head = tx.one(
-        "update ledger_head set seq = seq + 1 where id = 1 returning seq, hash",
-        &[],
-    )?;
+    let head = tx.one("update ledger_head set seq = seq + 1 where id = 1 returning seq, hash", &[])?;
     // What is stored is what was hashed: floats go through their text once.
     let evidence: Value = serde_json::from_str(&entry.evidence.to_string())
         .map_err(|e| StoreError::Query(format!("evidence of {}: {e}", entry.kind)))?;
@@ -83,26 +80,15 @@ pub fn append(tx: &mut Tx<'_>, entry: Entry) -> Result<i64, StoreError> {
         ],
     )?;
     for thing in &chained.about {
-        tx.run(
-            "insert into ledger_about (thing, seq) values ($1, $2) on conflict do nothing",
-            &[thing, &chained.seq],
-        )?;
+        tx.run("insert into ledger_about (thing, seq) values ($1, $2) on conflict do nothing", &[thing, &chained.seq])?;
     }
-    tx.run(
-        "update ledger_head set hash = $1 where id = 1",
-        &[&chained.hash],
-    )?;
+    tx.run("update ledger_head set hash = $1 where id = 1", &[&chained.hash])?;
     tx.notify(&[json!("ledger")]);
     Ok(chained.seq)
 }
 
 /// Newest first, at most `limit`, older than `before`; about one thing if given.
-pub fn list(
-    tx: &mut Tx<'_>,
-    about: Option<&str>,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<Chained>, StoreError> {
+pub fn list(tx: &mut Tx<'_>, about: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<Chained>, StoreError> {
     let before = before.unwrap_or(i64::MAX);
     match about {
         Some(thing) => tx.list(
@@ -120,10 +106,7 @@ pub fn list(
 }
 
 pub fn get(tx: &mut Tx<'_>, seq: i64) -> Result<Option<Chained>, StoreError> {
-    tx.opt("select * from ledger where seq = $1", &[&seq])?
-        .as_ref()
-        .map(Chained::from_row)
-        .transpose()
+    tx.opt("select * from ledger where seq = $1", &[&seq])?.as_ref().map(Chained::from_row).transpose()
 }
 
 /// Number of entries and the hash of the newest.
@@ -147,20 +130,12 @@ pub async fn verify(store: &Store) -> Result<Verification, StoreError> {
     let (expected, head_hash) = store.read(head).await?;
     let mut previous = Digest::zero();
     let mut seq = 0;
-    let broken = |seq, detail: String| {
-        Ok(Verification {
-            entries: seq,
-            head: head_hash.clone(),
-            broken: Some((seq, detail)),
-        })
-    };
+    let broken =
+        |seq, detail: String| Ok(Verification { entries: seq, head: head_hash.clone(), broken: Some((seq, detail)) });
     loop {
         let page: Vec<Result<Chained, StoreError>> = store
             .read(move |tx| {
-                let rows = tx.all(
-                    "select * from ledger where seq > $1 order by seq limit $2",
-                    &[&seq, &PAGE],
-                )?;
+                let rows = tx.all("select * from ledger where seq > $1 order by seq limit $2", &[&seq, &PAGE])?;
                 Ok::<_, StoreError>(rows.iter().map(Chained::from_row).collect())
             })
             .await?;
@@ -174,24 +149,13 @@ pub async fn verify(store: &Store) -> Result<Verification, StoreError> {
                 return broken(seq + 1, format!("entry {} is missing", seq + 1));
             }
             if entry.previous != previous {
-                return broken(
-                    entry.seq,
-                    format!(
-                        "it follows {}, not {}",
-                        entry.previous.short(),
-                        previous.short()
-                    ),
-                );
+                return broken(entry.seq, format!("it follows {}, not {}", entry.previous.short(), previous.short()));
             }
             let computed = entry.computed_hash();
             if computed != entry.hash {
                 return broken(
                     entry.seq,
-                    format!(
-                        "its content hashes to {}, not {}",
-                        computed.short(),
-                        entry.hash.short()
-                    ),
+                    format!("its content hashes to {}, not {}", computed.short(), entry.hash.short()),
                 );
             }
             previous = entry.hash;
@@ -205,14 +169,7 @@ pub async fn verify(store: &Store) -> Result<Verification, StoreError> {
         }
     }
     if seq < expected {
-        return broken(
-            seq + 1,
-            format!("cut off: the head counts {expected} entries"),
-        );
+        return broken(seq + 1, format!("cut off: the head counts {expected} entries"));
     }
-    Ok(Verification {
-        entries: seq,
-        head: previous,
-        broken: None,
-    })
+    Ok(Verification { entries: seq, head: previous, broken: None })
 }

@@ -8,26 +8,13 @@ use crate::StoreError;
 /// Name and text, in order. A released file is never changed.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
-    (
-        "0002_identity",
-        include_str!("../migrations/0002_identity.sql"),
-    ),
-    (
-        "0003_tracking",
-        include_str!("../migrations/0003_tracking.sql"),
-    ),
-    (
-        "0004_projects",
-        include_str!("../migrations/0004_projects.sql"),
-    ),
-    (
-        "0005_delivery",
-        include_str!("../migrations/0005_delivery.sql"),
-    ),
+    ("0002_identity", include_str!("../migrations/0002_identity.sql")),
+    ("0003_tracking", include_str!("../migrations/0003_tracking.sql")),
+    ("0004_projects", include_str!("../migrations/0004_projects.sql")),
+    ("0005_delivery", include_str!("../migrations/0005_delivery.sql")),
 ];
 
-const VERSIONS: &str =
-    "create table if not exists schema_migrations (version bigint primary key, name text not null)";
+const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";
 
 /// The words that differ; every table becomes `strict`.
 fn for_sqlite(sql: &str) -> String {
@@ -45,30 +32,16 @@ fn for_sqlite(sql: &str) -> String {
 
 fn newer(url: &str, found: i64) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as i64;
-    if found > known {
-        Err(StoreError::NewerSchema {
-            url: url.to_owned(),
-            found,
-            known,
-        })
-    } else {
-        Ok(())
-    }
+    if found > known { Err(StoreError::NewerSchema { url: url.to_owned(), found, known }) } else { Ok(()) }
 }
 
 /// Each migration and its version number are one transaction: killed half-way, it runs again.
 pub(crate) fn migrate_sqlite(connection: &Connection, url: &str) -> Result<(), StoreError> {
     connection.execute_batch(&for_sqlite(VERSIONS))?;
-    let found: i64 = connection.query_row(
-        "select coalesce(max(version), 0) from schema_migrations",
-        [],
-        |row| row.get(0),
-    )?;
+    let found: i64 =
+        connection.query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))?;
     newer(url, found)?;
-    for (version, (name, sql)) in (1_i64..)
-        .zip(MIGRATIONS)
-        .skip_while(|(version, _)| *version <= found)
-    {
+    for (version, (name, sql)) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         let text = format!(
             "begin immediate;\n{}\ninsert into schema_migrations (version, name) values ({version}, '{name}');\ncommit;",
             for_sqlite(sql)
@@ -77,10 +50,7 @@ pub(crate) fn migrate_sqlite(connection: &Connection, url: &str) -> Result<(), S
             if !connection.is_autocommit() {
                 connection.execute_batch("rollback")?;
             }
-            return Err(StoreError::Migration {
-                name,
-                detail: error.to_string(),
-            });
+            return Err(StoreError::Migration { name, detail: error.to_string() });
         }
     }
     Ok(())
@@ -88,34 +58,17 @@ pub(crate) fn migrate_sqlite(connection: &Connection, url: &str) -> Result<(), S
 
 pub(crate) async fn migrate_postgres(client: &Client, url: &str) -> Result<(), StoreError> {
     // Several servers may start at once on one database: one migrates, the others wait.
-    client
-        .batch_execute("begin; select pg_advisory_xact_lock(7017)")
-        .await?;
+    client.batch_execute("begin; select pg_advisory_xact_lock(7017)").await?;
     client.batch_execute(VERSIONS).await?;
-    let row = client
-        .query_one(
-            "select coalesce(max(version), 0) from schema_migrations",
-            &[],
-        )
-        .await?;
+    let row = client.query_one("select coalesce(max(version), 0) from schema_migrations", &[]).await?;
     let found: i64 = row.try_get(0)?;
     newer(url, found)?;
-    for (version, (name, sql)) in (1_i64..)
-        .zip(MIGRATIONS)
-        .skip_while(|(version, _)| *version <= found)
-    {
-        let text = format!(
-            "{sql}\ninsert into schema_migrations (version, name) values ({version}, '{name}');"
-        );
-        client
-            .batch_execute(&text)
-            .await
-            .map_err(|error| StoreError::Migration {
-                name,
-                detail: error
-                    .as_db_error()
-                    .map_or_else(|| error.to_string(), |e| e.message().to_owned()),
-            })?;
+    for (version, (name, sql)) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        let text = format!("{sql}\ninsert into schema_migrations (version, name) values ({version}, '{name}');");
+        client.batch_execute(&text).await.map_err(|error| StoreError::Migration {
+            name,
+            detail: error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned()),
+        })?;
     }
     client.batch_execute("commit").await?;
     Ok(())

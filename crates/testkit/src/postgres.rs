@@ -14,16 +14,8 @@ pub async fn schema() -> Result<String> {
         .with_context(|| format!("{VARIABLE} names no PostgreSQL: run the tests by `make test`"))?;
     let (client, connection) = tokio_postgres::connect(&base, tokio_postgres::NoTls).await?;
     let driver = tokio::spawn(connection);
-    let name = format!(
-        "t{}_{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::SeqCst)
-    );
-    client
-        .batch_execute(&format!(
-            "drop schema if exists {name} cascade; create schema {name}"
-        ))
-        .await?;
+    let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+    client.batch_execute(&format!("drop schema if exists {name} cascade; create schema {name}")).await?;
     drop(client);
     driver.await??;
     let separator = if base.contains('?') { '&' } else { '?' };

@@ -14,12 +14,6 @@ pub fn program(name: &str) -> Result<PathBuf> {
         None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.venv"),
     };
     let path = root.join("bin").join(name);
-    ensure!(
-        path.exists(),
-        "{} is missing: run `make setup`, or set {VARIABLE}",
-        path.display()
-    );
-    path.canonicalize()
-        .map(|_| path.clone())
-        .with_context(|| path.display().to_string())
+    ensure!(path.exists(), "{} is missing: run `make setup`, or set {VARIABLE}", path.display());
+    path.canonicalize().map(|_| path.clone()).with_context(|| path.display().to_string())
 }

@@ -62,11 +62,7 @@ impl Store {
             });
             Db::Sqlite(opened.await.map_err(|_| StoreError::Closed)??)
         };
-        Ok(Self {
-            db: Arc::new(db),
-            notify,
-            clock,
-        })
+        Ok(Self { db: Arc::new(db), notify, clock })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -142,8 +138,7 @@ impl Tx<'_> {
 
     /// The row that must be there.
     pub fn one(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<Row, StoreError> {
-        self.opt(sql, params)?
-            .ok_or_else(|| StoreError::Query(format!("no row from: {sql}")))
+        self.opt(sql, params)?.ok_or_else(|| StoreError::Query(format!("no row from: {sql}")))
     }
 
     /// Rows mapped by `read`.

@@ -27,20 +27,11 @@ pub(super) struct PgPool {
 impl PgPool {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let shown = without_password(url);
-        let mut config: tokio_postgres::Config = url.parse().map_err(|e| StoreError::Open {
-            url: shown.clone(),
-            detail: format!("{e}"),
-        })?;
+        let mut config: tokio_postgres::Config =
+            url.parse().map_err(|e| StoreError::Open { url: shown.clone(), detail: format!("{e}") })?;
         config.connect_timeout(Duration::from_secs(10));
-        let pool = Self {
-            config,
-            idle: Arc::new(Mutex::new(Vec::new())),
-            free: Arc::new(Semaphore::new(CONNECTIONS)),
-        };
-        let first = pool.connect().await.map_err(|e| StoreError::Open {
-            url: shown.clone(),
-            detail: e.to_string(),
-        })?;
+        let pool = Self { config, idle: Arc::new(Mutex::new(Vec::new())), free: Arc::new(Semaphore::new(CONNECTIONS)) };
+        let first = pool.connect().await.map_err(|e| StoreError::Open { url: shown.clone(), detail: e.to_string() })?;
         migrations::migrate_postgres(&first.client, &shown).await?;
         pool.put_back(first);
         Ok(pool)
@@ -53,19 +44,11 @@ impl PgPool {
                 tracing::warn!(%error, "a PostgreSQL connection ended");
             }
         });
-        Ok(PgTx {
-            client,
-            statements: HashMap::new(),
-            runtime: Handle::current(),
-            conflict: None,
-        })
+        Ok(PgTx { client, statements: HashMap::new(), runtime: Handle::current(), conflict: None })
     }
 
     fn put_back(&self, connection: PgTx) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
     pub(super) async fn transaction<T, E, F>(
@@ -83,11 +66,7 @@ impl PgPool {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(2);
         loop {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match idle.filter(|c| !c.client.is_closed()) {
                 Some(connection) => connection,
                 None => self.connect().await?,
@@ -145,22 +124,15 @@ impl PgTx {
         work: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
     ) -> Outcome<T, E> {
         let begin = match (write, durability) {
-            (true, Durability::Full) => {
-                "begin isolation level serializable; set local synchronous_commit = on"
-            }
-            (true, Durability::Relaxed) => {
-                "begin isolation level serializable; set local synchronous_commit = off"
-            }
+            (true, Durability::Full) => "begin isolation level serializable; set local synchronous_commit = on",
+            (true, Durability::Relaxed) => "begin isolation level serializable; set local synchronous_commit = off",
             (false, _) => "begin isolation level repeatable read read only",
         };
         self.conflict = None;
         if let Err(error) = self.batch(begin) {
             return Outcome::Failed(error.into());
         }
-        let mut tx = Tx {
-            backend: Backend::Postgres(self),
-            notifications: Vec::new(),
-        };
+        let mut tx = Tx { backend: Backend::Postgres(self), notifications: Vec::new() };
         let result = work(&mut tx);
         let notifications = std::mem::take(&mut tx.notifications);
         match result {
@@ -204,37 +176,22 @@ impl PgTx {
 
     pub(super) fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
         let statement = self.prepare(sql)?;
-        let params: Vec<&(dyn ToSql + Sync)> =
-            params.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
-        let answer = self
-            .runtime
-            .block_on(self.client.query(&statement, &params));
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
+        let answer = self.runtime.block_on(self.client.query(&statement, &params));
         let rows = self.note(answer)?;
-        let columns: Arc<[String]> = statement
-            .columns()
-            .iter()
-            .map(|c| c.name().to_owned())
-            .collect();
+        let columns: Arc<[String]> = statement.columns().iter().map(|c| c.name().to_owned()).collect();
         rows.iter()
             .map(|row| {
-                let values = (0..columns.len())
-                    .map(|i| read_column(row, i))
-                    .collect::<Result<_, _>>()?;
-                Ok(Row {
-                    columns: Arc::clone(&columns),
-                    values,
-                })
+                let values = (0..columns.len()).map(|i| read_column(row, i)).collect::<Result<_, _>>()?;
+                Ok(Row { columns: Arc::clone(&columns), values })
             })
             .collect()
     }
 
     pub(super) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, StoreError> {
         let statement = self.prepare(sql)?;
-        let params: Vec<&(dyn ToSql + Sync)> =
-            params.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
-        let answer = self
-            .runtime
-            .block_on(self.client.execute(&statement, &params));
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
+        let answer = self.runtime.block_on(self.client.execute(&statement, &params));
         self.note(answer)
     }
 }
@@ -243,13 +200,9 @@ fn read_column(row: &tokio_postgres::Row, index: usize) -> Result<Value, StoreEr
     let ty = row.columns()[index].type_();
     let value = match *ty {
         Type::INT8 => row.try_get::<_, Option<i64>>(index)?.map(Value::Int),
-        Type::INT4 => row
-            .try_get::<_, Option<i32>>(index)?
-            .map(|v| Value::Int(i64::from(v))),
+        Type::INT4 => row.try_get::<_, Option<i32>>(index)?.map(|v| Value::Int(i64::from(v))),
         Type::FLOAT8 => row.try_get::<_, Option<f64>>(index)?.map(Value::Real),
-        Type::BOOL => row
-            .try_get::<_, Option<bool>>(index)?
-            .map(|v| Value::Int(i64::from(v))),
+        Type::BOOL => row.try_get::<_, Option<bool>>(index)?.map(|v| Value::Int(i64::from(v))),
         Type::TEXT | Type::VARCHAR | Type::NAME | Type::BPCHAR => {
             row.try_get::<_, Option<String>>(index)?.map(Value::Text)
         }

@@ -27,15 +27,10 @@ pub(super) struct SqliteDb {
 
 impl SqliteDb {
     pub(super) fn open(path: &str, notify: Notify) -> Result<Self, StoreError> {
-        let fail = |detail: String| StoreError::Open {
-            url: path.to_owned(),
-            detail,
-        };
+        let fail = |detail: String| StoreError::Open { url: path.to_owned(), detail };
         let writer = Connection::open(path).map_err(|e| fail(e.to_string()))?;
         writer.busy_timeout(Duration::from_secs(10))?;
-        writer
-            .pragma_update(None, "journal_mode", "wal")
-            .map_err(|e| fail(e.to_string()))?;
+        writer.pragma_update(None, "journal_mode", "wal").map_err(|e| fail(e.to_string()))?;
         writer.pragma_update(None, "foreign_keys", "on")?;
         writer.pragma_update(None, "synchronous", "full")?;
         writer.set_prepared_statement_cache_capacity(512);
@@ -54,11 +49,7 @@ impl SqliteDb {
             .name("sqlite-writer".into())
             .spawn(move || write_loop(&writer, &queue, &notify))
             .map_err(|e| fail(e.to_string()))?;
-        Ok(Self {
-            jobs,
-            readers: Arc::new(Mutex::new(readers)),
-            free: Arc::new(Semaphore::new(READERS)),
-        })
+        Ok(Self { jobs, readers: Arc::new(Mutex::new(readers)), free: Arc::new(Semaphore::new(READERS)) })
     }
 
     pub(super) async fn write<T, E, F>(&self, durability: Durability, work: F) -> Result<T, E>
@@ -68,12 +59,7 @@ impl SqliteDb {
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let mut job: Box<dyn Job> = Box::new(Write {
-            work,
-            durability,
-            result: None,
-            reply: Some(reply),
-        });
+        let mut job: Box<dyn Job> = Box::new(Write { work, durability, result: None, reply: Some(reply) });
         loop {
             match self.jobs.try_send(job) {
                 Ok(()) => break,
@@ -84,9 +70,7 @@ impl SqliteDb {
                 Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Closed.into()),
             }
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
     pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
@@ -95,40 +79,24 @@ impl SqliteDb {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        let permit = Arc::clone(&self.free)
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(&self.readers);
         let read = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let connection = readers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()
-                .ok_or(StoreError::Closed)?;
+            let connection = readers.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or(StoreError::Closed)?;
             let result = (|| {
-                connection
-                    .execute_batch("begin")
-                    .map_err(StoreError::from)?;
-                let mut tx = Tx {
-                    backend: Backend::Sqlite(&connection),
-                    notifications: Vec::new(),
-                };
+                connection.execute_batch("begin").map_err(StoreError::from)?;
+                let mut tx = Tx { backend: Backend::Sqlite(&connection), notifications: Vec::new() };
                 work(&mut tx)
             })();
             if !connection.is_autocommit() {
                 // Nothing to lose in a read transaction.
                 let _ = connection.execute_batch("rollback");
             }
-            readers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             result
         });
-        read.await
-            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        read.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 }
 
@@ -161,10 +129,7 @@ where
     }
 
     fn run(&mut self, connection: &Connection, notifications: &mut Vec<Notification>) -> bool {
-        let mut tx = Tx {
-            backend: Backend::Sqlite(connection),
-            notifications: Vec::new(),
-        };
+        let mut tx = Tx { backend: Backend::Sqlite(connection), notifications: Vec::new() };
         let result = (self.work)(&mut tx);
         let keep = result.is_ok();
         if keep {
@@ -199,17 +164,9 @@ fn write_loop(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>, not
                 Err(_) => break,
             }
         }
-        let durability = group
-            .iter()
-            .map(|j| j.durability())
-            .max()
-            .unwrap_or(Durability::Full);
+        let durability = group.iter().map(|j| j.durability()).max().unwrap_or(Durability::Full);
         if durability != synchronous {
-            let mode = if durability == Durability::Full {
-                "full"
-            } else {
-                "normal"
-            };
+            let mode = if durability == Durability::Full { "full" } else { "normal" };
             if connection.pragma_update(None, "synchronous", mode).is_ok() {
                 synchronous = durability;
             }
@@ -235,11 +192,7 @@ fn commit_group(
         for job in group.iter_mut() {
             connection.execute_batch("savepoint job")?;
             let keep = job.run(connection, notifications);
-            connection.execute_batch(if keep {
-                "release job"
-            } else {
-                "rollback to job; release job"
-            })?;
+            connection.execute_batch(if keep { "release job" } else { "rollback to job; release job" })?;
         }
         connection.execute_batch("commit")
     })();
@@ -262,24 +215,12 @@ fn repeat(error: &StoreError) -> StoreError {
 
 /// `$1` is a named parameter to SQLite, bound in order of appearance; `?1` is what is meant.
 fn translate(sql: &str) -> Cow<'_, str> {
-    if sql.contains('$') {
-        Cow::Owned(sql.replace('$', "?"))
-    } else {
-        Cow::Borrowed(sql)
-    }
+    if sql.contains('$') { Cow::Owned(sql.replace('$', "?")) } else { Cow::Borrowed(sql) }
 }
 
-pub(super) fn query(
-    connection: &Connection,
-    sql: &str,
-    params: &[Value],
-) -> Result<Vec<Row>, StoreError> {
+pub(super) fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(&translate(sql))?;
-    let columns: Arc<[String]> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Arc<[String]> = statement.column_names().iter().map(|&c| c.to_owned()).collect();
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
@@ -294,19 +235,12 @@ pub(super) fn query(
                 })
             })
             .collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        out.push(Row {
-            columns: Arc::clone(&columns),
-            values,
-        });
+        out.push(Row { columns: Arc::clone(&columns), values });
     }
     Ok(out)
 }
 
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &str,
-    params: &[Value],
-) -> Result<u64, StoreError> {
+pub(super) fn execute(connection: &Connection, sql: &str, params: &[Value]) -> Result<u64, StoreError> {
     let mut statement = connection.prepare_cached(&translate(sql))?;
     Ok(statement.execute(rusqlite::params_from_iter(params))? as u64)
 }

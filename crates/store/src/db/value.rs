@@ -89,11 +89,7 @@ impl rusqlite::ToSql for Value {
 }
 
 impl ToSql for Value {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Null => Ok(IsNull::Yes),
             Self::Int(v) if *ty == Type::INT4 => i32::try_from(*v)?.to_sql(ty, out),
@@ -122,21 +118,15 @@ pub struct Row {
 impl Row {
     fn value(&self, column: &str) -> Result<&Value, StoreError> {
         let index = self.columns.iter().position(|c| c == column);
-        index
-            .and_then(|i| self.values.get(i))
-            .ok_or_else(|| StoreError::Column {
-                column: column.to_owned(),
-                expected: "a column of the query",
-                found: format!("columns {}", self.columns.join(", ")),
-            })
+        index.and_then(|i| self.values.get(i)).ok_or_else(|| StoreError::Column {
+            column: column.to_owned(),
+            expected: "a column of the query",
+            found: format!("columns {}", self.columns.join(", ")),
+        })
     }
 
     fn wrong<T>(column: &str, expected: &'static str, found: &Value) -> Result<T, StoreError> {
-        Err(StoreError::Column {
-            column: column.to_owned(),
-            expected,
-            found: found.describe(),
-        })
+        Err(StoreError::Column { column: column.to_owned(), expected, found: found.describe() })
     }
 
     pub fn opt_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
@@ -148,8 +138,7 @@ impl Row {
     }
 
     pub fn int(&self, column: &str) -> Result<i64, StoreError> {
-        self.opt_int(column)?
-            .map_or_else(|| Self::wrong(column, "an integer", &Value::Null), Ok)
+        self.opt_int(column)?.map_or_else(|| Self::wrong(column, "an integer", &Value::Null), Ok)
     }
 
     pub fn bool(&self, column: &str) -> Result<bool, StoreError> {
@@ -166,8 +155,7 @@ impl Row {
     }
 
     pub fn real(&self, column: &str) -> Result<f64, StoreError> {
-        self.opt_real(column)?
-            .map_or_else(|| Self::wrong(column, "a number", &Value::Null), Ok)
+        self.opt_real(column)?.map_or_else(|| Self::wrong(column, "a number", &Value::Null), Ok)
     }
 
     pub fn opt_text(&self, column: &str) -> Result<Option<String>, StoreError> {
@@ -179,8 +167,7 @@ impl Row {
     }
 
     pub fn text(&self, column: &str) -> Result<String, StoreError> {
-        self.opt_text(column)?
-            .map_or_else(|| Self::wrong(column, "a text", &Value::Null), Ok)
+        self.opt_text(column)?.map_or_else(|| Self::wrong(column, "a text", &Value::Null), Ok)
     }
 
     pub fn blob(&self, column: &str) -> Result<Vec<u8>, StoreError> {
@@ -200,11 +187,7 @@ impl Row {
 
     pub fn digest(&self, column: &str) -> Result<Digest, StoreError> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| StoreError::Column {
-            column: column.to_owned(),
-            expected: "a SHA-256",
-            found: text,
-        })
+        text.parse().map_err(|_| StoreError::Column { column: column.to_owned(), expected: "a SHA-256", found: text })
     }
 
     /// A text column that holds the JSON of a `T`.
@@ -217,10 +200,7 @@ impl Row {
         })
     }
 
-    pub fn opt_json<T: serde::de::DeserializeOwned>(
-        &self,
-        column: &str,
-    ) -> Result<Option<T>, StoreError> {
+    pub fn opt_json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError> {
         match self.value(column)? {
             Value::Null => Ok(None),
             _ => self.json(column).map(Some),

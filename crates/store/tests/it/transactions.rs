@@ -1,0 +1,81 @@
+use serde_json::json;
+use towpath_store::{Durability, Store, StoreError, sequence};
+
+crate::store_suite!(
+    an_error_rolls_back_its_own_transaction_only,
+    concurrent_writers_never_get_the_same_number,
+    listeners_hear_of_commits_and_not_of_rollbacks,
+    values_come_back_as_they_went_in,
+);
+
+async fn an_error_rolls_back_its_own_transaction_only(store: Store) {
+    let failing = store.write(Durability::Full, |tx| {
+        sequence::next(tx, "releases")?;
+        Err::<(), _>(StoreError::Constraint("no".into()))
+    });
+    let fine = store.write(Durability::Full, |tx| sequence::next(tx, "runs/digits"));
+    let (failed, number) = tokio::join!(failing, fine);
+    assert!(matches!(failed, Err(StoreError::Constraint(_))));
+    assert_eq!(number.unwrap(), 1);
+    let release = store.write(Durability::Relaxed, |tx| sequence::next(tx, "releases")).await;
+    assert_eq!(release.unwrap(), 1, "the rolled back number is used again");
+}
+
+async fn concurrent_writers_never_get_the_same_number(store: Store) {
+    let writers: Vec<_> = (0..40)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.write(Durability::Relaxed, |tx| sequence::next(tx, "n")).await })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for writer in writers {
+        numbers.push(writer.await.unwrap().unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=40).collect::<Vec<i64>>());
+}
+
+async fn listeners_hear_of_commits_and_not_of_rollbacks(store: Store) {
+    let mut listener = store.listen();
+    let rolled_back = store
+        .write(Durability::Relaxed, |tx| {
+            tx.notify(&[json!("runs"), json!("lost")]);
+            Err::<(), _>(StoreError::Constraint("no".into()))
+        })
+        .await;
+    assert!(rolled_back.is_err());
+    store
+        .write(Durability::Relaxed, |tx| {
+            sequence::next(tx, "n")?;
+            tx.notify(&[json!("runs"), json!("digits"), json!(4)]);
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let heard = listener.recv().await.unwrap();
+    assert_eq!((heard.topic(), heard.0.len()), ("runs", 3));
+    assert_eq!(heard.0[1], json!("digits"));
+}
+
+async fn values_come_back_as_they_went_in(store: Store) {
+    store
+        .write(Durability::Relaxed, |tx| {
+            tx.run(
+                "insert into projects (name, created_at, created_by) values ($2, $1, $3)",
+                &[&i64::MAX, &"grüße 'n' $1", &"local"],
+            )?;
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let row = store
+        .read(|tx| tx.one("select p.*, cast(null as bigint) as absence from projects p where name like $1", &[&"gr%"]))
+        .await
+        .unwrap();
+    assert_eq!(row.int("created_at").unwrap(), i64::MAX);
+    assert_eq!(row.text("name").unwrap(), "grüße 'n' $1");
+    assert_eq!(row.opt_int("absence").unwrap(), None);
+    assert!(matches!(row.int("name"), Err(StoreError::Column { .. })));
+    assert!(matches!(row.int("absent"), Err(StoreError::Column { .. })));
+}
