@@ -1,0 +1,139 @@
+//! A bare repository of the server: its making, its branches and refs, who pushed what.
+
+use std::path::{Path, PathBuf};
+
+use crate::command::Git;
+use crate::id::checked_reference;
+use crate::{CommitId, Error};
+
+/// A branch and the commit it points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Without `refs/heads/`.
+    pub branch: String,
+    pub commit: CommitId,
+}
+
+/// A bare repository that only this server writes.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    path: PathBuf,
+}
+
+/// Settings of a hosted repository. `core.logAllRefUpdates` keeps the reflog, which records who
+/// pushed; the limits keep one push from filling the memory or the disk.
+const SETTINGS: [(&str, &str); 7] = [
+    ("core.logAllRefUpdates", "true"),
+    ("gc.reflogExpire", "never"),
+    ("gc.reflogExpireUnreachable", "never"),
+    ("http.receivepack", "true"),
+    ("uploadpack.allowFilter", "true"),
+    ("receive.hideRefs", "refs/towpath"),
+    ("receive.maxInputSize", "2147483648"),
+];
+
+impl Repository {
+    /// Makes a bare repository at `path`, or brings the settings of an existing one up to date.
+    pub fn init_bare(path: &Path) -> Result<Self, Error> {
+        let mut command = crate::command::hermetic(None);
+        command.args(["-c", "init.defaultBranch=main"]);
+        Git::new(command, "init").args(["--quiet", "--bare", "--template="]).arg(path).bytes()?;
+        let repository = Self { path: path.to_owned() };
+        for (key, value) in SETTINGS {
+            Git::in_repository(path, "config").arg(key).arg(value).bytes()?;
+        }
+        Ok(repository)
+    }
+
+    /// The repository at `path`, which must exist.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.join("objects").is_dir() && path.join("HEAD").is_file() {
+            Ok(Self { path: path.to_owned() })
+        } else {
+            Err(Error::NotARepository(path.to_owned()))
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn git(&self, what: &str) -> Git {
+        Git::in_repository(&self.path, what)
+    }
+
+    /// All branches, by name.
+    pub fn heads(&self) -> Result<Vec<Head>, Error> {
+        let text = self.git("for-each-ref").args(["--format=%(objectname) %(refname:strip=2)", "refs/heads"]).text()?;
+        text.lines()
+            .map(|line| {
+                let unexpected = || Error::Unexpected { what: "for-each-ref", answer: line.to_owned() };
+                let (commit, branch) = line.split_once(' ').ok_or_else(unexpected)?;
+                Ok(Head { branch: branch.to_owned(), commit: commit.parse()? })
+            })
+            .collect()
+    }
+
+    /// Points `HEAD` at a branch that exists, so that a clone is not empty: the first push may have
+    /// gone to any branch. Returns the branch when `HEAD` had to move.
+    pub fn point_head_at_a_branch(&self) -> Result<Option<String>, Error> {
+        let head = self.git("symbolic-ref").args(["--quiet", "--short", "HEAD"]).run()?;
+        let current = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+        let heads = self.heads()?;
+        if heads.iter().any(|h| h.branch == current) {
+            return Ok(None);
+        }
+        let named = |name: &str| heads.iter().find(|h| h.branch == name);
+        let Some(to) = named("main").or_else(|| named("master")).or_else(|| heads.first()) else {
+            return Ok(None);
+        };
+        self.git("symbolic-ref").arg("HEAD").arg(format!("refs/heads/{}", to.branch)).bytes()?;
+        Ok(Some(to.branch.clone()))
+    }
+
+    /// The commit that a branch, a tag, a full ref name or a full or shortened commit id names.
+    pub fn resolve(&self, revision: &str) -> Result<CommitId, Error> {
+        checked_reference(revision)?;
+        let output = self
+            .git("rev-parse")
+            .args(["--verify", "--quiet", "--end-of-options"])
+            .arg(format!("{revision}^{{commit}}"))
+            .run()?;
+        match output.code {
+            Some(0) => String::from_utf8_lossy(&output.stdout).trim().parse(),
+            _ => Err(Error::NoSuchCommit(revision.to_owned())),
+        }
+    }
+
+    /// Moves or makes a ref. With `expected` only if it still points there.
+    pub fn update_ref(&self, name: &str, commit: &CommitId, expected: Option<&CommitId>) -> Result<(), Error> {
+        let mut git = self.git("update-ref").arg(checked_reference(name)?).arg(commit.as_str());
+        if let Some(old) = expected {
+            git = git.arg(old.as_str());
+        }
+        git.bytes().map(drop)
+    }
+
+    /// Who pushed `commit` to the branch: the name that [`crate::Pusher`] gave the last time the
+    /// branch moved there. `None` when the reflog does not say.
+    pub fn pusher_of(&self, branch: &str, commit: &CommitId) -> Result<Option<String>, Error> {
+        let reference = format!("refs/heads/{}", checked_reference(branch)?);
+        let output = self
+            .git("log")
+            .args(["--walk-reflogs", "--max-count=1000", "--format=%H %gn", "--end-of-options", &reference, "--"])
+            .run()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let pusher = text.lines().filter_map(|l| l.split_once(' ')).find(|(id, _)| *id == commit.as_str());
+        Ok(pusher.map(|(_, name)| name.to_owned()))
+    }
+
+    /// True when `ancestor` is `commit` or lies in its history.
+    pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, Error> {
+        let output = self.git("merge-base").args(["--is-ancestor", ancestor.as_str(), commit.as_str()]).run()?;
+        match output.code {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            code => Err(Error::Failed { what: "merge-base".into(), code, stderr: output.stderr }),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use towpath_git::{Error, WorkTree};
+
+use crate::{Fixture, git};
+
+#[test]
+fn a_clone_knows_its_root_branch_and_remote() {
+    let fixture = Fixture::new(&[("d/a.txt", "one\n", "Add a")]);
+    fixture.git(&["remote", "add", "origin", "../digits.git"]);
+    let tree = WorkTree::discover(&fixture.clone().join("d")).unwrap();
+    assert_eq!(tree.root().canonicalize().unwrap(), fixture.clone().canonicalize().unwrap());
+    assert_eq!(tree.branch().unwrap().as_deref(), Some("main"));
+    assert_eq!(tree.remote_url("origin").unwrap().as_deref(), Some("../digits.git"));
+    assert_eq!(tree.remote_url("other").unwrap(), None);
+    assert!(tree.is_clean().unwrap());
+    assert!(matches!(WorkTree::discover(std::path::Path::new("/")), Err(Error::NotARepository(_))));
+}
+
+#[test]
+fn the_lock_that_a_run_wrote_is_fetched_and_merged() {
+    let fixture = Fixture::new(&[("dvc.lock", "old\n", "Add lock")]);
+    fixture.git(&["remote", "add", "origin", "../digits.git"]);
+    fixture.git(&["config", "user.name", "Ada"]);
+    fixture.git(&["config", "user.email", "ada@example.org"]);
+    let tree = WorkTree::discover(&fixture.clone()).unwrap();
+    let parent = tree.head().unwrap().unwrap();
+    let author = towpath_git::Signature {
+        name: "Towpath".into(),
+        email: "towpath@localhost".into(),
+        at: towpath_core::Timestamp(0),
+    };
+    let file = towpath_git::FileContent { path: "dvc.lock".into(), bytes: b"new\n".to_vec() };
+    fixture.bare.commit_files("refs/towpath/runs/3", &parent, &[file], "Run 3", &author).unwrap();
+
+    let run = tree.fetch("origin", "refs/towpath/runs/3").unwrap();
+    tree.merge(&run, "Take the lock of run 3").unwrap();
+    assert_eq!(std::fs::read_to_string(fixture.clone().join("dvc.lock")).unwrap(), "new\n");
+    assert!(tree.fetch("origin", "refs/towpath/runs/4").is_err());
+}
+
+#[test]
+fn a_new_repository_starts_on_main() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = WorkTree::init(&dir.path().join("new")).unwrap();
+    assert_eq!((tree.branch().unwrap().as_deref(), tree.head().unwrap()), (Some("main"), None));
+    git(tree.root(), &["config", "user.name", "Ada"]);
+    git(tree.root(), &["config", "user.email", "ada@example.org"]);
+    std::fs::write(tree.root().join("a"), "1").unwrap();
+    let commit = tree.commit_all("Add a").unwrap();
+    tree.add_remote("towpath", "http://127.0.0.1:1/git/x.git").unwrap();
+    assert_eq!(tree.head().unwrap(), Some(commit));
+    let copy = WorkTree::clone_from(&tree.root().to_string_lossy(), &dir.path().join("copy")).unwrap();
+    assert!(copy.root().join("a").exists());
+    assert!(copy.hooks_dir().unwrap().ends_with(".git/hooks"));
+}
