@@ -1,0 +1,65 @@
+use towpath_core::{Classify, Kind};
+use towpath_store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("'{0}' is not a project name: letters, digits, '.', '_' and '-', at most 100")]
+    ProjectName(String),
+    #[error("there is no project '{0}'")]
+    NoProject(String),
+    #[error("project '{project}' has no run {number}")]
+    NoRun { project: String, number: i64 },
+    #[error("run {number} of '{project}' has no stage '{stage}'")]
+    NoStage { project: String, number: i64, stage: String },
+    #[error("run {number} of '{project}' is over: it {status}")]
+    Over { project: String, number: i64, status: &'static str },
+    #[error("read '{file}' at {commit}: {detail}")]
+    ProjectFile { file: String, commit: String, detail: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Git(#[from] towpath_git::Error),
+    #[error(transparent)]
+    Tracking(#[from] towpath_tracking::Error),
+    #[error(transparent)]
+    Identity(#[from] towpath_identity::Error),
+    #[error(transparent)]
+    Pipeline(#[from] towpath_pipeline::Error),
+    #[error(transparent)]
+    Data(#[from] towpath_data::Error),
+    #[error("keep the model of run {number}: {path}: {source}")]
+    Keep { number: i64, path: String, source: std::io::Error },
+    #[error("open the release of {model} v{version}: {detail}")]
+    Release { model: String, version: i64, detail: String },
+}
+
+impl Classify for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ProjectName(_) | Self::ProjectFile { .. } => Kind::Invalid,
+            Self::NoProject(_) | Self::NoRun { .. } | Self::NoStage { .. } => Kind::NotFound,
+            Self::Over { .. } => Kind::Conflict,
+            Self::Store(e) => e.kind(),
+            Self::Git(e) => e.kind(),
+            Self::Tracking(e) => e.kind(),
+            Self::Identity(e) => e.kind(),
+            Self::Pipeline(e) => e.kind(),
+            Self::Data(e) => e.kind(),
+            Self::Keep { .. } => Kind::Exhausted,
+            Self::Release { .. } => Kind::Internal,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoProject(name) => vec![format!("the first push makes it: git push <server>/git/{name}.git")],
+            Self::Store(e) => e.hints(),
+            Self::Git(e) => e.hints(),
+            Self::Tracking(e) => e.hints(),
+            Self::Identity(e) => e.hints(),
+            Self::Pipeline(e) => e.hints(),
+            Self::Data(e) => e.hints(),
+            _ => Vec::new(),
+        }
+    }
+}

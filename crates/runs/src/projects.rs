@@ -1,0 +1,67 @@
+//! Projects: one Git repository each, and what of their branches has been acted on.
+
+use serde_json::json;
+use towpath_core::ledger::{self as words, Entry};
+use towpath_core::names::is_valid_name;
+use towpath_core::{Actor, Timestamp};
+use towpath_store::{Row, Tx, ledger};
+
+use crate::Error;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    pub name: String,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+impl Project {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self { name: row.text("name")?, created_at: row.time("created_at")?, created_by: row.text("created_by")? })
+    }
+}
+
+/// The project, made when it is not there: the first push does this.
+pub fn ensure(tx: &mut Tx<'_>, now: Timestamp, name: &str, by: &Actor) -> Result<Project, Error> {
+    if let Some(project) = get(tx, name)? {
+        return Ok(project);
+    }
+    if !is_valid_name(name) {
+        return Err(Error::ProjectName(name.to_owned()));
+    }
+    tx.run("insert into projects (name, created_at, created_by) values ($1, $2, $3)", &[&name, &now, by])?;
+    ledger::append(tx, Entry::new("project.created", by, now).about(words::project(name)))?;
+    tx.notify(&[json!("projects")]);
+    Ok(Project { name: name.to_owned(), created_at: now, created_by: by.0.clone() })
+}
+
+pub fn get(tx: &mut Tx<'_>, name: &str) -> Result<Option<Project>, Error> {
+    tx.opt("select * from projects where name = $1", &[&name])?.as_ref().map(Project::from_row).transpose()
+}
+
+pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Project>, Error> {
+    tx.list("select * from projects order by name limit 1000", &[], Project::from_row)
+}
+
+/// The commit of a branch that was last acted on.
+pub fn seen_head(tx: &mut Tx<'_>, project: &str, branch: &str) -> Result<Option<String>, Error> {
+    let row = tx.opt("select commit_id from branches where project = $1 and branch = $2", &[&project, &branch])?;
+    Ok(row.map(|r| r.text("commit_id")).transpose()?)
+}
+
+/// Records that `commit` of the branch has been acted on.
+pub fn saw_head(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    branch: &str,
+    commit: &str,
+    by: &Actor,
+) -> Result<(), Error> {
+    tx.run(
+        "insert into branches (project, branch, commit_id, pushed_by, at) values ($1, $2, $3, $4, $5) \
+         on conflict (project, branch) do update set commit_id = $3, pushed_by = $4, at = $5",
+        &[&project, &branch, &commit, by, &now],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,447 @@
+//! The rows of pipeline runs and their stages. Status changes and their ledger entries are one
+//! transaction.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use towpath_api::projects::Commit;
+use towpath_api::runs::{
+    CheckResult, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageEnvironment, StageRun, StageStatus,
+};
+use towpath_core::ledger::{self as words, Entry};
+use towpath_core::{Actor, Timestamp};
+use towpath_store::{Row, Tx, ledger, sequence};
+
+use crate::Error;
+
+/// What starts a run.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    pub project: String,
+    pub commit: Commit,
+    pub branch: Option<String>,
+    /// `push`, `manual`.
+    pub trigger: &'static str,
+    pub started_by: Actor,
+    pub force: bool,
+}
+
+/// Queues a run; its number.
+pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Error> {
+    let number = sequence::next(tx, &format!("runs/{}", new.project))?;
+    tx.run(
+        "insert into pipeline_runs (project, number, status, commit_id, commit_subject, author, author_email, \
+         commit_at, branch, cause, started_by, force, cancel_requested, created_at, sources) \
+         values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]')",
+        &[
+            &new.project,
+            &number,
+            &new.commit.id,
+            &new.commit.subject,
+            &new.commit.author,
+            &new.commit.author_email,
+            &new.commit.at,
+            &new.branch,
+            &new.trigger,
+            &new.started_by,
+            &new.force,
+            &now,
+        ],
+    )?;
+    let entry = Entry::new("run.queued", &new.started_by, now).about(words::run(&new.project, number));
+    ledger::append(
+        tx,
+        entry
+            .about(words::project(&new.project))
+            .evidence(json!({"commit": new.commit.id, "branch": new.branch, "trigger": new.trigger})),
+    )?;
+    changed(tx, &new.project, number);
+    Ok(number)
+}
+
+/// Tells listeners that a run changed.
+pub fn changed(tx: &mut Tx<'_>, project: &str, number: i64) {
+    tx.notify(&[json!("runs"), json!(project), json!(number)]);
+}
+
+fn status_from(text: &str) -> RunStatus {
+    match text {
+        "queued" => RunStatus::Queued,
+        "running" => RunStatus::Running,
+        "succeeded" => RunStatus::Succeeded,
+        "cancelled" => RunStatus::Cancelled,
+        _ => RunStatus::Failed,
+    }
+}
+
+fn status_word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Queued => "queued",
+        RunStatus::Running => "running",
+        RunStatus::Succeeded => "succeeded",
+        RunStatus::Failed => "failed",
+        RunStatus::Cancelled => "cancelled",
+    }
+}
+
+fn stage_word(status: StageStatus) -> &'static str {
+    match status {
+        StageStatus::Queued => "queued",
+        StageStatus::Running => "running",
+        StageStatus::Succeeded => "succeeded",
+        StageStatus::Reused => "reused",
+        StageStatus::Failed => "failed",
+        StageStatus::Skipped => "skipped",
+        StageStatus::Cancelled => "cancelled",
+    }
+}
+
+/// A run that is not over.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub project: String,
+    pub number: i64,
+    pub status: RunStatus,
+    pub commit: Commit,
+    pub branch: Option<String>,
+    pub started_by: String,
+    pub force: bool,
+    pub cancel_requested: bool,
+    pub created_at: Timestamp,
+    pub tracking_run: Option<String>,
+    pub experiment: Option<String>,
+}
+
+/// Runs that are queued or running, oldest first.
+pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
+    tx.list(
+        "select * from pipeline_runs where status in ('queued', 'running') order by created_at, number limit 500",
+        &[],
+        |row| {
+            Ok(Open {
+                project: row.text("project")?,
+                number: row.int("number")?,
+                status: status_from(&row.text("status")?),
+                commit: commit(row)?,
+                branch: row.opt_text("branch")?,
+                started_by: row.text("started_by")?,
+                force: row.bool("force")?,
+                cancel_requested: row.bool("cancel_requested")?,
+                created_at: row.time("created_at")?,
+                tracking_run: row.opt_text("tracking_run")?,
+                experiment: row.opt_text("experiment")?,
+            })
+        },
+    )
+}
+
+fn commit(row: &Row) -> Result<Commit, Error> {
+    Ok(Commit {
+        id: row.text("commit_id")?,
+        subject: row.text("commit_subject")?,
+        author: row.text("author")?,
+        author_email: row.text("author_email")?,
+        at: row.time("commit_at")?,
+    })
+}
+
+/// Marks a run as running; again after a crash it keeps its first start.
+pub fn start(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    tracking_run: &str,
+    experiment: &str,
+) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set status = 'running', started_at = coalesce(started_at, $3), tracking_run = $4, \
+         experiment = $5 where project = $1 and number = $2",
+        &[&project, &number, &now, &tracking_run, &experiment],
+    )?;
+    let entry = Entry::new("run.started", &Actor::system("pipeline"), now).about(words::run(project, number));
+    ledger::append(tx, entry)?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// Ends a run that did not succeed.
+pub fn finish(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    status: RunStatus,
+    error: Option<&str>,
+) -> Result<(), Error> {
+    let touched = tx.run(
+        "update pipeline_runs set status = $3, finished_at = $4, error = $5 \
+         where project = $1 and number = $2 and status in ('queued', 'running')",
+        &[&project, &number, &status_word(status), &now, &error.map(str::to_owned)],
+    )?;
+    if touched == 1 {
+        let kind = format!("run.{}", status_word(status));
+        let entry = Entry::new(&kind, &Actor::system("pipeline"), now).about(words::run(project, number));
+        ledger::append(tx, entry.about(words::project(project)).evidence(json!({"error": error})))?;
+        changed(tx, project, number);
+    }
+    Ok(())
+}
+
+/// Asks for cancellation; the engine reaps the stage's process group.
+pub fn request_cancel(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    by: &Actor,
+) -> Result<RunSummary, Error> {
+    let run = get(tx, project, number)?;
+    match run.summary.status {
+        RunStatus::Queued => finish(tx, now, project, number, RunStatus::Cancelled, Some("cancelled before it began"))?,
+        RunStatus::Running => {
+            tx.run(
+                "update pipeline_runs set cancel_requested = 1 where project = $1 and number = $2",
+                &[&project, &number],
+            )?;
+        }
+        over => {
+            return Err(Error::Over { project: project.to_owned(), number, status: status_word(over) });
+        }
+    }
+    let entry = Entry::new("run.cancel_requested", by, now).about(words::run(project, number));
+    ledger::append(tx, entry)?;
+    changed(tx, project, number);
+    Ok(get(tx, project, number)?.summary)
+}
+
+/// Sets one column of a run: `first_process_ms`, `environment`, `sources`, `lock_ref`.
+pub fn set_first_process(tx: &mut Tx<'_>, project: &str, number: i64, millis: f64) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set first_process_ms = $3 where project = $1 and number = $2 and first_process_ms is null",
+        &[&project, &number, &millis],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+pub fn set_environment(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    environment: &StageEnvironment,
+) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set environment = $3 where project = $1 and number = $2",
+        &[&project, &number, &json!(environment)],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+pub fn set_sources(tx: &mut Tx<'_>, project: &str, number: i64, sources: &[Source]) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set sources = $3 where project = $1 and number = $2",
+        &[&project, &number, &json!(sources)],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+pub fn set_lock_ref(tx: &mut Tx<'_>, project: &str, number: i64, reference: &str) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set lock_ref = $3 where project = $1 and number = $2",
+        &[&project, &number, &reference],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// Ends a run that succeeded, with the version it made.
+pub fn succeed(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    version: Option<&ModelVersionRef>,
+) -> Result<bool, Error> {
+    let touched = tx.run(
+        "update pipeline_runs set status = 'succeeded', finished_at = $3, model = $4, model_version = $5 \
+         where project = $1 and number = $2 and status = 'running'",
+        &[&project, &number, &now, &version.map(|v| v.model.clone()), &version.map(|v| v.version)],
+    )?;
+    if touched == 0 {
+        return Ok(false);
+    }
+    let entry = Entry::new("run.succeeded", &Actor::system("pipeline"), now).about(words::run(project, number));
+    ledger::append(tx, entry.about(words::project(project)).evidence(json!({"model_version": version})))?;
+    changed(tx, project, number);
+    Ok(true)
+}
+
+/// Writes a stage as it now is.
+pub fn put_stage(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    position: i64,
+    stage: &StageRun,
+    process: Option<(i64, i64)>,
+) -> Result<(), Error> {
+    tx.run(
+        "insert into stage_runs (project, number, position, name, status, detail, pid, process_started, tracking_run) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (project, number, name) do update set \
+         position = $3, status = $5, detail = $6, pid = $7, process_started = $8, tracking_run = $9",
+        &[
+            &project,
+            &number,
+            &position,
+            &stage.name,
+            &stage_word(stage.status),
+            &json!(stage),
+            &process.map(|p| p.0),
+            &process.map(|p| p.1),
+            &stage.tracking_run,
+        ],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// Process ids (with their start times) of stages that were running when the server ended.
+pub fn orphans(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<(i64, i64)>, Error> {
+    tx.list(
+        "select pid, process_started from stage_runs \
+         where project = $1 and number = $2 and status = 'running' and pid is not null",
+        &[&project, &number],
+        |row| Ok((row.int("pid")?, row.int("process_started")?)),
+    )
+}
+
+pub fn put_check(tx: &mut Tx<'_>, project: &str, number: i64, check: &CheckResult) -> Result<(), Error> {
+    tx.run(
+        "insert into check_verdicts (project, name, data_hash, suite_hash, passed, number, detail, at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (project, name, data_hash, suite_hash, number) \
+         do update set passed = $5, detail = $7, at = $8",
+        &[
+            &project,
+            &check.name,
+            &check.data_hash,
+            &check.suite_hash,
+            &check.passed,
+            &number,
+            &json!(check),
+            &check.at,
+        ],
+    )?;
+    let kind = if check.passed { "check.passed" } else { "check.failed" };
+    let entry = Entry::new(kind, &Actor::system("checks"), check.at).about(words::run(project, number));
+    ledger::append(tx, entry.about(format!("data/{}", check.data_hash)).evidence(json!(check)))?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// The baseline of a check, as `towpath-checks` serialises it.
+pub fn baseline(tx: &mut Tx<'_>, project: &str, check: &str) -> Result<Option<Value>, Error> {
+    let row = tx.opt("select baseline from check_baselines where project = $1 and name = $2", &[&project, &check])?;
+    Ok(row.map(|r| r.json("baseline")).transpose()?)
+}
+
+pub fn put_baseline(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    check: &str,
+    baseline: &Value,
+) -> Result<(), Error> {
+    tx.run(
+        "insert into check_baselines (project, name, baseline, number, at) values ($1, $2, $3, $4, $5) \
+         on conflict (project, name) do update set baseline = $3, number = $4, at = $5",
+        &[&project, &check, baseline, &number, &now],
+    )?;
+    Ok(())
+}
+
+fn summary(row: &Row, stages: BTreeMap<String, i64>) -> Result<RunSummary, Error> {
+    let version = match (row.opt_text("model")?, row.opt_int("model_version")?) {
+        (Some(model), Some(version)) => Some(ModelVersionRef { model, version }),
+        _ => None,
+    };
+    Ok(RunSummary {
+        project: row.text("project")?,
+        number: row.int("number")?,
+        status: status_from(&row.text("status")?),
+        commit: commit(row)?,
+        branch: row.opt_text("branch")?,
+        trigger: row.text("cause")?,
+        started_by: row.text("started_by")?,
+        created_at: row.time("created_at")?,
+        started_at: row.opt_time("started_at")?,
+        finished_at: row.opt_time("finished_at")?,
+        first_process_ms: row.opt_real("first_process_ms")?,
+        stages,
+        error: row.opt_text("error")?,
+        model_version: version,
+    })
+}
+
+fn stage_counts(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<BTreeMap<String, i64>, Error> {
+    let rows = tx.all(
+        "select status, count(*) as n from stage_runs where project = $1 and number = $2 group by status",
+        &[&project, &number],
+    )?;
+    rows.iter().map(|row| Ok((row.text("status")?, row.int("n")?))).collect()
+}
+
+/// Newest first, older than `before`, and how many there are in all.
+pub fn list(
+    tx: &mut Tx<'_>,
+    project: &str,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<(Vec<RunSummary>, i64), Error> {
+    let rows = tx.all(
+        "select * from pipeline_runs where project = $1 and number < $2 order by number desc limit $3",
+        &[&project, &before.unwrap_or(i64::MAX), &limit],
+    )?;
+    let mut runs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let counts = stage_counts(tx, project, row.int("number")?)?;
+        runs.push(summary(row, counts)?);
+    }
+    let total = tx.one("select count(*) as n from pipeline_runs where project = $1", &[&project])?.int("n")?;
+    Ok((runs, total))
+}
+
+/// How many runs of all projects are not over.
+pub fn count_open(tx: &mut Tx<'_>) -> Result<i64, Error> {
+    let row = tx.one("select count(*) as n from pipeline_runs where status in ('queued', 'running')", &[])?;
+    Ok(row.int("n")?)
+}
+
+pub fn get(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Run, Error> {
+    let row = tx
+        .opt("select * from pipeline_runs where project = $1 and number = $2", &[&project, &number])?
+        .ok_or_else(|| Error::NoRun { project: project.to_owned(), number })?;
+    let stages = tx.list(
+        "select detail from stage_runs where project = $1 and number = $2 order by position",
+        &[&project, &number],
+        |r| Ok::<StageRun, Error>(r.json("detail")?),
+    )?;
+    let checks = tx.list(
+        "select detail from check_verdicts where project = $1 and number = $2 order by at, name",
+        &[&project, &number],
+        |r| Ok::<CheckResult, Error>(r.json("detail")?),
+    )?;
+    Ok(Run {
+        summary: summary(&row, stage_counts(tx, project, number)?)?,
+        tracking_run: row.opt_text("tracking_run")?,
+        experiment: row.opt_text("experiment")?,
+        lock_ref: row.opt_text("lock_ref")?,
+        environment: row.opt_json("environment")?,
+        stages,
+        checks,
+        sources: row.json("sources")?,
+    })
+}
