@@ -1,1 +1,40 @@
-//! placeholder
+//! Data versioning in DVC's formats: `.dvc` files, `.dir` manifests, the content cache, remotes.
+//!
+//! Files are those of DVC 3 and the real `dvc` works on the same repository at the same time.
+//! Everything is synchronous; hashing, copying and transfers run on several threads.
+
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod hash;
+pub mod hooks;
+pub mod ignore;
+pub mod links;
+pub mod locks;
+pub mod manifest;
+pub mod oid;
+pub mod pointer;
+pub mod progress;
+pub mod remote;
+pub mod repository;
+pub mod run_cache;
+pub mod state;
+pub mod status;
+pub mod tracked;
+pub mod transfer;
+pub mod verbs;
+pub mod workspace;
+
+mod files;
+
+pub use cache::Cache;
+pub use config::Config;
+pub use error::Error;
+pub use oid::Oid;
+pub use progress::{Event, Progress, Silent};
+pub use remote::Remote;
+pub use repository::Repository;
+pub use run_cache::RunCache;
+pub use status::{Change, OutputStatus};
+pub use tracked::TrackedOutput;
+pub use workspace::Workspace;

@@ -1,0 +1,347 @@
+//! The content cache: `<cache>/files/md5/<2 digits>/<rest>`, as DVC 3 lays it out.
+//!
+//! An object is written to a temporary file and renamed, so what is there is whole. Mode 0444 means
+//! "checked": an object with any other mode is hashed before it is used, as DVC does, and removed if
+//! it is damaged.
+
+use std::collections::HashSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tempfile::NamedTempFile;
+use towpath_core::Content;
+
+use crate::links::{self, LinkType};
+use crate::manifest::{Entry, Manifest};
+use crate::progress::{Event, Work};
+use crate::state::Stamp;
+use crate::workspace::{WalkedFile, open_regular};
+use crate::{Error, Oid, Progress, Silent, Workspace, hash};
+
+const TRUSTED_MODE: u32 = 0o444;
+
+/// A cache folder, used by any number of repositories and processes at once.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    links: Vec<LinkType>,
+}
+
+impl Cache {
+    /// The cache in `dir`, which is made when first written to.
+    pub fn open(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), links: LinkType::DEFAULT.to_vec() }
+    }
+
+    /// How files get from the cache into a workspace, in the order to try.
+    pub fn with_links(mut self, links: Vec<LinkType>) -> Self {
+        self.links = links;
+        self
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A folder of our own in the cache that DVC neither reads nor collects.
+    pub(crate) fn own_dir(&self) -> PathBuf {
+        self.dir.join("towpath")
+    }
+
+    /// Where an object is, or would be.
+    pub fn path(&self, oid: &Oid) -> PathBuf {
+        self.dir.join("files/md5").join(oid.relative_path())
+    }
+
+    /// True if the object is there and whole.
+    pub fn has(&self, oid: &Oid) -> Result<bool, Error> {
+        let path = self.path(oid);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        if metadata.permissions().mode() & 0o777 == TRUSTED_MODE {
+            return Ok(true);
+        }
+        let file = open_regular(&path)?;
+        let (md5, _) = hash::md5_of_file(&file).map_err(Error::io("read", &path))?;
+        if md5 == oid.md5() {
+            file.set_permissions(Permissions::from_mode(TRUSTED_MODE)).map_err(Error::io("set the mode of", &path))?;
+            return Ok(true);
+        }
+        fs::remove_file(&path).map_err(Error::io("remove the damaged", &path))?;
+        Ok(false)
+    }
+
+    /// Opens an object; `None` when it is not there. With its size in bytes.
+    pub fn open_object(&self, oid: &Oid) -> Result<Option<(File, u64)>, Error> {
+        if !self.has(oid)? {
+            return Ok(None);
+        }
+        let path = self.path(oid);
+        let file = File::open(&path).map_err(Error::io("read", &path))?;
+        let size = file.metadata().map_err(Error::io("read", &path))?.len();
+        Ok(Some((file, size)))
+    }
+
+    /// Stores what `from` delivers, if it is the object it is said to be. On disk when this returns.
+    pub fn receive(&self, oid: &Oid, from: impl Read) -> Result<u64, Error> {
+        let mut tmp = self.temporary_file()?;
+        let (md5, size) = hash::md5_of(from, tmp.as_file_mut()).map_err(Error::io("receive", &self.path(oid)))?;
+        if md5 != oid.md5() {
+            let found = if oid.is_dir() { Oid::of_dir(md5) } else { Oid::of_file(md5) };
+            return Err(Error::Corrupt { expected: oid.clone(), found });
+        }
+        tmp.as_file().sync_data().map_err(Error::io("write", tmp.path()))?;
+        self.keep(tmp, oid)?;
+        Ok(size)
+    }
+
+    /// The manifest of a folder; `None` when it is not in the cache.
+    pub fn manifest(&self, oid: &Oid) -> Result<Option<Manifest>, Error> {
+        let Some((mut file, size)) = self.open_object(oid)? else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(size as usize);
+        file.read_to_end(&mut bytes).map_err(Error::io("read", &self.path(oid)))?;
+        Manifest::parse(oid, &bytes).map(Some)
+    }
+
+    /// The objects of a file or folder that are not in the cache; of a folder whose manifest is
+    /// missing, only that, because it alone says what else belongs to it.
+    pub fn missing(&self, content: &Content) -> Result<Vec<Oid>, Error> {
+        let oid = Oid::parse(&content.md5)?;
+        if !oid.is_dir() {
+            return Ok(if self.has(&oid)? { Vec::new() } else { vec![oid] });
+        }
+        let Some(manifest) = self.manifest(&oid)? else { return Ok(vec![oid]) };
+        let wanted: HashSet<&Oid> = manifest.entries().iter().map(|entry| &entry.oid).collect();
+        let answers: Vec<Option<Oid>> = wanted
+            .into_par_iter()
+            .map(|oid| Ok((!self.has(oid)?).then(|| oid.clone())))
+            .collect::<Result<_, Error>>()?;
+        let mut missing: Vec<Oid> = answers.into_iter().flatten().collect();
+        missing.sort();
+        Ok(missing)
+    }
+
+    /// Hashes the file or folder at `path` and stores it. With `hardlink` or `symlink` the file in
+    /// the workspace becomes a link to the object.
+    pub fn add_path(&self, workspace: &Workspace, path: &Path) -> Result<Content, Error> {
+        self.add_path_watched(workspace, path, &Silent)
+    }
+
+    pub fn add_path_watched(
+        &self,
+        workspace: &Workspace,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Content, Error> {
+        let path = workspace.root().join(path);
+        let metadata = fs::metadata(&path).map_err(Error::io("read", &path))?;
+        if !metadata.is_dir() {
+            progress.event(Event::Started { work: Work::Adding, items: 1 });
+            let (oid, size) = self.add_file(workspace, &path)?;
+            progress.event(Event::Done { work: Work::Adding, bytes: size });
+            progress.event(Event::Finished { work: Work::Adding });
+            let isexec = metadata.permissions().mode() & 0o111 != 0;
+            return Ok(Content { md5: oid.to_string(), size, nfiles: None, isexec });
+        }
+        let files = workspace.walk(&path)?;
+        progress.event(Event::Started { work: Work::Adding, items: files.len() as u64 });
+        let add = |file: WalkedFile| {
+            let (oid, size) = self.add_file(workspace, &file.path)?;
+            progress.event(Event::Done { work: Work::Adding, bytes: size });
+            Ok((Entry { relpath: file.relpath, oid }, size))
+        };
+        let added: Vec<(Entry, u64)> = files.into_par_iter().map(add).collect::<Result<_, Error>>()?;
+        let size = added.iter().map(|(_, size)| size).sum();
+        let manifest = Manifest::new(added.into_iter().map(|(entry, _)| entry).collect());
+        self.add_manifest(&manifest)?;
+        progress.event(Event::Finished { work: Work::Adding });
+        Ok(manifest.content(size))
+    }
+
+    /// Stores a manifest whose files are stored already.
+    pub fn add_manifest(&self, manifest: &Manifest) -> Result<Oid, Error> {
+        let oid = manifest.oid();
+        if !self.has(&oid)? {
+            let tmp = self.temporary_file()?;
+            fs::write(tmp.path(), manifest.to_bytes()).map_err(Error::io("write", tmp.path()))?;
+            self.keep(tmp, &oid)?;
+        }
+        Ok(oid)
+    }
+
+    /// Stores one file. The object is hashed from the copy that is kept, so it is right even if the
+    /// file changes meanwhile, which is then reported.
+    fn add_file(&self, workspace: &Workspace, path: &Path) -> Result<(Oid, u64), Error> {
+        let source = open_regular(path)?;
+        let stamp = |file: &File| file.metadata().map(|m| (Stamp::of(&m), m.len())).map_err(Error::io("read", path));
+        let (before, size) = stamp(&source)?;
+        let key = workspace.key(path);
+        if let Some(md5) = workspace.state().get(key, before) {
+            let oid = Oid::of_file(md5);
+            if self.has(&oid)? {
+                return Ok((oid, size));
+            }
+        }
+        let tmp = self.temporary_file()?;
+        let hashed = if links::try_reflink_into(&source, tmp.as_file()) {
+            hash::md5_of_file(tmp.as_file())
+        } else {
+            hash::md5_of(&source, tmp.as_file())
+        };
+        let (md5, size) = hashed.map_err(Error::io("add", path))?;
+        let (after, _) = stamp(&source)?;
+        if before != after {
+            return Err(Error::ChangedWhileRead { path: path.to_owned() });
+        }
+        let oid = Oid::of_file(md5);
+        if !self.has(&oid)? {
+            self.keep(tmp, &oid)?;
+        }
+        if self.links.first().is_some_and(|kind| kind.shares_the_file()) {
+            self.place(workspace, &oid, path, false)?;
+        } else {
+            workspace.state().record(key, after, md5);
+        }
+        Ok((oid, size))
+    }
+
+    fn temporary_file(&self) -> Result<NamedTempFile, Error> {
+        let dir = self.own_dir().join("tmp");
+        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        NamedTempFile::new_in(&dir).map_err(Error::io("write in", &dir))
+    }
+
+    fn keep(&self, tmp: NamedTempFile, oid: &Oid) -> Result<(), Error> {
+        let path = self.path(oid);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let trusted = Permissions::from_mode(TRUSTED_MODE);
+        tmp.as_file().set_permissions(trusted).map_err(Error::io("set the mode of", tmp.path()))?;
+        tmp.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
+        Ok(())
+    }
+
+    /// Makes `to` (absolute or below the workspace) equal to `content`: files that differ are
+    /// replaced one by one, those of a folder that do not belong to it are removed. Nothing is
+    /// touched unless all objects are there. Returns whether anything changed.
+    pub fn checkout(&self, workspace: &Workspace, content: &Content, to: &Path) -> Result<bool, Error> {
+        self.checkout_watched(workspace, content, to, &Silent)
+    }
+
+    pub fn checkout_watched(
+        &self,
+        workspace: &Workspace,
+        content: &Content,
+        to: &Path,
+        progress: &dyn Progress,
+    ) -> Result<bool, Error> {
+        let to = workspace.root().join(to);
+        let missing = self.missing(content)?;
+        if !missing.is_empty() {
+            return Err(Error::NotInCache { path: to.display().to_string(), oids: missing });
+        }
+        let oid = Oid::parse(&content.md5)?;
+        if !oid.is_dir() {
+            return self.checkout_file(workspace, &oid, &to, content.isexec);
+        }
+        let manifest = self.manifest(&oid)?.unwrap_or_default();
+        progress.event(Event::Started { work: Work::CheckingOut, items: manifest.entries().len() as u64 });
+        let removed = remove_extraneous(workspace, &manifest, &to)?;
+        let place = |entry: &Entry| {
+            let changed = self.checkout_file(workspace, &entry.oid, &to.join(&entry.relpath), false)?;
+            progress.event(Event::Done { work: Work::CheckingOut, bytes: 0 });
+            Ok(changed)
+        };
+        let changed: Vec<bool> = manifest.entries().par_iter().map(place).collect::<Result<_, Error>>()?;
+        progress.event(Event::Finished { work: Work::CheckingOut });
+        Ok(removed || changed.contains(&true))
+    }
+
+    fn checkout_file(&self, workspace: &Workspace, oid: &Oid, to: &Path, isexec: bool) -> Result<bool, Error> {
+        let metadata = fs::symlink_metadata(to).ok();
+        match &metadata {
+            Some(found) if found.is_dir() => fs::remove_dir_all(to).map_err(Error::io("remove", to))?,
+            Some(_) if fs::metadata(to).is_ok_and(|m| m.is_file()) && workspace.hash_file(to)?.0 == *oid => {
+                let mode = fs::metadata(to).map_err(Error::io("read", to))?.permissions().mode();
+                if isexec == (mode & 0o111 != 0) || self.is_object(to) {
+                    return Ok(false);
+                }
+            }
+            _ => {}
+        }
+        self.place(workspace, oid, to, isexec)?;
+        Ok(true)
+    }
+
+    /// True when `path` is a link to an object, whose mode is not ours to change.
+    fn is_object(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let linked = fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || m.nlink() > 1);
+        linked && self.links.iter().any(|kind| kind.shares_the_file())
+    }
+
+    /// Puts an object at `to` in one step, replacing what is there.
+    fn place(&self, workspace: &Workspace, oid: &Oid, to: &Path, isexec: bool) -> Result<(), Error> {
+        let folder = to.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
+        let scratch = scratch.map_err(Error::io("write in", folder))?;
+        let tmp = scratch.path().join("object");
+        let kind = links::link(&self.links, &self.path(oid), &tmp)?;
+        if !kind.shares_the_file() {
+            let mode = if isexec { 0o755 } else { 0o644 };
+            fs::set_permissions(&tmp, Permissions::from_mode(mode)).map_err(Error::io("set the mode of", to))?;
+        }
+        fs::rename(&tmp, to).map_err(Error::io("write", to))?;
+        let metadata = fs::metadata(to).map_err(Error::io("read", to))?;
+        workspace.state().record_own(workspace.key(to), Stamp::of(&metadata), oid.md5());
+        Ok(())
+    }
+}
+
+/// Removes what is below `folder` and not in the manifest, except what `.dvcignore` excludes. A
+/// symbolic link to a folder is removed, never followed: nothing outside may be written to.
+fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => fs::remove_file(folder).map_err(Error::io("remove", folder))?,
+        Err(_) => {}
+    }
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut files: HashSet<&Path> = HashSet::new();
+    let mut folders: HashSet<&Path> = HashSet::new();
+    for entry in manifest.entries() {
+        let path = Path::new(&entry.relpath);
+        files.insert(path);
+        folders.extend(path.ancestors().skip(1));
+    }
+    let mut removed = false;
+    let mut walker = walkdir::WalkDir::new(folder).min_depth(1).into_iter();
+    while let Some(entry) = walker.next() {
+        let entry = entry.map_err(|e| Error::Io { action: "read", path: folder.to_owned(), source: e.into() })?;
+        let (path, is_dir) = (entry.path(), entry.file_type().is_dir());
+        let below = path.strip_prefix(folder).unwrap_or(path);
+        if workspace.excludes(path, is_dir) {
+            if is_dir {
+                walker.skip_current_dir();
+            }
+            continue;
+        }
+        if is_dir && !folders.contains(below) {
+            fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+            walker.skip_current_dir();
+            removed = true;
+        } else if !is_dir && !files.contains(below) {
+            fs::remove_file(path).map_err(Error::io("remove", path))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,163 @@
+//! What can go wrong with data, in terms of files, fields and objects.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use towpath_core::{Classify, Kind};
+use towpath_yaml::YamlError;
+
+use crate::Oid;
+
+/// Messages are fragments that fit behind "failed: "; paths are as the user would type them.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+
+    #[error("no .dvc folder in {} or a folder above it", from.display())]
+    NotARepository { from: PathBuf },
+    #[error("{} exists already", path.display())]
+    AlreadyInitialised { path: PathBuf },
+    #[error("{}, line {line}: {problem}", path.display())]
+    Config { path: PathBuf, line: usize, problem: String },
+    /// A `.dvc` file, with line and column.
+    #[error(transparent)]
+    Pointer(Box<YamlError>),
+    #[error("{}: md5 {oid} is an entry of DVC 2, which hashed text with its line ends changed", path.display())]
+    LegacyEntry { path: PathBuf, oid: String },
+
+    #[error("'{0}' is not an object id: 32 lowercase hex digits, with '.dir' behind for a folder")]
+    InvalidOid(String),
+    #[error("manifest {oid} is malformed: {problem}")]
+    Manifest { oid: Oid, problem: String },
+    #[error("object {expected} has the content of {found}")]
+    Corrupt { expected: Oid, found: Oid },
+    #[error("{} of the objects of {path} {} not in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
+    NotInCache { path: String, oids: Vec<Oid> },
+
+    #[error("{}: {problem}", path.display())]
+    UnusablePath { path: PathBuf, problem: String },
+    #[error("{} changed while it was read", path.display())]
+    ChangedWhileRead { path: PathBuf },
+    #[error("{path} is already tracked by {by}")]
+    AlreadyTracked { path: String, by: String },
+    #[error("{path} is tracked by git")]
+    TrackedByGit { path: String },
+    #[error("no such tracked file or folder: {path}")]
+    NotTracked { path: String },
+    #[error("{path} has changes that are not in the cache and would be lost")]
+    WouldOverwrite { path: String },
+
+    #[error("another process holds {}{}", path.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
+    Locked { path: PathBuf, pid: Option<u32> },
+    #[error("there is a {name} hook already: {}", path.display())]
+    HookExists { name: &'static str, path: PathBuf },
+    #[error("git {what} failed: {stderr}")]
+    Git { what: String, stderr: String },
+
+    #[error("no default remote is configured")]
+    NoDefaultRemote,
+    #[error("no remote is called '{name}'{}", known(known_names))]
+    UnknownRemote { name: String, known_names: Vec<String> },
+    #[error("remote '{name}': {problem}")]
+    RemoteConfig { name: String, problem: String },
+    #[error("{url} answered {status}{}", if detail.is_empty() { String::new() } else { format!(": {detail}") })]
+    RemoteAnswer { url: String, status: u16, detail: String },
+    #[error("{url} cannot be reached: {problem}")]
+    RemoteUnreachable { url: String, problem: String },
+    #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
+    Missing { oids: Vec<Oid> },
+}
+
+fn first(oids: &[Oid]) -> &str {
+    oids.first().map_or("none", Oid::as_str)
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with what was being done to which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// True when the same request may succeed a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::RemoteUnreachable { .. } => true,
+            Self::RemoteAnswer { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Corrupt { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<YamlError> for Error {
+    fn from(error: YamlError) -> Self {
+        Self::Pointer(Box::new(error))
+    }
+}
+
+impl Classify for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => Kind::NotFound,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    Kind::Exhausted
+                }
+                _ => Kind::Internal,
+            },
+            Self::NotARepository { .. } | Self::NotInCache { .. } | Self::Missing { .. } | Self::NotTracked { .. } => {
+                Kind::NotFound
+            }
+            Self::AlreadyInitialised { .. }
+            | Self::ChangedWhileRead { .. }
+            | Self::AlreadyTracked { .. }
+            | Self::TrackedByGit { .. }
+            | Self::WouldOverwrite { .. }
+            | Self::Locked { .. }
+            | Self::HookExists { .. } => Kind::Conflict,
+            Self::RemoteAnswer { status: 401, .. } => Kind::Unauthenticated,
+            Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
+            Self::RemoteAnswer { status: 404, .. } => Kind::NotFound,
+            Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
+            Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } => Kind::Unavailable,
+            Self::Config { .. }
+            | Self::Pointer(_)
+            | Self::LegacyEntry { .. }
+            | Self::InvalidOid(_)
+            | Self::Manifest { .. }
+            | Self::Corrupt { .. }
+            | Self::UnusablePath { .. }
+            | Self::Git { .. }
+            | Self::NoDefaultRemote
+            | Self::UnknownRemote { .. }
+            | Self::RemoteConfig { .. } => Kind::Invalid,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::NotARepository { .. } => "run `towpath init` in the root of the Git repository",
+            Self::LegacyEntry { .. } => "convert it with `dvc cache migrate --dvc-files`",
+            Self::NotInCache { .. } => "fetch it with `towpath pull`",
+            Self::ChangedWhileRead { .. } => "wait until nothing writes it and run the command again",
+            Self::TrackedByGit { .. } => "stop Git from tracking it with `git rm -r --cached PATH`",
+            Self::WouldOverwrite { .. } => "keep them with `towpath add`, or drop them with `--force`",
+            Self::Locked { .. } => "wait for the other dvc or towpath command to end",
+            Self::HookExists { .. } => "call `towpath push` from that hook yourself",
+            Self::NoDefaultRemote => "add one with `dvc remote add -d NAME URL`",
+            Self::RemoteAnswer { status: 401, .. } => {
+                "set `auth = basic`, `user` and `password` of the remote in .dvc/config.local"
+            }
+            Self::Missing { .. } => "push it from where it was added, with `towpath push`",
+            _ => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
+}

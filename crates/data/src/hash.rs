@@ -1,0 +1,30 @@
+//! MD5 of streams, with or without a copy on the way.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use md5::{Digest as _, Md5};
+
+const BUFFER: usize = 1 << 18;
+
+/// Reads to the end, writes what was read to `copy`. Returns the MD5 and the bytes read.
+pub fn md5_of(mut from: impl Read, mut copy: impl Write) -> io::Result<([u8; 16], u64)> {
+    let mut hasher = Md5::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return Ok((hasher.finalize().into(), total)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..read]);
+        copy.write_all(&buffer[..read])?;
+        total += read as u64;
+    }
+}
+
+pub(crate) fn md5_of_file(file: &File) -> io::Result<([u8; 16], u64)> {
+    md5_of(file, io::sink())
+}

@@ -1,0 +1,148 @@
+//! `.dvcignore`: what hashing leaves out. `.gitignore`: keeping tracked data out of Git.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::{Error, files};
+
+/// What `dvc init` writes.
+pub(crate) const DVCIGNORE_TEMPLATE: &str = "\
+# Add patterns of files dvc should ignore, which could improve
+# the performance. Learn more at
+# https://dvc.org/doc/user-guide/dvcignore
+";
+
+/// The `.dvcignore` files of a repository: gitignore syntax, the deepest match decides.
+#[derive(Debug)]
+pub struct DvcIgnore {
+    root: PathBuf,
+    /// By folder; filled when first asked.
+    rules: Mutex<HashMap<PathBuf, Arc<Gitignore>>>,
+}
+
+impl DvcIgnore {
+    /// Reads the file of the root, which has to be well-formed; those below are read when needed.
+    pub fn read(root: &Path) -> Result<Self, Error> {
+        let rules = rules_of(root, ".dvcignore")?;
+        Ok(Self { root: root.to_owned(), rules: Mutex::new(HashMap::from([(root.to_owned(), Arc::new(rules))])) })
+    }
+
+    /// True for a path that DVC does not see. Folders above it are not asked: whoever walks has
+    /// done so.
+    pub fn excludes(&self, path: &Path, is_dir: bool) -> bool {
+        if is_dir && path.file_name().is_some_and(|name| name == ".git" || name == ".hg" || name == ".dvc") {
+            return true;
+        }
+        for folder in path.ancestors().skip(1) {
+            if !folder.starts_with(&self.root) {
+                break;
+            }
+            match self.rules(folder).matched(path, is_dir) {
+                Match::None => {}
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+            }
+        }
+        false
+    }
+
+    fn rules(&self, folder: &Path) -> Arc<Gitignore> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = rules.get(folder) {
+            return Arc::clone(known);
+        }
+        let read = Arc::new(rules_of(folder, ".dvcignore").unwrap_or_else(|_| Gitignore::empty()));
+        rules.insert(folder.to_owned(), Arc::clone(&read));
+        read
+    }
+}
+
+fn rules_of(folder: &Path, name: &str) -> Result<Gitignore, Error> {
+    let file = folder.join(name);
+    let Some(text) = files::read_text(&file)? else { return Ok(Gitignore::empty()) };
+    let mut builder = GitignoreBuilder::new(folder);
+    for (i, line) in text.lines().enumerate() {
+        let added = builder.add_line(None, line);
+        added.map_err(|e| Error::Config { path: file.clone(), line: i + 1, problem: e.to_string() })?;
+    }
+    builder.build().map_err(|e| Error::Config { path: file, line: 1, problem: e.to_string() })
+}
+
+/// Appends `/<name>` to the `.gitignore` beside `path` unless Git ignores it already. Returns the
+/// `.gitignore` that was changed.
+pub fn keep_out_of_git(root: &Path, path: &Path, is_dir: bool) -> Result<Option<PathBuf>, Error> {
+    if is_ignored_by_git(root, path, is_dir)? {
+        return Ok(None);
+    }
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Err(Error::UnusablePath { path: path.to_owned(), problem: "it has no UTF-8 name".to_owned() });
+    };
+    let gitignore = folder.join(".gitignore");
+    let before = files::read_text(&gitignore)?.unwrap_or_default();
+    let line_end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(&gitignore).map_err(Error::io("write", &gitignore))?;
+    let line = format!("{line_end}/{}\n", escape(name));
+    file.write_all(line.as_bytes()).map_err(Error::io("write", &gitignore))?;
+    Ok(Some(gitignore))
+}
+
+fn is_ignored_by_git(root: &Path, path: &Path, is_dir: bool) -> Result<bool, Error> {
+    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
+        match rules_of(folder, ".gitignore")?.matched_path_or_any_parents(path, is_dir) {
+            Match::None => {}
+            Match::Ignore(_) => return Ok(true),
+            Match::Whitelist(_) => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+/// As `GitWildMatchPattern.escape` of pathspec.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for c in name.chars() {
+        if "[]!*#?".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_tracked_path_gets_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".gitignore"), "*.log").unwrap();
+        let path = dir.path().join("we[ird]!");
+        assert!(keep_out_of_git(dir.path(), &path, false).unwrap().is_some());
+        assert_eq!(keep_out_of_git(dir.path(), &path, false).unwrap(), None);
+        assert_eq!(keep_out_of_git(dir.path(), &dir.path().join("x.log"), false).unwrap(), None);
+        assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*.log\n/we\\[ird\\]\\!\n");
+    }
+
+    #[test]
+    fn the_deepest_dvcignore_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join(".dvcignore"), "*.tmp\n/cachedir/\n").unwrap();
+        fs::write(dir.path().join("a/.dvcignore"), "!keep.tmp\n").unwrap();
+        let ignore = DvcIgnore::read(dir.path()).unwrap();
+        assert!(ignore.excludes(&dir.path().join("a/x.tmp"), false));
+        assert!(!ignore.excludes(&dir.path().join("a/keep.tmp"), false));
+        assert!(ignore.excludes(&dir.path().join("cachedir"), true));
+        assert!(ignore.excludes(&dir.path().join("a/.git"), true));
+    }
+}

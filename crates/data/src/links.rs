@@ -1,0 +1,118 @@
+//! Ways to get a file's content to a second place: reflink, hard link, symbolic link, copy.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::Error;
+
+/// A value of `cache.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// Shares the blocks until one side is written (`FICLONE`: Btrfs, XFS, bcachefs).
+    Reflink,
+    Hardlink,
+    Symlink,
+    Copy,
+}
+
+impl LinkType {
+    /// What DVC tries without a setting.
+    pub const DEFAULT: [Self; 2] = [Self::Reflink, Self::Copy];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "reflink" => Self::Reflink,
+            "hardlink" => Self::Hardlink,
+            "symlink" => Self::Symlink,
+            "copy" => Self::Copy,
+            _ => return None,
+        })
+    }
+
+    /// True when both places are the same file, which therefore must stay read-only.
+    pub fn shares_the_file(self) -> bool {
+        matches!(self, Self::Hardlink | Self::Symlink)
+    }
+}
+
+/// Makes `to`, which must not exist, by the first type that the file system can do.
+pub(crate) fn link(types: &[LinkType], from: &Path, to: &Path) -> Result<LinkType, Error> {
+    let mut last = None;
+    for &kind in types {
+        match link_as(kind, from, to) {
+            Ok(()) => return Ok(kind),
+            Err(error) if cannot_link(&error) => last = Some(error),
+            Err(error) => return Err(Error::io("write", to)(error)),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::Error::other("cache.type names no way to do it"));
+    Err(Error::io("link", to)(error))
+}
+
+fn link_as(kind: LinkType, from: &Path, to: &Path) -> io::Result<()> {
+    match kind {
+        LinkType::Reflink => reflink(from, to),
+        // DVC makes empty files fresh: hard links to the one empty object would meet file systems' link limits.
+        LinkType::Hardlink if fs::metadata(from)?.len() == 0 => File::create_new(to).map(drop),
+        LinkType::Hardlink => fs::hard_link(from, to),
+        LinkType::Symlink => std::os::unix::fs::symlink(from, to),
+        LinkType::Copy => copy(from, to),
+    }
+}
+
+/// True when another link type may do what this one cannot.
+fn cannot_link(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::Unsupported | K::CrossesDevices | K::TooManyLinks | K::InvalidInput | K::PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::NOTTY.raw_os_error())
+}
+
+fn reflink(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let target = File::create_new(to)?;
+    rustix::fs::ioctl_ficlone(&target, &source).map_err(|errno| {
+        // The empty file is ours, made a line above.
+        let _ = fs::remove_file(to);
+        io::Error::from(errno)
+    })
+}
+
+/// `copy_file_range` where the kernel has it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::create_new(to)?;
+    io::copy(&mut source, &mut target).map(drop)
+}
+
+/// Shares `from`'s blocks with the empty open file `to`; false when the file system cannot.
+pub(crate) fn try_reflink_into(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_type_that_works_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "x").unwrap();
+        assert_eq!(link(&[LinkType::Hardlink, LinkType::Copy], &from, &to).unwrap(), LinkType::Hardlink);
+        fs::remove_file(&to).unwrap();
+        let kind = link(&LinkType::DEFAULT, &from, &to).unwrap();
+        assert!(!kind.shares_the_file());
+        assert_eq!(fs::read_to_string(&to).unwrap(), "x");
+    }
+
+    #[test]
+    fn an_existing_target_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "x").unwrap();
+        fs::write(&to, "mine").unwrap();
+        assert!(link(&LinkType::DEFAULT, &from, &to).is_err());
+        assert_eq!(fs::read_to_string(&to).unwrap(), "mine");
+    }
+}

@@ -1,0 +1,146 @@
+//! A repository: the folder with `.dvc` in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::ignore::DVCIGNORE_TEMPLATE;
+use crate::locks::RepositoryLock;
+use crate::pointer::PointerFile;
+use crate::{Cache, Config, Error, Remote, Workspace, files, remote};
+
+/// A repository on disk, its configuration read.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    root: PathBuf,
+    config: Config,
+}
+
+impl Repository {
+    /// The repository that `from` lies in: the nearest folder upwards that has `.dvc`.
+    pub fn find(from: &Path) -> Result<Self, Error> {
+        let absolute = fs::canonicalize(from).map_err(Error::io("read", from))?;
+        let root = absolute.ancestors().find(|folder| folder.join(".dvc").is_dir());
+        Self::open(root.ok_or_else(|| Error::NotARepository { from: from.to_owned() })?)
+    }
+
+    /// The repository with exactly this root.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let root = fs::canonicalize(root).map_err(Error::io("read", root))?;
+        if !root.join(".dvc").is_dir() {
+            return Err(Error::NotARepository { from: root });
+        }
+        let config = Config::read(&root.join(".dvc"))?;
+        Ok(Self { root, config })
+    }
+
+    /// Writes what `dvc init` writes: `.dvc/config`, `.dvc/.gitignore`, `.dvcignore`.
+    pub fn init(root: &Path) -> Result<Self, Error> {
+        let dvc_dir = root.join(".dvc");
+        if dvc_dir.exists() {
+            return Err(Error::AlreadyInitialised { path: dvc_dir });
+        }
+        files::write_atomically(&dvc_dir.join(".gitignore"), b"/config.local\n/tmp\n/cache\n")?;
+        files::write_atomically(&dvc_dir.join("config"), b"")?;
+        let dvcignore = root.join(".dvcignore");
+        if !dvcignore.exists() {
+            files::write_atomically(&dvcignore, DVCIGNORE_TEMPLATE.as_bytes())?;
+        }
+        Self::open(root)
+    }
+
+    /// Absolute, symbolic links resolved.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn dvc_dir(&self) -> PathBuf {
+        self.root.join(".dvc")
+    }
+
+    pub fn tmp_dir(&self) -> PathBuf {
+        self.root.join(".dvc/tmp")
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn cache(&self) -> Result<Cache, Error> {
+        Ok(Cache::open(&self.config.cache_dir(&self.dvc_dir())).with_links(self.config.cache_types()?))
+    }
+
+    /// The working tree, with what earlier commands learnt of it.
+    pub fn workspace(&self) -> Result<Workspace, Error> {
+        Workspace::open(&self.root, Some(self.tmp_dir().join("towpath/state")))
+    }
+
+    /// Takes DVC's lock: one command at a time changes the repository.
+    pub fn lock(&self) -> Result<RepositoryLock, Error> {
+        RepositoryLock::take(&self.tmp_dir())
+    }
+
+    /// The remote of that name, or the default one.
+    pub fn remote(&self, name: Option<&str>) -> Result<Box<dyn Remote>, Error> {
+        remote::open(&self.config.remote(name)?)
+    }
+
+    /// All `.dvc` files that neither `.dvcignore` nor Git ignores, sorted by path.
+    pub fn pointers(&self) -> Result<Vec<PointerFile>, Error> {
+        PointerFile::find_all(&self.root)
+    }
+
+    /// The path below the root of something the user named, relative to `from`. It need not exist.
+    pub fn relative(&self, from: &Path, path: &Path) -> Result<PathBuf, Error> {
+        let outside = |problem: &str| Error::UnusablePath { path: path.to_owned(), problem: problem.to_owned() };
+        let absolute = from.join(path);
+        let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+            return Err(outside("it must be a file or folder below the repository"));
+        };
+        // The folder is resolved, the last part is not: it may be a symbolic link that is tracked.
+        let folder = fs::canonicalize(folder).map_err(Error::io("read", folder))?;
+        let joined = folder.join(name);
+        let below = joined.strip_prefix(&self.root).map_err(|_| outside("it lies outside the repository"))?;
+        if below.as_os_str().is_empty() || below.starts_with(".dvc") || below.starts_with(".git") {
+            return Err(outside("the repository itself, .dvc and .git cannot be tracked"));
+        }
+        Ok(below.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_writes_what_dvc_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = Repository::init(dir.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(repository.root().join(name)).unwrap();
+        assert_eq!(read(".dvc/config"), "");
+        assert_eq!(read(".dvc/.gitignore"), "/config.local\n/tmp\n/cache\n");
+        assert!(read(".dvcignore").starts_with("# Add patterns of files dvc should ignore"));
+        assert!(matches!(Repository::init(dir.path()), Err(Error::AlreadyInitialised { .. })));
+    }
+
+    #[test]
+    fn a_repository_is_found_from_below() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Repository::find(dir.path()), Err(Error::NotARepository { .. })));
+        let repository = Repository::init(dir.path()).unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        assert_eq!(Repository::find(&dir.path().join("a/b")).unwrap().root(), repository.root());
+    }
+
+    #[test]
+    fn paths_outside_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = Repository::init(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        let from = repository.root().join("a");
+        assert_eq!(repository.relative(&from, Path::new("../x")).unwrap(), Path::new("x"));
+        for bad in ["../../x", "..", "../.dvc/config", "/etc/passwd"] {
+            let refused = repository.relative(&from, Path::new(bad));
+            assert!(matches!(refused, Err(Error::UnusablePath { .. })), "{bad}");
+        }
+    }
+}
