@@ -1,5 +1,7 @@
 //! Changes one place of a file and keeps every other byte: comments, order and style survive.
 
+use std::fmt::Write as _;
+
 use crate::emit::{emit, emit_at, emit_entry};
 use crate::node::{Document, Kind, Node};
 use crate::{Value, YamlError, parse};
@@ -32,19 +34,11 @@ pub fn remove(file: &str, text: &str, path: &[Step<'_>]) -> Result<String, YamlE
     change(file, text, path, None)
 }
 
-fn change(
-    file: &str,
-    text: &str,
-    path: &[Step<'_>],
-    value: Option<&Value>,
-) -> Result<String, YamlError> {
+fn change(file: &str, text: &str, path: &[Step<'_>], value: Option<&Value>) -> Result<String, YamlError> {
     let document = parse(file, text)?;
     let before = document.root().to_value();
     let Some(wanted) = changed(&before, path, value) else {
-        return Err(document.error(
-            document.root().span,
-            format!("there is no {} to change", show(path)),
-        ));
+        return Err(document.error(document.root().span, format!("there is no {} to change", show(path))));
     };
     if wanted == before {
         return Ok(text.to_owned());
@@ -54,13 +48,8 @@ fn change(
     if read_back.root().to_value() == wanted {
         return Ok(edited);
     }
-    let message = format!(
-        "{} cannot be changed without changing other parts of the file",
-        show(path)
-    );
-    Err(document
-        .error(document.root().span, message)
-        .help("write the file without anchors, aliases and tags"))
+    let message = format!("{} cannot be changed without changing other parts of the file", show(path));
+    Err(document.error(document.root().span, message).help("write the file without anchors, aliases and tags"))
 }
 
 /// The whole value after the change; nothing when the path leads nowhere.
@@ -75,7 +64,7 @@ fn changed(value: &Value, path: &[Step<'_>], new: Option<&Value>) -> Option<Valu
                 Some(at) if rest.is_empty() && new.is_none() => drop(entries.remove(at)),
                 Some(at) => entries[at].1 = changed(&entries[at].1, rest, new)?,
                 None if rest.is_empty() => {
-                    entries.extend(new.map(|v| ((*key).to_owned(), v.clone())))
+                    entries.extend(new.map(|v| ((*key).to_owned(), v.clone())));
                 }
                 None => return None,
             }
@@ -101,11 +90,7 @@ fn changed(value: &Value, path: &[Step<'_>], new: Option<&Value>) -> Option<Valu
 fn splice(document: &Document, path: &[Step<'_>], value: Option<&Value>, wanted: &Value) -> String {
     for length in (1..=path.len()).rev() {
         let (place, parent_path) = (&path[..length], &path[..length - 1]);
-        let new = if length == path.len() {
-            value
-        } else {
-            lookup(wanted, place)
-        };
+        let new = if length == path.len() { value } else { lookup(wanted, place) };
         let Some(parent) = find(document.root(), parent_path) else {
             continue;
         };
@@ -125,16 +110,8 @@ fn splice_child(text: &str, parent: &Node, step: Step<'_>, new: Option<&Value>) 
     let (first, child, last, count) = match (&parent.kind, step) {
         (Kind::Map(entries), Step::Key(key)) => {
             let first = entries.first()?;
-            let child = entries
-                .iter()
-                .find(|e| e.key == key)
-                .map(|e| (e.key_span.start, e.value.span.end));
-            (
-                first.key_span.start,
-                child,
-                entries.last()?.value.span.end,
-                entries.len(),
-            )
+            let child = entries.iter().find(|e| e.key == key).map(|e| (e.key_span.start, e.value.span.end));
+            (first.key_span.start, child, entries.last()?.value.span.end, entries.len())
         }
         (Kind::Seq(items), Step::Index(at)) => {
             let dash = |item: &Node| text[..item.span.start].rfind('-');
@@ -154,20 +131,14 @@ fn splice_child(text: &str, parent: &Node, step: Step<'_>, new: Option<&Value>) 
         Step::Index(_) => format!("- {}", emit_at(value, indent + 2)),
     };
     match (child, new) {
-        (Some((start, end)), Some(value)) => Some(format!(
-            "{}{}{}",
-            &text[..start],
-            written(value),
-            text.get(end.min(text.len())..)?
-        )),
+        (Some((start, end)), Some(value)) => {
+            Some(format!("{}{}{}", &text[..start], written(value), text.get(end.min(text.len())..)?))
+        }
         // The last child of all: what is left is no block any more.
         (Some(_), None) if count == 1 => None,
         (Some((start, end)), None) => {
             let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-            let next_line = text
-                .get(end..)?
-                .find('\n')
-                .map_or(text.len(), |at| end + at + 1);
+            let next_line = text.get(end..)?.find('\n').map_or(text.len(), |at| end + at + 1);
             if text[line..start].trim().is_empty() {
                 return Some(format!("{}{}", &text[..line], &text[next_line..]));
             }
@@ -176,17 +147,10 @@ fn splice_child(text: &str, parent: &Node, step: Step<'_>, new: Option<&Value>) 
             Some(format!("{}{}", &text[..start], &text[next..]))
         }
         (None, Some(value)) => {
-            let line_end = text
-                .get(last.min(text.len())..)?
-                .find('\n')
-                .map_or(text.len(), |at| last + at);
+            let line_end = text.get(last.min(text.len())..)?.find('\n').map_or(text.len(), |at| last + at);
             let (before, after) = text.split_at(line_end);
             let after = if after.is_empty() { "\n" } else { after };
-            Some(format!(
-                "{before}\n{}{}{after}",
-                " ".repeat(indent),
-                written(value)
-            ))
+            Some(format!("{before}\n{}{}{after}", " ".repeat(indent), written(value)))
         }
         (None, None) => Some(text.to_owned()),
     }
@@ -198,21 +162,19 @@ fn column(text: &str, at: usize) -> usize {
 }
 
 fn find<'n>(node: &'n Node, path: &[Step<'_>]) -> Option<&'n Node> {
-    path.iter()
-        .try_fold(node, |node, step| match (&node.kind, step) {
-            (Kind::Map(_), Step::Key(key)) => node.get(key),
-            (Kind::Seq(items), Step::Index(at)) => items.get(*at),
-            _ => None,
-        })
+    path.iter().try_fold(node, |node, step| match (&node.kind, step) {
+        (Kind::Map(_), Step::Key(key)) => node.get(key),
+        (Kind::Seq(items), Step::Index(at)) => items.get(*at),
+        _ => None,
+    })
 }
 
 fn lookup<'v>(value: &'v Value, path: &[Step<'_>]) -> Option<&'v Value> {
-    path.iter()
-        .try_fold(value, |value, step| match (value, step) {
-            (Value::Map(_), Step::Key(key)) => value.get(key),
-            (Value::Seq(items), Step::Index(at)) => items.get(*at),
-            _ => None,
-        })
+    path.iter().try_fold(value, |value, step| match (value, step) {
+        (Value::Map(_), Step::Key(key)) => value.get(key),
+        (Value::Seq(items), Step::Index(at)) => items.get(*at),
+        _ => None,
+    })
 }
 
 fn show(path: &[Step<'_>]) -> String {
@@ -224,7 +186,9 @@ fn show(path: &[Step<'_>]) -> String {
                 out.push('.');
                 out.push_str(key);
             }
-            Step::Index(at) => out.push_str(&format!("[{at}]")),
+            Step::Index(at) => {
+                let _ = write!(out, "[{at}]");
+            }
         }
     }
     format!("'{out}'")
@@ -243,85 +207,41 @@ mod tests {
 
     #[test]
     fn replacing_a_stage_keeps_every_other_byte() {
-        let edited = set(
-            "dvc.lock",
-            LOCK,
-            &[Key("stages"), Key("train")],
-            &cmd("python train.py --fast"),
-        )
-        .unwrap();
-        assert_eq!(
-            edited,
-            LOCK.replace("python train.py", "python train.py --fast")
-        );
+        let edited = set("dvc.lock", LOCK, &[Key("stages"), Key("train")], &cmd("python train.py --fast")).unwrap();
+        assert_eq!(edited, LOCK.replace("python train.py", "python train.py --fast"));
     }
 
     #[test]
     fn a_new_stage_goes_behind_the_last_one() {
-        let edited = set(
-            "dvc.lock",
-            LOCK,
-            &[Key("stages"), Key("evaluate")],
-            &cmd("python evaluate.py"),
-        )
-        .unwrap();
-        assert_eq!(
-            edited,
-            format!("{LOCK}  evaluate:\n    cmd: python evaluate.py\n")
-        );
+        let edited = set("dvc.lock", LOCK, &[Key("stages"), Key("evaluate")], &cmd("python evaluate.py")).unwrap();
+        assert_eq!(edited, format!("{LOCK}  evaluate:\n    cmd: python evaluate.py\n"));
     }
 
     #[test]
     fn one_value_in_a_list_is_replaced_alone() {
-        let edited = set(
-            "dvc.lock",
-            LOCK,
-            &[
-                Key("stages"),
-                Key("prepare"),
-                Key("deps"),
-                Index(0),
-                Key("md5"),
-            ],
-            &"bb".into(),
-        )
-        .unwrap();
+        let edited =
+            set("dvc.lock", LOCK, &[Key("stages"), Key("prepare"), Key("deps"), Index(0), Key("md5")], &"bb".into())
+                .unwrap();
         assert_eq!(edited, LOCK.replace("md5: aa", "md5: bb"));
     }
 
     #[test]
     fn removing_a_stage_removes_its_lines() {
         let edited = remove("dvc.lock", LOCK, &[Key("stages"), Key("train")]).unwrap();
-        assert_eq!(
-            edited,
-            LOCK.replace("  train:\n    cmd: python train.py\n", "")
-        );
+        assert_eq!(edited, LOCK.replace("  train:\n    cmd: python train.py\n", ""));
     }
 
     #[test]
     fn the_first_key_of_a_list_item_can_be_removed() {
-        let edited = remove(
-            "a.dvc",
-            "outs:\n- md5: aa\n  path: x\n",
-            &[Key("outs"), Index(0), Key("md5")],
-        )
-        .unwrap();
+        let edited = remove("a.dvc", "outs:\n- md5: aa\n  path: x\n", &[Key("outs"), Index(0), Key("md5")]).unwrap();
         assert_eq!(edited, "outs:\n- path: x\n");
     }
 
     #[test]
     fn flow_style_is_rewritten_as_a_block() {
-        let edited = set(
-            "dvc.lock",
-            "schema: '2.0'\nstages: {} # none\n",
-            &[Key("stages"), Key("train")],
-            &cmd("x"),
-        )
-        .unwrap();
-        assert_eq!(
-            edited,
-            "schema: '2.0'\nstages:\n  train:\n    cmd: x # none\n"
-        );
+        let edited =
+            set("dvc.lock", "schema: '2.0'\nstages: {} # none\n", &[Key("stages"), Key("train")], &cmd("x")).unwrap();
+        assert_eq!(edited, "schema: '2.0'\nstages:\n  train:\n    cmd: x # none\n");
     }
 
     #[test]

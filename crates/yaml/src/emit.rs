@@ -23,20 +23,14 @@ pub fn emit(value: &Value) -> String {
 /// The text of a value whose first line starts at column `indent` (which the caller has written);
 /// no newline at the end.
 pub(crate) fn emit_at(value: &Value, indent: usize) -> String {
-    let mut emitter = Emitter {
-        out: String::new(),
-        column: indent,
-    };
+    let mut emitter = Emitter { out: String::new(), column: indent };
     emitter.value(value, indent);
     emitter.out
 }
 
 /// The text of one entry of a block mapping at column `indent`; no newline at the end.
 pub(crate) fn emit_entry(key: &str, value: &Value, indent: usize) -> String {
-    let mut emitter = Emitter {
-        out: String::new(),
-        column: indent,
-    };
+    let mut emitter = Emitter { out: String::new(), column: indent };
     emitter.entry(key, value, indent);
     emitter.out
 }
@@ -250,7 +244,8 @@ fn style(text: &str) -> Style {
 /// Line breaks and characters that only an escape can write.
 fn needs_double_quotes(text: &str) -> bool {
     text.chars().any(|c| {
-        let printable = matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && c != '\u{feff}';
+        let printable =
+            matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && c != '\u{feff}';
         !printable || matches!(c, '\u{2028}' | '\u{2029}')
     })
 }
@@ -268,21 +263,7 @@ fn has_block_indicator(text: &str) -> bool {
             None => {
                 matches!(
                     c,
-                    '#' | ','
-                        | '['
-                        | ']'
-                        | '{'
-                        | '}'
-                        | '&'
-                        | '*'
-                        | '!'
-                        | '|'
-                        | '>'
-                        | '\''
-                        | '"'
-                        | '%'
-                        | '@'
-                        | '`'
+                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
                 ) || (matches!(c, '?' | ':' | '-') && blank_follows)
             }
             Some(before) => (c == ':' && blank_follows) || (c == '#' && before == ' '),
@@ -345,12 +326,7 @@ mod tests {
     use crate::parse;
 
     fn map(entries: &[(&str, Value)]) -> Value {
-        Value::Map(
-            entries
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), v.clone()))
-                .collect(),
-        )
+        Value::Map(entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
     }
 
     #[test]
@@ -360,11 +336,7 @@ mod tests {
             ("size", Value::Int(0)),
             ("path", "a.txt".into()),
         ]);
-        let file = map(&[
-            ("outs", Value::Seq(vec![out])),
-            ("empty", Value::Seq(vec![])),
-            ("none", Value::Null),
-        ]);
+        let file = map(&[("outs", Value::Seq(vec![out])), ("empty", Value::Seq(vec![])), ("none", Value::Null)]);
         assert_eq!(
             emit(&file),
             "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n  path: a.txt\nempty: []\nnone:\n"
@@ -375,14 +347,8 @@ mod tests {
     fn text_that_would_read_as_another_type_is_quoted() {
         for (text, written) in [
             ("2.0", "'2.0'"),
-            (
-                "12345678901234567890123456789012",
-                "'12345678901234567890123456789012'",
-            ),
-            (
-                "1234567890123456789e123456789012",
-                "'1234567890123456789e123456789012'",
-            ),
+            ("12345678901234567890123456789012", "'12345678901234567890123456789012'"),
+            ("1234567890123456789e123456789012", "'1234567890123456789e123456789012'"),
             ("true", "'true'"),
             ("yes", "yes"),
             ("2026-11-23", "'2026-11-23'"),

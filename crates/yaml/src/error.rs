@@ -24,10 +24,7 @@ pub struct YamlError {
 impl YamlError {
     /// Place and message on one line, for lists and logs.
     pub fn headline(&self) -> String {
-        format!(
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.message
-        )
+        format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
     }
 
     /// Adds what would be right.
@@ -42,18 +39,11 @@ impl YamlError {
         let margin = " ".repeat(number.len());
         if !self.source_line.is_empty() {
             // A long line is shown from a little before the place that is meant.
-            let skip = if self.column > 100 {
-                self.column - 40
-            } else {
-                0
-            };
+            let skip = if self.column > 100 { self.column - 40 } else { 0 };
             let shown: String = self.source_line.chars().skip(skip).take(160).collect();
             let before = " ".repeat(self.column - 1 - skip.min(self.column - 1));
             let carets = "^".repeat(self.width.clamp(1, 80));
-            let _ = write!(
-                out,
-                "\n{margin} |\n{number} | {shown}\n{margin} | {before}{carets}"
-            );
+            let _ = write!(out, "\n{margin} |\n{number} | {shown}\n{margin} | {before}{carets}");
         }
         if let Some(help) = &self.help {
             let _ = write!(out, "\n{margin} = help: {help}");

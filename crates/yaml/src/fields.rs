@@ -17,11 +17,7 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     pub(crate) fn of(document: &'a Document, node: &'a Node, name: &'a str) -> Self {
-        Self {
-            document,
-            node,
-            name,
-        }
+        Self { document, node, name }
     }
 
     pub fn name(&self) -> &'a str {
@@ -73,9 +69,7 @@ impl<'a> Field<'a> {
     /// A whole number from 0.
     pub fn as_u64(&self) -> Result<u64> {
         match self.node.kind {
-            Kind::Scalar(Scalar::Int(i)) => {
-                u64::try_from(i).map_err(|_| self.expected("an integer from 0"))
-            }
+            Kind::Scalar(Scalar::Int(i)) => u64::try_from(i).map_err(|_| self.expected("an integer from 0")),
             _ => Err(self.expected("an integer from 0")),
         }
     }
@@ -99,37 +93,18 @@ impl<'a> Field<'a> {
 
     /// The strings of a list.
     pub fn strings(&self) -> Result<Vec<String>> {
-        self.items()?
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect()
+        self.items()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
     }
 
     /// The fields of a mapping whose keys are known.
     pub fn fields(&self) -> Result<Fields<'a>> {
-        Ok(Fields {
-            map: *self,
-            entries: self.map_entries()?,
-            asked: BTreeSet::new(),
-        })
+        Ok(Fields { map: *self, entries: self.map_entries()?, asked: BTreeSet::new() })
     }
 
     /// The entries of a mapping whose keys are free: (key, value), in the order of the file.
     pub fn entries(&self) -> Result<Vec<(&'a Entry, Field<'a>)>> {
         let entries = self.map_entries()?;
-        Ok(entries
-            .iter()
-            .map(|e| {
-                (
-                    e,
-                    Self {
-                        document: self.document,
-                        node: &e.value,
-                        name: &e.key,
-                    },
-                )
-            })
-            .collect())
+        Ok(entries.iter().map(|e| (e, Self { document: self.document, node: &e.value, name: &e.key })).collect())
     }
 
     pub fn to_value(&self) -> Value {
@@ -152,11 +127,7 @@ impl<'a> Field<'a> {
 
     /// An error that says what stands here and what would be right.
     pub fn expected(&self, expected: &str) -> YamlError {
-        self.error(format!(
-            "{} must be {expected}, found {}",
-            self.title(),
-            self.node.describe()
-        ))
+        self.error(format!("{} must be {expected}, found {}", self.title(), self.node.describe()))
     }
 
     fn title(&self) -> String {
@@ -188,27 +159,18 @@ impl<'a> Fields<'a> {
     pub fn optional(&mut self, key: &'static str) -> Option<Field<'a>> {
         self.asked.insert(key);
         let entry = self.entries.iter().find(|e| e.key == key)?;
-        Some(Field {
-            document: self.map.document,
-            node: &entry.value,
-            name: &entry.key,
-        })
+        Some(Field { document: self.map.document, node: &entry.value, name: &entry.key })
     }
 
     pub fn required(&mut self, key: &'static str) -> Result<Field<'a>> {
-        self.optional(key).ok_or_else(|| {
-            self.map
-                .error(format!("'{key}' is missing in {}", self.map.title()))
-        })
+        self.optional(key).ok_or_else(|| self.map.error(format!("'{key}' is missing in {}", self.map.title())))
     }
 
     /// Refuses a key that is known but not possible yet.
     pub fn not_supported(&mut self, key: &'static str) -> Result<()> {
         self.asked.insert(key);
         match self.entries.iter().find(|e| e.key == key) {
-            Some(entry) => Err(self
-                .map
-                .error_at(entry.key_span, format!("not supported yet: {key}"))),
+            Some(entry) => Err(self.map.error_at(entry.key_span, format!("not supported yet: {key}"))),
             None => Ok(()),
         }
     }
@@ -233,10 +195,9 @@ impl<'a> Fields<'a> {
             let error = self.map.error_at(entry.key_span, message);
             return Err(match nearest(&entry.key, self.asked.iter().copied()) {
                 Some(near) => error.help(format!("did you mean '{near}'?")),
-                None => error.help(format!(
-                    "known keys: {}",
-                    self.asked.iter().copied().collect::<Vec<_>>().join(", ")
-                )),
+                None => {
+                    error.help(format!("known keys: {}", self.asked.iter().copied().collect::<Vec<_>>().join(", ")))
+                }
             });
         }
         Ok(())
@@ -246,18 +207,13 @@ impl<'a> Fields<'a> {
 /// The candidate that differs least from `word`, when it is near enough to be meant.
 fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let allowed = word.chars().count().div_ceil(3).min(3);
-    candidates
-        .map(|c| (edit_distance(word, c), c))
-        .min()
-        .filter(|(distance, _)| *distance <= allowed)
-        .map(|(_, c)| c)
+    candidates.map(|c| (edit_distance(word, c), c)).min().filter(|(distance, _)| *distance <= allowed).map(|(_, c)| c)
 }
 
 /// How many characters must be inserted, removed, replaced or swapped with their neighbour
 /// (optimal string alignment).
 fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
         row[0] = i;
@@ -284,16 +240,8 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         let document = parse("towpath.yaml", "on:\n  push: {brnches: [main]}\n").unwrap();
-        let push = document
-            .field()
-            .fields()
-            .unwrap()
-            .required("on")
-            .unwrap()
-            .fields()
-            .unwrap()
-            .required("push")
-            .unwrap();
+        let push =
+            document.field().fields().unwrap().required("on").unwrap().fields().unwrap().required("push").unwrap();
         let mut fields = push.fields().unwrap();
         assert!(fields.optional("branches").is_none());
         let error = fields.finish().unwrap_err();
@@ -306,34 +254,14 @@ mod tests {
     #[test]
     fn a_wrong_type_says_what_stands_there_and_what_would_be_right() {
         let document = parse("dvc.yaml", "cmd: 3\n").unwrap();
-        let error = document
-            .field()
-            .fields()
-            .unwrap()
-            .required("cmd")
-            .unwrap()
-            .as_str()
-            .unwrap_err();
-        assert_eq!(
-            error.headline(),
-            "dvc.yaml:1:6: 'cmd' must be text, found the integer 3"
-        );
+        let error = document.field().fields().unwrap().required("cmd").unwrap().as_str().unwrap_err();
+        assert_eq!(error.headline(), "dvc.yaml:1:6: 'cmd' must be text, found the integer 3");
     }
 
     #[test]
     fn a_missing_key_is_named_with_the_mapping_it_belongs_to() {
         let document = parse("a.yaml", "model: {name: digits}\n").unwrap();
-        let mut fields = document
-            .field()
-            .fields()
-            .unwrap()
-            .required("model")
-            .unwrap()
-            .fields()
-            .unwrap();
-        assert_eq!(
-            fields.required("path").unwrap_err().headline(),
-            "a.yaml:1:8: 'path' is missing in 'model'"
-        );
+        let mut fields = document.field().fields().unwrap().required("model").unwrap().fields().unwrap();
+        assert_eq!(fields.required("path").unwrap_err().headline(), "a.yaml:1:8: 'path' is missing in 'model'");
     }
 }

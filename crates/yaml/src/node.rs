@@ -61,12 +61,7 @@ impl Node {
                 Scalar::String(text) => Value::String(text.clone()),
             },
             Kind::Seq(items) => Value::Seq(items.iter().map(Node::to_value).collect()),
-            Kind::Map(entries) => Value::Map(
-                entries
-                    .iter()
-                    .map(|e| (e.key.clone(), e.value.to_value()))
-                    .collect(),
-            ),
+            Kind::Map(entries) => Value::Map(entries.iter().map(|e| (e.key.clone(), e.value.to_value())).collect()),
         }
     }
 
@@ -129,11 +124,7 @@ impl Document {
 }
 
 pub(crate) fn error_at(file: &str, text: &str, span: Span, message: String) -> YamlError {
-    let source_line = text
-        .lines()
-        .nth(span.line.saturating_sub(1))
-        .unwrap_or("")
-        .to_owned();
+    let source_line = text.lines().nth(span.line.saturating_sub(1)).unwrap_or("").to_owned();
     let meant = text.get(span.start..span.end).unwrap_or("");
     let width = meant.lines().next().unwrap_or("").chars().count().max(1);
     YamlError {

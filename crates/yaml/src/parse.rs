@@ -38,11 +38,7 @@ pub fn parse(file: &str, text: &str) -> Result<Document, YamlError> {
         repeated: 0,
     };
     let root = builder.document()?;
-    Ok(Document {
-        file: file.to_owned(),
-        text: text.to_owned(),
-        root,
-    })
+    Ok(Document { file: file.to_owned(), text: text.to_owned(), root })
 }
 
 /// Character index (which the parser counts) to byte offset.
@@ -55,24 +51,13 @@ struct Offsets {
 
 impl Offsets {
     fn new(body: &str, base: usize) -> Self {
-        let bytes = if body.is_ascii() {
-            Vec::new()
-        } else {
-            body.char_indices().map(|(at, _)| at).collect()
-        };
-        Self {
-            base,
-            bytes,
-            length: body.len(),
-        }
+        let bytes = if body.is_ascii() { Vec::new() } else { body.char_indices().map(|(at, _)| at).collect() };
+        Self { base, bytes, length: body.len() }
     }
 
     fn byte(&self, character: usize) -> usize {
-        let at = if self.bytes.is_empty() {
-            character
-        } else {
-            self.bytes.get(character).copied().unwrap_or(self.length)
-        };
+        let at =
+            if self.bytes.is_empty() { character } else { self.bytes.get(character).copied().unwrap_or(self.length) };
         self.base + at.min(self.length)
     }
 }
@@ -94,28 +79,18 @@ impl<'t> Builder<'t> {
         loop {
             let (event, span) = self.next()?;
             match event {
-                Event::StreamStart
-                | Event::DocumentStart(_)
-                | Event::DocumentEnd
-                | Event::Nothing => {}
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 Event::StreamEnd => break,
                 event if root.is_none() => root = Some(self.node(event, span, 0)?),
                 _ => {
                     let message = "the file has a second document ('---')".to_owned();
-                    return Err(self
-                        .error(span.start, message)
-                        .help("keep one document in a file"));
+                    return Err(self.error(span.start, message).help("keep one document in a file"));
                 }
             }
         }
         Ok(root.unwrap_or(Node {
             kind: Kind::Scalar(Scalar::Null),
-            span: Span {
-                line: 1,
-                column: 1,
-                start: 0,
-                end: 0,
-            },
+            span: Span { line: 1, column: 1, start: 0, end: 0 },
             flow: false,
         }))
     }
@@ -131,22 +106,14 @@ impl<'t> Builder<'t> {
     fn node(&mut self, event: Event<'t>, at: EventSpan, depth: usize) -> Result<Node, YamlError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(self.error(
-                at.start,
-                format!("the file holds more than {MAX_NODES} values"),
-            ));
+            return Err(self.error(at.start, format!("the file holds more than {MAX_NODES} values")));
         }
         if depth > MAX_DEPTH {
-            return Err(self.error(
-                at.start,
-                format!("nested more than {MAX_DEPTH} levels deep"),
-            ));
+            return Err(self.error(at.start, format!("nested more than {MAX_DEPTH} levels deep")));
         }
         let before = self.nodes;
         let (anchor, node) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                (anchor, self.scalar(&text, style, tag.as_deref(), at)?)
-            }
+            Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), at)?),
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at)?;
                 (anchor, self.sequence(at, depth)?)
@@ -159,32 +126,22 @@ impl<'t> Builder<'t> {
             _ => return Err(self.error(at.start, "a value is missing here".to_owned())),
         };
         if anchor > 0 {
-            self.anchors
-                .insert(anchor, (node.clone(), self.nodes - before + 1));
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before + 1));
         }
         Ok(node)
     }
 
     fn alias(&mut self, anchor: usize, at: EventSpan) -> Result<Node, YamlError> {
         let Some((node, size)) = self.anchors.get(&anchor) else {
-            return Err(self.error(
-                at.start,
-                "an alias inside the value it stands for".to_owned(),
-            ));
+            return Err(self.error(at.start, "an alias inside the value it stands for".to_owned()));
         };
         self.repeated += size;
         // The budget of all values counts repetitions too: nested aliases multiply.
         self.nodes += size;
         if self.repeated > MAX_REPEATED {
-            return Err(self.error(
-                at.start,
-                format!("aliases repeat more than {MAX_REPEATED} values"),
-            ));
+            return Err(self.error(at.start, format!("aliases repeat more than {MAX_REPEATED} values")));
         }
-        Ok(Node {
-            span: self.span(at),
-            ..node.clone()
-        })
+        Ok(Node { span: self.span(at), ..node.clone() })
     }
 
     fn sequence(&mut self, at: EventSpan, depth: usize) -> Result<Node, YamlError> {
@@ -221,22 +178,13 @@ impl<'t> Builder<'t> {
             if value.is_null() && value.span.start == value.span.end {
                 // An empty value stands right behind its key, wherever the parser found out.
                 let behind = key_span.end + 1;
-                value.span = Span {
-                    line: key_span.line,
-                    column: key_span.column,
-                    start: behind,
-                    end: behind,
-                };
+                value.span = Span { line: key_span.line, column: key_span.column, start: behind, end: behind };
             }
             end = Some(value.span.end);
             if merge {
                 self.merge(value, value_at, &mut merged)?;
             } else if keys.insert(key.clone()) {
-                entries.push(Entry {
-                    key,
-                    key_span,
-                    value,
-                });
+                entries.push(Entry { key, key_span, value });
             } else {
                 return Err(self.error(span.start, format!("duplicate key '{key}'")));
             }
@@ -268,38 +216,22 @@ impl<'t> Builder<'t> {
                 }
             }
             _ => {
-                return Err(self.error(
-                    at.start,
-                    "'<<' must be a mapping or a list of mappings".to_owned(),
-                ));
+                return Err(self.error(at.start, "'<<' must be a mapping or a list of mappings".to_owned()));
             }
         }
         Ok(())
     }
 
-    fn scalar(
-        &self,
-        text: &str,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        at: EventSpan,
-    ) -> Result<Node, YamlError> {
-        let resolve = || {
-            resolve_plain(text)
-                .map_err(|_| self.error(at.start, format!("integer {text} does not fit 64 bits")))
-        };
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: EventSpan) -> Result<Node, YamlError> {
+        let resolve =
+            || resolve_plain(text).map_err(|_| self.error(at.start, format!("integer {text} does not fit 64 bits")));
         let scalar = match tag {
             None if style == ScalarStyle::Plain => resolve()?,
             None => Scalar::String(text.to_owned()),
-            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => {
-                Scalar::String(text.to_owned())
-            }
+            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Scalar::String(text.to_owned()),
             Some(tag)
                 if tag.is_yaml_core_schema()
-                    && matches!(
-                        &*tag.suffix,
-                        "int" | "float" | "bool" | "null" | "timestamp"
-                    ) =>
+                    && matches!(&*tag.suffix, "int" | "float" | "bool" | "null" | "timestamp") =>
             {
                 let resolved = resolve()?;
                 match (&*tag.suffix, resolved) {
@@ -310,32 +242,18 @@ impl<'t> Builder<'t> {
                     | ("null", s @ Scalar::Null)
                     | ("timestamp", s @ Scalar::Timestamp(_)) => s,
                     _ => {
-                        return Err(self.error(
-                            at.start,
-                            format!("'{text}' is not of the type !!{}", tag.suffix),
-                        ));
+                        return Err(self.error(at.start, format!("'{text}' is not of the type !!{}", tag.suffix)));
                     }
                 }
             }
             Some(tag) => return Err(self.unknown_tag(tag, at)),
         };
-        Ok(Node {
-            kind: Kind::Scalar(scalar),
-            span: self.span(at),
-            flow: false,
-        })
+        Ok(Node { kind: Kind::Scalar(scalar), span: self.span(at), flow: false })
     }
 
-    fn collection_tag(
-        &self,
-        tag: Option<&Tag>,
-        expected: &str,
-        at: EventSpan,
-    ) -> Result<(), YamlError> {
+    fn collection_tag(&self, tag: Option<&Tag>, expected: &str, at: EventSpan) -> Result<(), YamlError> {
         match tag {
-            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
-                Err(self.unknown_tag(tag, at))
-            }
+            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => Err(self.unknown_tag(tag, at)),
             _ => Ok(()),
         }
     }
@@ -346,46 +264,22 @@ impl<'t> Builder<'t> {
 
     /// `last` is where the last item ends: what ends a block collection for the parser is the next
     /// token, behind blank lines and comments.
-    fn collection(
-        &self,
-        kind: Kind,
-        open: u8,
-        from: EventSpan,
-        to: EventSpan,
-        last: Option<usize>,
-    ) -> Node {
+    fn collection(&self, kind: Kind, open: u8, from: EventSpan, to: EventSpan, last: Option<usize>) -> Node {
         let mut span = self.span(from);
         let flow = self.text.as_bytes().get(span.start) == Some(&open);
-        span.end = if flow {
-            self.offsets.byte(to.start.index()) + 1
-        } else {
-            last.unwrap_or(span.start)
-        };
+        span.end = if flow { self.offsets.byte(to.start.index()) + 1 } else { last.unwrap_or(span.start) };
         Node { kind, span, flow }
     }
 
     fn span(&self, at: EventSpan) -> Span {
         let start = self.offsets.byte(at.start.index());
         let end = self.offsets.byte(at.end.index()).max(start);
-        let trimmed = self
-            .text
-            .get(start..end)
-            .map_or(end, |t| start + t.trim_end().len());
-        Span {
-            line: at.start.line(),
-            column: at.start.col() + 1,
-            start,
-            end: trimmed,
-        }
+        let trimmed = self.text.get(start..end).map_or(end, |t| start + t.trim_end().len());
+        Span { line: at.start.line(), column: at.start.col() + 1, start, end: trimmed }
     }
 
     fn error(&self, at: Marker, message: String) -> YamlError {
-        error_at(
-            self.file,
-            self.text,
-            self.span(EventSpan::empty(at)),
-            message,
-        )
+        error_at(self.file, self.text, self.span(EventSpan::empty(at)), message)
     }
 }
 
@@ -395,17 +289,11 @@ mod tests {
     use crate::Value;
 
     fn value(text: &str) -> Value {
-        parse("x.yaml", text)
-            .unwrap_or_else(|e| panic!("{e}"))
-            .root()
-            .to_value()
+        parse("x.yaml", text).unwrap_or_else(|e| panic!("{e}")).root().to_value()
     }
 
     fn refusal(text: &str) -> String {
-        parse("x.yaml", text)
-            .map(|d| d.root().to_value())
-            .unwrap_err()
-            .headline()
+        parse("x.yaml", text).map(|d| d.root().to_value()).unwrap_err().headline()
     }
 
     #[test]
@@ -426,10 +314,7 @@ mod tests {
         let text = "base: &b {lr: 1, seed: 2}\ntrain:\n  <<: *b\n  lr: 3\n";
         assert_eq!(
             value(text).get("train"),
-            Some(&Value::Map(vec![
-                ("seed".into(), Value::Int(2)),
-                ("lr".into(), Value::Int(3))
-            ]))
+            Some(&Value::Map(vec![("seed".into(), Value::Int(2)), ("lr".into(), Value::Int(3))]))
         );
     }
 
@@ -438,18 +323,9 @@ mod tests {
         for (text, headline) in [
             ("a: 1\na: 2\n", "x.yaml:2:1: duplicate key 'a'"),
             ("[a]: 1\n", "x.yaml:1:1: a key must be text"),
-            (
-                "a: !custom 1\n",
-                "x.yaml:1:4: the tag !custom is not allowed here",
-            ),
-            (
-                "a: 1\n---\nb: 2\n",
-                "x.yaml:3:1: the file has a second document ('---')",
-            ),
-            (
-                "ä: 99999999999999999999\n",
-                "x.yaml:1:4: integer 99999999999999999999 does not fit 64 bits",
-            ),
+            ("a: !custom 1\n", "x.yaml:1:4: the tag !custom is not allowed here"),
+            ("a: 1\n---\nb: 2\n", "x.yaml:3:1: the file has a second document ('---')"),
+            ("ä: 99999999999999999999\n", "x.yaml:1:4: integer 99999999999999999999 does not fit 64 bits"),
         ] {
             assert_eq!(refusal(text), headline);
         }

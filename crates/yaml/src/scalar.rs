@@ -46,11 +46,7 @@ fn float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
         ".inf" | ".Inf" | ".INF" => {
-            return Some(if text.starts_with('-') {
-                f64::NEG_INFINITY
-            } else {
-                f64::INFINITY
-            });
+            return Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
         }
         _ if matches!(text, ".nan" | ".NaN" | ".NAN") => return Some(f64::NAN),
         _ => {}
@@ -68,9 +64,7 @@ fn float(text: &str) -> Option<f64> {
         let digits = e.strip_prefix(['-', '+']).unwrap_or(e);
         // Without a digit before the dot the sign of the exponent is obligatory.
         let signed = digits.len() < e.len();
-        !digits.is_empty()
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && (signed || !whole.is_empty())
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (signed || !whole.is_empty())
     });
     let mantissa_ok = if whole.is_empty() {
         fraction.is_some_and(|f| f.bytes().any(|b| b.is_ascii_digit()) && digits_or_underscores(f))
@@ -95,8 +89,7 @@ fn int(text: &str) -> Result<Option<i64>, IntegerTooLarge> {
         Some("0x") => (16, &unsigned[2..]),
         _ => (10, unsigned),
     };
-    let starts_like_a_number =
-        unsigned.len() < text.len() || text.starts_with(|c: char| c.is_ascii_digit());
+    let starts_like_a_number = unsigned.len() < text.len() || text.starts_with(|c: char| c.is_ascii_digit());
     let shape_ok = starts_like_a_number
         && digits.chars().any(|c| c != '_')
         && digits.chars().all(|c| c == '_' || c.is_digit(radix));
@@ -105,9 +98,7 @@ fn int(text: &str) -> Result<Option<i64>, IntegerTooLarge> {
     }
     let sign = if text.starts_with('-') { "-" } else { "" };
     let plain = format!("{sign}{}", digits.replace('_', ""));
-    i64::from_str_radix(&plain, radix)
-        .map(Some)
-        .map_err(|_| IntegerTooLarge)
+    i64::from_str_radix(&plain, radix).map(Some).map_err(|_| IntegerTooLarge)
 }
 
 /// `2026-11-23`, or with a time behind `T` or blanks: `2026-1-2 3:04:05.6 +01:00`.
@@ -180,10 +171,7 @@ fn literal(rest: &mut &[u8], byte: u8) -> bool {
 }
 
 fn blanks(rest: &mut &[u8]) -> usize {
-    let length = rest
-        .iter()
-        .take_while(|b| matches!(b, b' ' | b'\t'))
-        .count();
+    let length = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     *rest = &rest[length..];
     length
 }
@@ -213,35 +201,19 @@ mod tests {
 
     #[test]
     fn words_of_yaml_1_1_are_strings() {
-        for text in [
-            "yes", "no", "on", "off", "y", "n", "1:30", "0o8", "e5", "1e", "_1", "-", "+", ".",
-            "0x", "1h", "5%",
-        ] {
-            assert_eq!(
-                resolve_plain(text),
-                Ok(Scalar::String(text.into())),
-                "{text}"
-            );
+        for text in
+            ["yes", "no", "on", "off", "y", "n", "1:30", "0o8", "e5", "1e", "_1", "-", "+", ".", "0x", "1h", "5%"]
+        {
+            assert_eq!(resolve_plain(text), Ok(Scalar::String(text.into())), "{text}");
         }
     }
 
     #[test]
     fn dates_are_recognised_and_kept_as_written() {
-        for text in [
-            "2026-11-23",
-            "2026-11-23T10:00:00Z",
-            "2026-1-2 3:04:05.6 +01:00",
-        ] {
-            assert_eq!(
-                resolve_plain(text),
-                Ok(Scalar::Timestamp(text.into())),
-                "{text}"
-            );
+        for text in ["2026-11-23", "2026-11-23T10:00:00Z", "2026-1-2 3:04:05.6 +01:00"] {
+            assert_eq!(resolve_plain(text), Ok(Scalar::Timestamp(text.into())), "{text}");
         }
-        assert_eq!(
-            resolve_plain("2026-1-2"),
-            Ok(Scalar::String("2026-1-2".into()))
-        );
+        assert_eq!(resolve_plain("2026-1-2"), Ok(Scalar::String("2026-1-2".into())));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Plain values, mappings in order: what is emitted and compared.
 
-use std::fmt::Write as _;
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 
 /// A YAML value without positions. Mappings keep their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,17 +38,21 @@ impl Value {
             Self::Null => Json::Null,
             Self::Bool(b) => Json::Bool(*b),
             Self::Int(i) => Json::from(*i),
-            Self::Float(f) => serde_json::Number::from_f64(*f)
-                .map_or_else(|| Json::String(python_json_float(*f)), Json::Number),
+            Self::Float(f) => {
+                serde_json::Number::from_f64(*f).map_or_else(|| Json::String(python_json_float(*f)), Json::Number)
+            }
             Self::Timestamp(text) | Self::String(text) => Json::String(text.clone()),
             Self::Seq(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Self::Map(entries) => Json::Object(
-                entries
-                    .iter()
-                    .map(|(k, v)| (k.clone(), v.to_json()))
-                    .collect(),
-            ),
+            Self::Map(entries) => Json::Object(entries.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()),
         }
+    }
+
+    /// Parses JSON text; objects keep their order, of a repeated key the last value stays.
+    ///
+    /// # Errors
+    /// The text is not JSON; line and column are in the message.
+    pub fn parse_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// From JSON; an integer beyond `i64` becomes a float.
@@ -56,16 +61,10 @@ impl Value {
         match json {
             Json::Null => Self::Null,
             Json::Bool(b) => Self::Bool(*b),
-            Json::Number(n) => n
-                .as_i64()
-                .map_or_else(|| Self::Float(n.as_f64().unwrap_or(f64::NAN)), Self::Int),
+            Json::Number(n) => n.as_i64().map_or_else(|| Self::Float(n.as_f64().unwrap_or(f64::NAN)), Self::Int),
             Json::String(s) => Self::String(s.clone()),
             Json::Array(items) => Self::Seq(items.iter().map(Self::from_json).collect()),
-            Json::Object(map) => Self::Map(
-                map.iter()
-                    .map(|(k, v)| (k.clone(), Self::from_json(v)))
-                    .collect(),
-            ),
+            Json::Object(map) => Self::Map(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v))).collect()),
         }
     }
 
@@ -114,6 +113,70 @@ impl Value {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Value {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(InOrder)
+    }
+}
+
+/// Builds a value from a self-describing format and keeps the order of mappings.
+struct InOrder;
+
+impl<'de> serde::de::Visitor<'de> for InOrder {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        i64::try_from(value).map(Value::Int).map_err(|_| E::custom(format!("integer {value} does not fit 64 bits")))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::string(value))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Seq(all))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        let mut places = HashMap::new();
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            match places.get(&key) {
+                Some(&at) => entries[at] = (key, value),
+                None => {
+                    places.insert(key.clone(), entries.len());
+                    entries.push((key, value));
+                }
+            }
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::String(text.to_owned())
@@ -127,22 +190,14 @@ pub fn python_float(value: f64) -> String {
         return "nan".into();
     }
     if value.is_infinite() {
-        return if value > 0.0 {
-            "inf".into()
-        } else {
-            "-inf".into()
-        };
+        return if value > 0.0 { "inf".into() } else { "-inf".into() };
     }
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) || value == 0.0 {
         let plain = format!("{value}");
-        return if plain.contains('.') {
-            plain
-        } else {
-            format!("{plain}.0")
-        };
+        return if plain.contains('.') { plain } else { format!("{plain}.0") };
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
@@ -203,15 +258,9 @@ mod tests {
     #[test]
     fn json_is_written_as_python_writes_it() {
         let value = Value::Map(vec![
-            (
-                "b".into(),
-                Value::Seq(vec![Value::Int(1), Value::Float(1e-5), Value::Null]),
-            ),
+            ("b".into(), Value::Seq(vec![Value::Int(1), Value::Float(1e-5), Value::Null])),
             ("a".into(), Value::string("ä\u{1F600}\u{7f}\n\"")),
         ]);
-        assert_eq!(
-            value.to_python_json(),
-            r#"{"a": "\u00e4\ud83d\ude00\u007f\n\"", "b": [1, 1e-05, null]}"#
-        );
+        assert_eq!(value.to_python_json(), r#"{"a": "\u00e4\ud83d\ude00\u007f\n\"", "b": [1, 1e-05, null]}"#);
     }
 }

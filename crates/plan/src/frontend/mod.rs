@@ -1,0 +1,3 @@
+//! Front ends: each reads one foreign pipeline format into a [`Pipeline`](crate::pipeline::Pipeline).
+
+pub mod dvc_yaml;

@@ -1,0 +1,204 @@
+//! The order of stages: a stage comes after those whose outputs it reads.
+
+use crate::error::Error;
+use crate::paths;
+use crate::pipeline::Pipeline;
+
+/// Which stage needs which. Stages are numbered as in the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph {
+    names: Vec<String>,
+    needs: Vec<Vec<usize>>,
+    order: Vec<usize>,
+}
+
+impl Graph {
+    /// An edge goes to every stage with an output that is, holds or lies below a dependency (or a
+    /// parameter file) of the stage.
+    ///
+    /// # Errors
+    /// Two outputs overlap, or stages depend on each other in a circle.
+    pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
+        refuse_overlaps(pipeline)?;
+        let stages = &pipeline.stages;
+        let mut needs = Vec::with_capacity(stages.len());
+        for stage in stages {
+            let mut of_stage = Vec::new();
+            let files = stage.deps.iter().chain(stage.params.iter().map(|p| &p.file));
+            for dep in files {
+                for (at, other) in stages.iter().enumerate() {
+                    let produces = other.outs.iter().any(|o| paths::overlap(&o.at.path, &dep.path));
+                    if produces && !of_stage.contains(&at) {
+                        of_stage.push(at);
+                    }
+                }
+            }
+            needs.push(of_stage);
+        }
+        let names: Vec<String> = stages.iter().map(|s| s.name.clone()).collect();
+        let order = post_order(&names, &needs)?;
+        Ok(Self { names, needs, order })
+    }
+
+    /// All stages, each after those it needs, in the order of `dvc repro`.
+    pub fn order(&self) -> Vec<&str> {
+        self.order.iter().map(|&at| self.names[at].as_str()).collect()
+    }
+
+    /// The stages `name` reads outputs of.
+    pub fn needs(&self, name: &str) -> Vec<&str> {
+        let at = self.names.iter().position(|n| n == name);
+        at.map(|at| self.needs[at].iter().map(|&n| self.names[n].as_str()).collect()).unwrap_or_default()
+    }
+
+    /// `targets` and everything they need, in order; all stages when there are no targets.
+    ///
+    /// # Errors
+    /// A target is not a stage.
+    pub fn order_for(&self, targets: &[&str]) -> Result<Vec<&str>, Error> {
+        if targets.is_empty() {
+            return Ok(self.order());
+        }
+        let mut wanted = vec![false; self.names.len()];
+        let mut open = Vec::new();
+        for target in targets {
+            let at = self.names.iter().position(|n| n == target);
+            let missing = || Error::NoStage { name: (*target).to_owned(), known: self.names.clone() };
+            open.push(at.ok_or_else(missing)?);
+        }
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut wanted[at], true) {
+                open.extend(&self.needs[at]);
+            }
+        }
+        Ok(self.order.iter().filter(|&&at| wanted[at]).map(|&at| self.names[at].as_str()).collect())
+    }
+
+    /// The stages that need `name`, directly or not, in order.
+    pub fn downstream(&self, name: &str) -> Vec<&str> {
+        let mut reached: Vec<bool> = self.names.iter().map(|n| n == name).collect();
+        for &at in &self.order {
+            reached[at] |= self.needs[at].iter().any(|&n| reached[n]);
+        }
+        self.order
+            .iter()
+            .filter(|&&at| reached[at] && self.names[at] != name)
+            .map(|&at| self.names[at].as_str())
+            .collect()
+    }
+}
+
+fn refuse_overlaps(pipeline: &Pipeline) -> Result<(), Error> {
+    let mut outs: Vec<(&str, &str)> = Vec::new();
+    for stage in &pipeline.stages {
+        for out in &stage.outs {
+            if let Some((path, other)) = outs.iter().find(|(path, _)| paths::overlap(path, &out.at.path)) {
+                return Err(Error::OverlappingOutputs {
+                    path: out.at.path.clone(),
+                    stage: stage.name.clone(),
+                    other_path: (*path).to_owned(),
+                    other: (*other).to_owned(),
+                });
+            }
+            outs.push((&out.at.path, &stage.name));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+/// Depth first in the order of the file; an edge back to an open stage closes a circle.
+fn post_order(names: &[String], needs: &[Vec<usize>]) -> Result<Vec<usize>, Error> {
+    let mut marks = vec![Mark::New; names.len()];
+    let mut order = Vec::with_capacity(names.len());
+    for root in 0..names.len() {
+        // (stage, how many of its needs were visited); a stack of our own: chains may be long.
+        let mut stack = Vec::new();
+        if marks[root] == Mark::New {
+            marks[root] = Mark::Open;
+            stack.push((root, 0));
+        }
+        while let Some((at, visited)) = stack.last_mut() {
+            let at = *at;
+            let Some(&next) = needs[at].get(*visited) else {
+                marks[at] = Mark::Done;
+                order.push(at);
+                stack.pop();
+                continue;
+            };
+            *visited += 1;
+            match marks[next] {
+                Mark::Done => {}
+                Mark::New => {
+                    marks[next] = Mark::Open;
+                    stack.push((next, 0));
+                }
+                Mark::Open => {
+                    let circle = stack.iter().map(|(s, _)| *s).skip_while(|s| *s != next).chain([next]);
+                    return Err(Error::Cycle(circle.map(|s| names[s].clone()).collect()));
+                }
+            }
+        }
+    }
+    Ok(order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::dvc_yaml;
+
+    fn graph(stages: &[(&str, &[&str], &[&str])]) -> Result<Graph, Error> {
+        let mut text = "stages:\n".to_owned();
+        for (name, deps, outs) in stages {
+            text.push_str(&format!(
+                "  {name}:\n    cmd: x\n    deps: [{}]\n    outs: [{}]\n",
+                deps.join(", "),
+                outs.join(", ")
+            ));
+        }
+        Graph::of(&dvc_yaml::read("dvc.yaml", &text).unwrap())
+    }
+
+    #[test]
+    fn a_stage_comes_after_those_whose_outputs_it_reads() {
+        let graph = graph(&[
+            ("evaluate", &["model", "data/clean/test.csv"], &["metrics.json"]),
+            ("train", &["data/clean"], &["model"]),
+            ("prepare", &["data/raw"], &["data/clean"]),
+        ])
+        .unwrap();
+        assert_eq!(graph.order(), ["prepare", "train", "evaluate"]);
+        assert_eq!(graph.needs("evaluate"), ["train", "prepare"]);
+        assert_eq!(graph.order_for(&["train"]).unwrap(), ["prepare", "train"]);
+        assert_eq!(graph.downstream("prepare"), ["train", "evaluate"]);
+    }
+
+    #[test]
+    fn a_circle_is_named_in_full() {
+        let error =
+            graph(&[("a", &["c.txt"], &["a.txt"]), ("b", &["a.txt"], &["b.txt"]), ("c", &["b.txt"], &["c.txt"])])
+                .unwrap_err();
+        assert_eq!(error.to_string(), "the stages depend on each other in a circle: a -> c -> b -> a");
+        let error = graph(&[("a", &["out"], &["out/x"])]).unwrap_err();
+        assert_eq!(error.to_string(), "the stages depend on each other in a circle: a -> a");
+    }
+
+    #[test]
+    fn overlapping_outputs_are_refused() {
+        let error = graph(&[("a", &[], &["data"]), ("b", &[], &["data/x"])]).unwrap_err();
+        assert_eq!(error.to_string(), "output 'data/x' of stage 'b' and output 'data' of stage 'a' overlap");
+    }
+
+    #[test]
+    fn an_unknown_target_is_named() {
+        let graph = graph(&[("a", &[], &["x"])]).unwrap();
+        assert_eq!(graph.order_for(&["b"]).unwrap_err().to_string(), "there is no stage 'b'");
+    }
+}

@@ -1,0 +1,242 @@
+//! `dvc.lock`: what each stage was last run with and what came out (schema 2.0).
+
+use towpath_core::Content;
+use towpath_yaml::{Field, Step, Value, YamlError, edit};
+
+use crate::frontend::dvc_yaml::DEFAULT_PARAMS;
+
+/// The stages of the file, in its order (that of their first runs).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lock {
+    pub stages: Vec<(String, LockedStage)>,
+}
+
+/// What one stage was run with, and its outputs. Paths are relative to its working folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockedStage {
+    /// Text, or a list of texts.
+    pub cmd: Value,
+    pub deps: Vec<Locked>,
+    /// Values by file and dotted key.
+    pub params: Vec<(String, Vec<(String, Value)>)>,
+    pub outs: Vec<Locked>,
+}
+
+/// A file or folder at a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locked {
+    pub path: String,
+    pub content: Content,
+    /// Written by DVC 2: the MD5 was taken after `\r\n` was folded in text files.
+    pub legacy: bool,
+}
+
+impl Locked {
+    pub fn new(path: impl Into<String>, content: Content) -> Self {
+        Self { path: path.into(), content, legacy: false }
+    }
+}
+
+impl Lock {
+    pub fn get(&self, stage: &str) -> Option<&LockedStage> {
+        self.stages.iter().find(|(name, _)| name == stage).map(|(_, locked)| locked)
+    }
+
+    /// Reads the file; an empty one has no stages.
+    pub fn read(file: &str, text: &str) -> Result<Self, YamlError> {
+        let document = towpath_yaml::parse(file, text)?;
+        let root = document.field();
+        if root.is_null() {
+            return Ok(Self::default());
+        }
+        let mut fields = root.fields()?;
+        let schema = fields.required("schema")?;
+        if schema.as_str()? != "2.0" {
+            return Err(schema.error("the schema must be '2.0'"));
+        }
+        fields.optional("datasets");
+        let stages = fields.optional("stages");
+        fields.finish()?;
+        let mut lock = Self::default();
+        for (entry, field) in stages.map(|s| s.entries()).transpose()?.unwrap_or_default() {
+            lock.stages.push((entry.key.clone(), LockedStage::from_field(field)?));
+        }
+        Ok(lock)
+    }
+
+    /// The text of the file after a run of `stage`: its entry replaced or appended, every other
+    /// byte as it was.
+    pub fn update_text(
+        file: &str,
+        old_text: Option<&str>,
+        stage: &str,
+        locked: &LockedStage,
+    ) -> Result<String, YamlError> {
+        let entry = locked.to_value();
+        match old_text.filter(|text| !text.trim().is_empty()) {
+            Some(text) => {
+                Self::read(file, text)?;
+                edit::set(file, &with_stages(file, text)?, &[Step::Key("stages"), Step::Key(stage)], &entry)
+            }
+            None => {
+                let stages = Value::Map(vec![(stage.to_owned(), entry)]);
+                Ok(towpath_yaml::emit(&Value::Map(vec![("schema".into(), "2.0".into()), ("stages".into(), stages)])))
+            }
+        }
+    }
+
+    /// The text of the file without `stage`.
+    pub fn remove_text(file: &str, text: &str, stage: &str) -> Result<String, YamlError> {
+        if Self::read(file, text)?.get(stage).is_none() {
+            return Ok(text.to_owned());
+        }
+        edit::remove(file, text, &[Step::Key("stages"), Step::Key(stage)])
+    }
+}
+
+/// The text with a `stages` key, so that a stage can be set below it.
+fn with_stages(file: &str, text: &str) -> Result<String, YamlError> {
+    if towpath_yaml::parse(file, text)?.root().get("stages").is_some() {
+        return Ok(text.to_owned());
+    }
+    edit::set(file, text, &[Step::Key("stages")], &Value::Map(Vec::new()))
+}
+
+impl LockedStage {
+    /// The lock entry: `cmd`, `deps`, `params`, `outs`, empty ones left out; deps and outs by path,
+    /// `params.yaml` first, then files and keys by name.
+    pub fn to_value(&self) -> Value {
+        Value::Map(self.entries())
+    }
+
+    pub(crate) fn entries(&self) -> Vec<(String, Value)> {
+        let mut entries = vec![("cmd".to_owned(), self.cmd.clone())];
+        if !self.deps.is_empty() {
+            entries.push(("deps".into(), items(&self.deps)));
+        }
+        if !self.params.is_empty() {
+            let mut files = self.params.clone();
+            files.sort_by(|a, b| (a.0 != DEFAULT_PARAMS, &a.0).cmp(&(b.0 != DEFAULT_PARAMS, &b.0)));
+            let files = files.into_iter().map(|(file, mut values)| {
+                values.sort_by(|a, b| a.0.cmp(&b.0));
+                (file, Value::Map(values))
+            });
+            entries.push(("params".into(), Value::Map(files.collect())));
+        }
+        if !self.outs.is_empty() {
+            entries.push(("outs".into(), items(&self.outs)));
+        }
+        entries
+    }
+
+    /// Reads a lock entry, also the content of a run-cache file.
+    pub fn read(file: &str, text: &str) -> Result<Self, YamlError> {
+        Self::from_field(towpath_yaml::parse(file, text)?.field())
+    }
+
+    fn from_field(field: Field<'_>) -> Result<Self, YamlError> {
+        let mut fields = field.fields()?;
+        let cmd = fields.required("cmd")?;
+        if cmd.is_seq() {
+            cmd.strings()?;
+        } else {
+            cmd.as_str()?;
+        }
+        let mut params = Vec::new();
+        if let Some(files) = fields.optional("params") {
+            for (entry, values) in files.entries()? {
+                let values = values.entries()?.into_iter().map(|(key, value)| (key.key.clone(), value.to_value()));
+                params.push((entry.key.clone(), values.collect()));
+            }
+        }
+        let stage = Self {
+            cmd: cmd.to_value(),
+            deps: locked(fields.optional("deps"))?,
+            params,
+            outs: locked(fields.optional("outs"))?,
+        };
+        fields.finish()?;
+        Ok(stage)
+    }
+
+    pub fn dep(&self, path: &str) -> Option<&Locked> {
+        self.deps.iter().find(|d| d.path == path)
+    }
+
+    pub fn out(&self, path: &str) -> Option<&Locked> {
+        self.outs.iter().find(|o| o.path == path)
+    }
+
+    pub fn param(&self, file: &str, key: &str) -> Option<&Value> {
+        let (_, values) = self.params.iter().find(|(f, _)| f == file)?;
+        values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+}
+
+fn items(all: &[Locked]) -> Value {
+    let mut sorted: Vec<&Locked> = all.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    Value::Seq(sorted.into_iter().map(item).collect())
+}
+
+/// `path`, `hash: md5`, `md5`, `size`, `nfiles`, `isexec`.
+fn item(locked: &Locked) -> Value {
+    let content = &locked.content;
+    let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let mut entries = vec![("path".to_owned(), Value::string(&locked.path))];
+    if !locked.legacy {
+        entries.push(("hash".into(), "md5".into()));
+    }
+    entries.push(("md5".into(), Value::string(&content.md5)));
+    entries.push(("size".into(), int(content.size)));
+    if let Some(nfiles) = content.nfiles {
+        entries.push(("nfiles".into(), int(nfiles)));
+    }
+    if content.isexec {
+        entries.push(("isexec".into(), Value::Bool(true)));
+    }
+    Value::Map(entries)
+}
+
+fn locked(field: Option<Field<'_>>) -> Result<Vec<Locked>, YamlError> {
+    let Some(field) = field else { return Ok(Vec::new()) };
+    field.items()?.into_iter().map(locked_item).collect()
+}
+
+fn locked_item(field: Field<'_>) -> Result<Locked, YamlError> {
+    let mut fields = field.fields()?;
+    let path = fields.required("path")?.as_str()?.to_owned();
+    for key in ["etag", "checksum", "files", "repo", "dataset"] {
+        fields.not_supported(key)?;
+    }
+    // What other tools recorded beside the hash; the entry keeps its text until its stage runs.
+    for key in ["cloud", "version_id", "remote", "fs_config"] {
+        fields.optional(key);
+    }
+    let md5 = fields.required("md5")?;
+    let hash = fields.optional("hash");
+    if let Some(hash) = hash.filter(|h| h.as_str().ok() != Some("md5")) {
+        return Err(hash.expected("'md5'"));
+    }
+    let number = |f: Option<Field<'_>>| f.map(|f| f.as_u64()).transpose();
+    let content = Content {
+        md5: hash_text(md5)?,
+        size: number(fields.optional("size"))?.unwrap_or(0),
+        nfiles: number(fields.optional("nfiles"))?,
+        isexec: fields.optional("isexec").map_or(Ok(false), |f| f.as_bool())?,
+    };
+    fields.finish()?;
+    Ok(Locked { path, content, legacy: hash.is_none() })
+}
+
+/// 32 hex digits, `.dir` behind a folder's: it becomes a path of the cache.
+fn hash_text(field: Field<'_>) -> Result<String, YamlError> {
+    let text = field.as_str().map_err(|e| e.help("quote an MD5 that reads as a number"))?;
+    let digits = text.strip_suffix(".dir").unwrap_or(text);
+    let fine = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(field.expected("an MD5 (32 hex digits, for a folder with '.dir' behind)"))
+    }
+}
