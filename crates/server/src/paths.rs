@@ -1,0 +1,62 @@
+//! What lies where in the data directory.
+
+use std::path::{Path, PathBuf};
+
+/// The data directory of one server.
+#[derive(Clone, Debug)]
+pub struct Paths(PathBuf);
+
+impl Paths {
+    pub fn new(data_dir: &Path) -> Self {
+        Self(data_dir.to_owned())
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.0.join("towpath.db")
+    }
+
+    /// `{"pid","url"}` of the running server.
+    pub fn server_file(&self) -> PathBuf {
+        self.0.join("server.json")
+    }
+
+    /// The secret that proves ownership of this folder.
+    pub fn owner_token(&self) -> PathBuf {
+        self.0.join("owner.token")
+    }
+
+    pub fn repository(&self, project: &str) -> PathBuf {
+        self.0.join("repositories").join(format!("{project}.git"))
+    }
+
+    /// What a push to a project that is not there yet is shown.
+    pub fn empty_repository(&self) -> PathBuf {
+        self.0.join("repositories").join(".empty.git")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    pub fn environments(&self) -> PathBuf {
+        self.0.join("environments")
+    }
+
+    /// Checkout and logs of a pipeline run.
+    pub fn run(&self, project: &str, number: i64) -> PathBuf {
+        self.0.join("runs").join(project).join(number.to_string())
+    }
+
+    pub fn artifacts(&self) -> PathBuf {
+        self.0.join("artifacts")
+    }
+
+    /// The files of a model version, as serving reads them.
+    pub fn model_version(&self, model: &str, version: i64) -> PathBuf {
+        self.0.join("models").join(model).join(version.to_string())
+    }
+}
