@@ -167,8 +167,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses a key that is known but not possible yet.
-    pub fn not_supported(&mut self, key: &'static str) -> Result<()> {
-        self.asked.insert(key);
+    pub fn not_supported(&self, key: &str) -> Result<()> {
         match self.entries.iter().find(|e| e.key == key) {
             Some(entry) => Err(self.map.error_at(entry.key_span, format!("not supported yet: {key}"))),
             None => Ok(()),
@@ -178,11 +177,6 @@ impl<'a> Fields<'a> {
     /// The mapping itself.
     pub fn map(&self) -> Field<'a> {
         self.map
-    }
-
-    /// Every key asked for so far, in alphabetical order.
-    pub fn asked(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.asked.iter().copied()
     }
 
     /// Refuses keys that were never asked for.

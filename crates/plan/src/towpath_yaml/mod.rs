@@ -1,12 +1,186 @@
-//! `towpath.yaml`.
+//! `towpath.yaml`: what a project wants done with its pipeline. The schema is closed; what the file
+//! leaves out is in [`defaults`]. `towpath.schema.json` beside this crate's manifest publishes it.
 
-use towpath_core::project::ProjectFile;
-use towpath_yaml::YamlError;
+pub mod defaults;
+mod environments;
+mod rollout;
+mod units;
 
-/// Reads the file.
+use std::collections::BTreeMap;
+
+use globset::GlobBuilder;
+use towpath_core::names::is_valid_name;
+use towpath_core::project::{CheckDeclaration, ModelOutput, OnFail, ProjectFile};
+use towpath_yaml::{Field, Fields, YamlError};
+
+use crate::paths;
+
+/// The JSON Schema (draft 2020-12) of the file.
+pub const SCHEMA: &str = include_str!("../../towpath.schema.json");
+
+/// Reads the file; an empty one is a project with defaults only.
 pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
     let document = towpath_yaml::parse(file_name, text)?;
-    let fields = document.field().fields()?;
+    let root = document.field();
+    if root.is_null() {
+        return Ok(ProjectFile { push_branches: defaults::push_branches(), ..ProjectFile::default() });
+    }
+    let mut fields = root.fields()?;
+    for key in ["monitors", "lock", "runners", "secrets"] {
+        fields.not_supported(key)?;
+    }
+    let checks = checks(fields.optional("checks"))?;
+    let check_names: Vec<&str> = checks.keys().map(String::as_str).collect();
+    let project = ProjectFile {
+        model: fields.optional("model").map(model).transpose()?,
+        python: fields.optional("python").map(python).transpose()?,
+        push_branches: triggers(fields.optional("on"))?,
+        environments: environments::read(fields.optional("environments"), &check_names)?,
+        timeouts: timeouts(fields.optional("timeouts"))?,
+        checks,
+    };
     fields.finish()?;
-    Ok(ProjectFile::default())
+    Ok(project)
 }
+
+/// True when a push to `branch` starts a run. A `*` in a pattern does not match `/`, `**` does.
+pub fn push_starts_run(project: &ProjectFile, branch: &str) -> bool {
+    project
+        .push_branches
+        .iter()
+        .any(|pattern| branch_pattern(pattern).is_ok_and(|p| p.compile_matcher().is_match(branch)))
+}
+
+fn branch_pattern(pattern: &str) -> Result<globset::Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(true).build()
+}
+
+fn model(field: Field<'_>) -> Result<ModelOutput, YamlError> {
+    let mut fields = field.fields()?;
+    let model = ModelOutput {
+        name: name(fields.required("name")?)?,
+        path: path(fields.required("path")?)?,
+        evaluation: fields.optional("evaluation").map(path).transpose()?,
+    };
+    fields.finish()?;
+    Ok(model)
+}
+
+fn python(field: Field<'_>) -> Result<String, YamlError> {
+    let path = path(field)?;
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let known = matches!(file, "pyproject.toml" | "uv.lock")
+        || std::path::Path::new(file).extension().is_some_and(|e| e == "txt");
+    if known { Ok(path) } else { Err(field.expected("a requirements .txt file, pyproject.toml or uv.lock")) }
+}
+
+fn triggers(field: Option<Field<'_>>) -> Result<Vec<String>, YamlError> {
+    let Some(field) = field else { return Ok(defaults::push_branches()) };
+    let mut fields = field.fields()?;
+    for key in ["schedule", "data", "monitor"] {
+        fields.not_supported(key)?;
+    }
+    let branches = match fields.optional("push") {
+        // `on:` without `push:` starts nothing by itself.
+        None => Vec::new(),
+        Some(push) => {
+            let mut fields = push.fields()?;
+            let branches = match fields.optional("branches") {
+                Some(branches) => branches.items()?.into_iter().map(branch).collect::<Result<_, _>>()?,
+                None => defaults::push_branches(),
+            };
+            fields.finish()?;
+            branches
+        }
+    };
+    fields.finish()?;
+    Ok(branches)
+}
+
+fn branch(field: Field<'_>) -> Result<String, YamlError> {
+    let pattern = field.as_str()?;
+    match branch_pattern(pattern) {
+        Ok(_) if !pattern.is_empty() => Ok(pattern.to_owned()),
+        _ => Err(field.expected("a branch or a pattern such as 'release/*'")),
+    }
+}
+
+fn checks(field: Option<Field<'_>>) -> Result<BTreeMap<String, CheckDeclaration>, YamlError> {
+    let mut checks = BTreeMap::new();
+    for (entry, field) in field.map(|f| f.entries()).transpose()?.unwrap_or_default() {
+        valid_name(field, entry.key_span, &entry.key)?;
+        if entry.key == "all" {
+            return Err(
+                field.error_at(entry.key_span, "'all' cannot be the name of a check: gates use it for every check")
+            );
+        }
+        let mut fields = field.fields()?;
+        let check = CheckDeclaration {
+            path: path(fields.required("path")?)?,
+            suite: path(fields.required("suite")?)?,
+            on_fail: fields.optional("on_fail").map_or(Ok(defaults::ON_FAIL), on_fail)?,
+        };
+        fields.finish()?;
+        checks.insert(entry.key.clone(), check);
+    }
+    Ok(checks)
+}
+
+fn on_fail(field: Field<'_>) -> Result<OnFail, YamlError> {
+    match field.as_str()? {
+        "stop" => Ok(OnFail::Stop),
+        "warn" => Ok(OnFail::Warn),
+        "quarantine" => Err(field.error("not supported yet: on_fail quarantine")),
+        _ => Err(field.expected("stop or warn")),
+    }
+}
+
+fn timeouts(field: Option<Field<'_>>) -> Result<BTreeMap<String, u64>, YamlError> {
+    let mut timeouts = BTreeMap::new();
+    for (entry, field) in field.map(|f| f.entries()).transpose()?.unwrap_or_default() {
+        let seconds = units::duration(field)?;
+        if seconds < 1.0 {
+            return Err(field.error("a timeout must be at least 1s"));
+        }
+        timeouts.insert(entry.key.clone(), seconds.ceil() as u64);
+    }
+    Ok(timeouts)
+}
+
+/// A name that becomes part of paths and URLs.
+fn name(field: Field<'_>) -> Result<String, YamlError> {
+    let name = field.as_str()?;
+    valid_name(field, field.span(), name)?;
+    Ok(name.to_owned())
+}
+
+fn valid_name(field: Field<'_>, span: towpath_yaml::Span, name: &str) -> Result<(), YamlError> {
+    if is_valid_name(name) {
+        return Ok(());
+    }
+    let message = format!("'{name}' cannot be a name");
+    Err(field
+        .error_at(span, message)
+        .help("begin with a letter or digit, then letters, digits, '.', '_', '-'; at most 100"))
+}
+
+/// A path inside the repository, normalised.
+fn path(field: Field<'_>) -> Result<String, YamlError> {
+    match paths::resolve("", field.as_str()?) {
+        Some(path) if !path.is_empty() => Ok(path),
+        _ => Err(field.expected("a path inside the repository")),
+    }
+}
+
+/// A number above 0.
+fn positive(field: Field<'_>) -> Result<f64, YamlError> {
+    let number = field.as_f64()?;
+    if number > 0.0 { Ok(number) } else { Err(field.expected("a number above 0")) }
+}
+
+fn bool_or(fields: &mut Fields<'_>, key: &'static str, default: bool) -> Result<bool, YamlError> {
+    fields.optional(key).map_or(Ok(default), |f| f.as_bool())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What `towpath.yaml` means where it says nothing.
+
+use towpath_core::project::{
+    Inconclusive, JudgePolicy, MetricPolicy, OnFail, RolloutPolicy, Safe, StepPolicy, Strategy,
+};
+
+/// `on` left out: a push to `main` starts a run.
+pub fn push_branches() -> Vec<String> {
+    vec!["main".into()]
+}
+
+/// A failed check stops the run.
+pub const ON_FAIL: OnFail = OnFail::Stop;
+
+/// Requests that a latency gate measures.
+pub const LATENCY_REQUESTS: u32 = 500;
+
+/// Shares of a canary: 5 %, 25 %, 50 %, 100 %.
+pub const STEPS: [f64; 4] = [0.05, 0.25, 0.5, 1.0];
+
+/// At least ten minutes and 200 candidate requests a step; after two hours without a judgement it
+/// holds until somebody decides.
+pub const STEP: StepPolicy =
+    StepPolicy { min_seconds: 600.0, min_requests: 200, max_seconds: 7200.0, inconclusive: Inconclusive::Hold };
+
+/// The old revision stays loaded for an hour after full promotion.
+pub const WARM_SECONDS: f64 = 3600.0;
+
+/// At most one rollout in a hundred of a candidate that is not worse is rolled back.
+pub const ALPHA: f64 = 0.01;
+/// At most one unsafe candidate in twenty is called safe, per metric.
+pub const ALPHA_ADVANCE: f64 = 0.05;
+/// Candidate bad events before a rollback.
+pub const MIN_BAD_EVENTS: u64 = 3;
+
+pub fn rollout() -> RolloutPolicy {
+    RolloutPolicy {
+        strategy: Strategy::Canary,
+        steps: STEPS.to_vec(),
+        step: STEP,
+        judge: judge(),
+        warm_seconds: WARM_SECONDS,
+    }
+}
+
+/// Errors and latency are judged; labels only where the file asks for them, since somebody must
+/// send them. A `judge` that names metrics judges exactly those.
+pub fn judge() -> JudgePolicy {
+    JudgePolicy {
+        alpha: ALPHA,
+        alpha_advance: ALPHA_ADVANCE,
+        errors: Some(errors()),
+        latency: Some(latency()),
+        labels: None,
+        min_bad_events: MIN_BAD_EVENTS,
+    }
+}
+
+/// Safe below 1 % of failed requests.
+pub fn errors() -> MetricPolicy {
+    MetricPolicy { share: 0.5, required: false, safe: Safe::Ceiling(0.01), over: Vec::new() }
+}
+
+/// Slower than the stable revision's p90 and p99 at most twice as often.
+pub fn latency() -> MetricPolicy {
+    MetricPolicy { share: 0.3, required: false, safe: Safe::Ratio(2.0), over: vec![0.9, 0.99] }
+}
+
+/// Wrong at most 2 percentage points more often than the stable revision.
+pub fn labels() -> MetricPolicy {
+    MetricPolicy { share: 0.2, required: false, safe: Safe::Margin(0.02), over: Vec::new() }
+}

@@ -1,0 +1,150 @@
+//! `rollout`: strategy, steps and the judge.
+
+use towpath_core::project::{Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, StepPolicy, Strategy};
+use towpath_yaml::{Field, YamlError};
+
+use super::{bool_or, defaults, positive, units};
+
+pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
+    let mut fields = field.fields()?;
+    let strategy = fields.optional("strategy").map_or(Ok(Strategy::Canary), strategy)?;
+    let steps = match (fields.optional("steps"), strategy) {
+        (Some(steps), Strategy::AllAtOnce) => return Err(steps.error("'all_at_once' has no steps")),
+        (None, Strategy::AllAtOnce) => vec![1.0],
+        (Some(given), Strategy::Canary) => steps(given)?,
+        (None, Strategy::Canary) => defaults::STEPS.to_vec(),
+    };
+    let policy = RolloutPolicy {
+        strategy,
+        steps,
+        step: fields.optional("step").map_or(Ok(defaults::STEP), step)?,
+        judge: fields.optional("judge").map_or_else(|| Ok(defaults::judge()), judge)?,
+        warm_seconds: fields.optional("warm").map_or(Ok(defaults::WARM_SECONDS), units::duration)?,
+    };
+    fields.finish()?;
+    Ok(policy)
+}
+
+fn strategy(field: Field<'_>) -> Result<Strategy, YamlError> {
+    match field.as_str()? {
+        "canary" => Ok(Strategy::Canary),
+        "all_at_once" => Ok(Strategy::AllAtOnce),
+        later @ ("ab" | "shadow" | "blue_green") => Err(field.error(format!("not supported yet: strategy {later}"))),
+        _ => Err(field.expected("canary or all_at_once")),
+    }
+}
+
+fn steps(field: Field<'_>) -> Result<Vec<f64>, YamlError> {
+    let mut steps: Vec<f64> = Vec::new();
+    for item in field.items()? {
+        let share = units::percent(item)?;
+        if steps.last().is_some_and(|last| *last >= share) {
+            return Err(item.error("each step must be larger than the one before"));
+        }
+        steps.push(share);
+    }
+    if steps.last() == Some(&1.0) {
+        return Ok(steps);
+    }
+    Err(field.error("the last step must be 100%"))
+}
+
+fn step(field: Field<'_>) -> Result<StepPolicy, YamlError> {
+    let mut fields = field.fields()?;
+    let mut policy = defaults::STEP;
+    if let Some(time) = fields.optional("min_time") {
+        policy.min_seconds = units::duration(time)?;
+    }
+    if let Some(count) = fields.optional("min_requests") {
+        policy.min_requests = count.as_u64()?;
+    }
+    match fields.optional("max_time") {
+        Some(time) => {
+            policy.max_seconds = units::duration(time)?;
+            if policy.max_seconds < policy.min_seconds {
+                return Err(time.error("'max_time' must not be shorter than 'min_time'"));
+            }
+        }
+        None => policy.max_seconds = policy.max_seconds.max(policy.min_seconds),
+    }
+    if let Some(what) = fields.optional("inconclusive") {
+        policy.inconclusive = match what.as_str()? {
+            "hold" => Inconclusive::Hold,
+            "advance" => Inconclusive::Advance,
+            "rollback" => Inconclusive::Rollback,
+            _ => return Err(what.expected("hold, advance or rollback")),
+        };
+    }
+    fields.finish()?;
+    Ok(policy)
+}
+
+fn judge(field: Field<'_>) -> Result<JudgePolicy, YamlError> {
+    let mut fields = field.fields()?;
+    let mut policy = defaults::judge();
+    if let Some(alpha) = fields.optional("alpha") {
+        policy.alpha = probability(alpha)?;
+    }
+    if let Some(alpha) = fields.optional("alpha_advance") {
+        policy.alpha_advance = probability(alpha)?;
+    }
+    if let Some(count) = fields.optional("min_bad_events") {
+        policy.min_bad_events = count.as_u64()?;
+    }
+    let errors = fields.optional("errors").map(|f| metric(f, defaults::errors())).transpose()?;
+    let latency = fields.optional("latency").map(|f| metric(f, defaults::latency())).transpose()?;
+    let labels = fields.optional("labels").map(|f| metric(f, defaults::labels())).transpose()?;
+    if errors.is_some() || latency.is_some() || labels.is_some() {
+        (policy.errors, policy.latency, policy.labels) = (errors, latency, labels);
+    }
+    fields.finish()?;
+    Ok(policy)
+}
+
+fn probability(field: Field<'_>) -> Result<f64, YamlError> {
+    let number = field.as_f64()?;
+    if number > 0.0 && number < 1.0 { Ok(number) } else { Err(field.expected("a probability between 0 and 1")) }
+}
+
+/// One metric; only latency, whose default has quantiles, takes `over`.
+fn metric(field: Field<'_>, default: MetricPolicy) -> Result<MetricPolicy, YamlError> {
+    if field.is_null() {
+        return Ok(default);
+    }
+    let mut fields = field.fields()?;
+    let over = if default.over.is_empty() { None } else { fields.optional("over") };
+    let policy = MetricPolicy {
+        share: fields.optional("share").map_or(Ok(default.share), positive)?,
+        required: bool_or(&mut fields, "required", default.required)?,
+        safe: fields.optional("safe").map_or(Ok(default.safe), safe)?,
+        over: over.map_or(Ok(default.over), quantiles)?,
+    };
+    fields.finish()?;
+    Ok(policy)
+}
+
+fn quantiles(field: Field<'_>) -> Result<Vec<f64>, YamlError> {
+    let quantiles = field.items()?.into_iter().map(units::quantile).collect::<Result<Vec<_>, _>>()?;
+    if quantiles.is_empty() { Err(field.expected("a list of quantiles such as [p90, p99]")) } else { Ok(quantiles) }
+}
+
+/// `{ceiling: 1%}`, `{ratio: 2}` or `{margin: 2%}`.
+fn safe(field: Field<'_>) -> Result<Safe, YamlError> {
+    let mut fields = field.fields()?;
+    let bounds = (fields.optional("ceiling"), fields.optional("ratio"), fields.optional("margin"));
+    let safe = match bounds {
+        (Some(ceiling), None, None) => Safe::Ceiling(units::percent(ceiling)?),
+        (None, Some(ratio), None) => match ratio.as_f64()? {
+            number if number > 1.0 => Safe::Ratio(number),
+            _ => return Err(ratio.expected("a number above 1")),
+        },
+        (None, None, Some(margin)) => Safe::Margin(units::percent(margin)?),
+        (None, None, None) => {
+            fields.finish()?;
+            return Err(field.error("'safe' is empty").help("give one of: ceiling: 1%, ratio: 2, margin: 2%"));
+        }
+        _ => return Err(field.error("'safe' must have exactly one bound").help("give one of: ceiling, ratio, margin")),
+    };
+    fields.finish()?;
+    Ok(safe)
+}

@@ -1,0 +1,191 @@
+use towpath_core::project::{GateCondition, Inconclusive, Safe, Strategy};
+
+use super::*;
+
+const FULL: &str = "\
+model: {name: digits, path: model/, evaluation: data/eval.csv}
+python: requirements.txt
+on:
+  push: {branches: [main, release/*]}
+checks:
+  images: {path: data/images, suite: checks/images.yaml, on_fail: stop}
+environments:
+  staging:
+    gates:
+      - {name: data is valid, checks: all}
+      - {name: no unsafe artifact, check: artifact_scan}
+  production:
+    after: staging
+    soak: 1h
+    gates:
+      - {name: no worse than production, require: \"candidate.metrics.accuracy >= production.metrics.accuracy - 0.01\"}
+      - {name: fast enough, check: latency, p99_ms: 20}
+    approvals: {count: 2, from: [risk, ml-leads]}
+    rollout:
+      strategy: canary
+      steps: [5%, 25%, 50%, 100%]
+      step: {min_time: 5s, min_requests: 50, max_time: 2h, inconclusive: hold}
+      judge:
+        alpha: 0.01
+        errors: {share: 0.5, safe: {ceiling: 1%}}
+        latency: {share: 0.3, over: [p90, p99], safe: {ratio: 2}}
+        labels: {share: 0.2, required: true, safe: {margin: 2%}}
+      warm: 30m
+    target: {kind: local}
+timeouts: {train: 1h, '*': 30m}
+";
+
+fn refusal(text: &str) -> YamlError {
+    read("towpath.yaml", text).expect_err(text)
+}
+
+#[test]
+fn the_whole_file_is_read() {
+    let project = read("towpath.yaml", FULL).unwrap();
+    let model = project.model.as_ref().unwrap();
+    assert_eq!((model.name.as_str(), model.path.as_str()), ("digits", "model"));
+    assert_eq!(project.push_branches, ["main", "release/*"]);
+    assert_eq!(project.environments.len(), 2);
+    let production = project.environment("production").unwrap();
+    assert_eq!(production.after.as_deref(), Some("staging"));
+    assert_eq!(production.soak_seconds, 3600.0);
+    assert_eq!(
+        production.gates[1].condition,
+        GateCondition::Latency { p99_ms: 20.0, requests: defaults::LATENCY_REQUESTS }
+    );
+    assert_eq!(production.approvals.as_ref().unwrap().from, ["risk", "ml-leads"]);
+    let rollout = &production.rollout;
+    assert_eq!(rollout.steps, [0.05, 0.25, 0.5, 1.0]);
+    assert_eq!((rollout.step.min_seconds, rollout.step.inconclusive), (5.0, Inconclusive::Hold));
+    let labels = rollout.judge.labels.as_ref().unwrap();
+    assert_eq!((labels.required, labels.safe), (true, Safe::Margin(0.02)));
+    assert_eq!(rollout.judge.latency.as_ref().unwrap().over, [0.9, 0.99]);
+    assert_eq!(project.timeouts["train"], 3600);
+}
+
+#[test]
+fn what_the_file_leaves_out_has_a_default() {
+    let project = read("towpath.yaml", "environments:\n  production:\n").unwrap();
+    assert_eq!(project.push_branches, ["main"]);
+    let production = project.environment("production").unwrap();
+    assert_eq!(production.rollout, defaults::rollout());
+    assert_eq!(production.rollout.strategy, Strategy::Canary);
+    assert_eq!(read("towpath.yaml", "").unwrap().push_branches, ["main"]);
+}
+
+#[test]
+fn a_judge_that_names_metrics_judges_those_only() {
+    let text = "environments: {production: {rollout: {judge: {labels: {required: true}}}}}";
+    let judge = &read("towpath.yaml", text).unwrap().environments[0].rollout.judge.clone();
+    assert!(judge.errors.is_none() && judge.latency.is_none());
+    assert!(judge.labels.as_ref().unwrap().required);
+}
+
+#[test]
+fn a_push_starts_a_run_on_the_branches_named() {
+    let project = read("towpath.yaml", "on: {push: {branches: [main, release/*]}}").unwrap();
+    for (branch, starts) in [("main", true), ("release/1", true), ("release/1/x", false), ("topic", false)] {
+        assert_eq!(push_starts_run(&project, branch), starts, "{branch}");
+    }
+}
+
+#[test]
+fn an_error_shows_place_line_and_what_would_be_right() {
+    let error = refusal("environments:\n  production:\n    rollout:\n      steps: [5, 100%]\n");
+    assert_eq!(
+        error.to_string(),
+        "towpath.yaml:4:15: 'steps' must be a share in percent, found the integer 5\n  |\n4 |       steps: [5, 100%]\n  |               ^\n  = help: write 5% for one in twenty"
+    );
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    for (text, message) in [
+        ("environments: {a: {rollout: {steps: [50%, 20%, 100%]}}}", "each step must be larger than the one before"),
+        ("environments: {a: {rollout: {steps: [5%, 50%]}}}", "the last step must be 100%"),
+        ("environments: {a: {rollout: {strategy: all_at_once, steps: [100%]}}}", "'all_at_once' has no steps"),
+        ("environments: {b: {after: a}, a: {}}", "'a' is not an environment that stands above"),
+        ("environments: {a: {}, b: {}}", "'after' is missing in 'b'"),
+        ("environments: {a: {}, b: {after: a}, c: {after: a}}", "'b' comes after 'a' already"),
+        ("environments: {a: {soak: 1h}}", "'soak' needs 'after': the time is spent live in the environment before"),
+        (
+            "environments: {a: {gates: [{name: x, checks: all}, {name: x, check: artifact_scan}]}}",
+            "two gates are named 'x'",
+        ),
+        ("environments: {a: {gates: [{name: x}]}}", "gate 'x' must have exactly one condition"),
+        ("environments: {a: {gates: [{name: x, checks: [images]}]}}", "there is no check 'images'"),
+        ("environments: {a: {approvals: {count: 0}}}", "'count' must be between 1 and 100, found the integer 0"),
+        (
+            "environments: {a: {rollout: {step: {min_time: 10}}}}",
+            "'min_time' must be a duration with a unit, found the integer 10",
+        ),
+        (
+            "environments: {a: {rollout: {step: {min_time: 1h, max_time: 1m}}}}",
+            "'max_time' must not be shorter than 'min_time'",
+        ),
+        ("environments: {a: {rollout: {judge: {errors: {over: [p90]}}}}}", "unknown key 'over' in 'errors'"),
+        ("environments: {a b: {}}", "'a b' cannot be a name"),
+        (
+            "model: {name: digits, path: ../model}",
+            "'path' must be a path inside the repository, found the text '../model'",
+        ),
+        (
+            "python: setup.py",
+            "'python' must be a requirements .txt file, pyproject.toml or uv.lock, found the text 'setup.py'",
+        ),
+        ("- a", "the file must be a mapping, found a list"),
+    ] {
+        assert_eq!(refusal(text).message, message, "{text}");
+    }
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name() {
+    for (text, what) in [
+        ("on: {schedule: '0 3 * * MON'}", "schedule"),
+        ("monitors: {}", "monitors"),
+        ("environments: {a: {freeze: []}}", "freeze"),
+        ("environments: {a: {rollout: {strategy: shadow}}}", "strategy shadow"),
+        ("environments: {a: {target: {kind: kubernetes}}}", "target kubernetes"),
+        ("checks: {a: {path: x, suite: y, on_fail: quarantine}}", "on_fail quarantine"),
+    ] {
+        assert_eq!(refusal(text).message, format!("not supported yet: {what}"));
+    }
+}
+
+/// Each mapping of the file, with an unknown key in it: the reader then says which keys it knows.
+#[test]
+fn the_published_schema_has_the_keys_of_the_reader() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let rollout = |inner: &str| format!("environments: {{a: {{rollout: {inner}}}}}");
+    let judge = |inner: &str| rollout(&format!("{{judge: {inner}}}"));
+    let gate = |inner: &str| format!("environments: {{a: {{gates: [{inner}]}}}}");
+    for (definition, text) in [
+        ("", "zzzzzzzz: 1".to_owned()),
+        ("model", "model: {name: a, path: b, zzzzzzzz: 1}".into()),
+        ("on", "on: {zzzzzzzz: 1}".into()),
+        ("push", "on: {push: {zzzzzzzz: 1}}".into()),
+        ("check", "checks: {a: {path: b, suite: c, zzzzzzzz: 1}}".into()),
+        ("environment", "environments: {a: {zzzzzzzz: 1}}".into()),
+        ("latency_gate", gate("{name: a, check: latency, p99_ms: 1, zzzzzzzz: 1}")),
+        ("artifact_scan_gate", gate("{name: a, check: artifact_scan, zzzzzzzz: 1}")),
+        ("approvals", "environments: {a: {approvals: {count: 1, zzzzzzzz: 1}}}".into()),
+        ("target", "environments: {a: {target: {kind: local, zzzzzzzz: 1}}}".into()),
+        ("rollout", rollout("{zzzzzzzz: 1}")),
+        ("step", rollout("{step: {zzzzzzzz: 1}}")),
+        ("judge", judge("{zzzzzzzz: 1}")),
+        ("metric", judge("{errors: {zzzzzzzz: 1}}")),
+        ("latency_metric", judge("{latency: {zzzzzzzz: 1}}")),
+        ("safe", judge("{errors: {safe: {zzzzzzzz: 1}}}")),
+    ] {
+        let help = refusal(&text).help.expect(&text);
+        let known: Vec<&str> = help.strip_prefix("known keys: ").expect(&text).split(", ").collect();
+        let place =
+            if definition.is_empty() { "/properties".to_owned() } else { format!("/$defs/{definition}/properties") };
+        let published = schema.pointer(&place).and_then(|p| p.as_object()).expect(definition);
+        // Every gate is asked for the three keys that tell the kinds apart.
+        let foreign = |key: &str| definition.ends_with("_gate") && matches!(key, "checks" | "require");
+        let known: Vec<&str> = known.into_iter().filter(|key| !foreign(key)).collect();
+        assert_eq!(published.keys().map(String::as_str).collect::<Vec<_>>(), known, "{definition}");
+    }
+}
