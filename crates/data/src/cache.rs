@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 use towpath_core::Content;
 
+use crate::hash::StreamError;
 use crate::links::{self, LinkType};
 use crate::manifest::{Entry, Manifest};
 use crate::progress::{Event, Work};
@@ -91,7 +92,10 @@ impl Cache {
     /// Stores what `from` delivers, if it is the object it is said to be. On disk when this returns.
     pub fn receive(&self, oid: &Oid, from: impl Read) -> Result<u64, Error> {
         let mut tmp = self.temporary_file()?;
-        let (md5, size) = hash::md5_of(from, tmp.as_file_mut()).map_err(Error::io("receive", &self.path(oid)))?;
+        let (md5, size) = hash::md5_of(from, tmp.as_file_mut()).map_err(|error| match error {
+            StreamError::Read(source) => Error::BrokenOff { oid: oid.clone(), source },
+            StreamError::Write(source) => Error::io("write", &self.path(oid))(source),
+        })?;
         if md5 != oid.md5() {
             let found = if oid.is_dir() { Oid::of_dir(md5) } else { Oid::of_file(md5) };
             return Err(Error::Corrupt { expected: oid.clone(), found });
@@ -190,11 +194,14 @@ impl Cache {
         }
         let tmp = self.temporary_file()?;
         let hashed = if links::try_reflink_into(&source, tmp.as_file()) {
-            hash::md5_of_file(tmp.as_file())
+            hash::md5_of_file(tmp.as_file()).map_err(StreamError::Read)
         } else {
             hash::md5_of(&source, tmp.as_file())
         };
-        let (md5, size) = hashed.map_err(Error::io("add", path))?;
+        let (md5, size) = hashed.map_err(|error| match error {
+            StreamError::Read(source) => Error::io("read", path)(source),
+            StreamError::Write(source) => Error::io("write in", &self.dir)(source),
+        })?;
         let (after, _) = stamp(&source)?;
         if before != after {
             return Err(Error::ChangedWhileRead { path: path.to_owned() });
@@ -242,7 +249,7 @@ impl Cache {
         to: &Path,
         progress: &dyn Progress,
     ) -> Result<bool, Error> {
-        let to = workspace.root().join(to);
+        let to = workspace.confined(to)?;
         let missing = self.missing(content)?;
         if !missing.is_empty() {
             return Err(Error::NotInCache { path: to.display().to_string(), oids: missing });

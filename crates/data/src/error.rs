@@ -32,6 +32,8 @@ pub enum Error {
     Manifest { oid: Oid, problem: String },
     #[error("object {expected} has the content of {found}")]
     Corrupt { expected: Oid, found: Oid },
+    #[error("the transfer of {oid} broke off: {source}")]
+    BrokenOff { oid: Oid, source: io::Error },
     #[error("{} of the objects of {path} {} not in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
     NotInCache { path: String, oids: Vec<Oid> },
 
@@ -87,9 +89,8 @@ impl Error {
     /// True when the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::RemoteUnreachable { .. } => true,
+            Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } | Self::Corrupt { .. } => true,
             Self::RemoteAnswer { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
-            Self::Corrupt { .. } => true,
             _ => false,
         }
     }
@@ -126,7 +127,7 @@ impl Classify for Error {
             Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
             Self::RemoteAnswer { status: 404, .. } => Kind::NotFound,
             Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
-            Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } => Kind::Unavailable,
+            Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
             Self::Config { .. }
             | Self::Pointer(_)
             | Self::LegacyEntry { .. }

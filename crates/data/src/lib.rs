@@ -6,7 +6,6 @@
 pub mod cache;
 pub mod config;
 pub mod error;
-pub mod hash;
 pub mod hooks;
 pub mod ignore;
 pub mod links;
@@ -26,6 +25,7 @@ pub mod verbs;
 pub mod workspace;
 
 mod files;
+mod hash;
 
 pub use cache::Cache;
 pub use config::Config;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl RepositoryLock {
     }
 }
 
-fn holder(path: &PathBuf) -> Option<u32> {
+fn holder(path: &Path) -> Option<u32> {
     files::read_text(path).ok().flatten()?.trim().parse().ok()
 }
 

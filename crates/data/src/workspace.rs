@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 use towpath_core::Content;
@@ -106,6 +106,24 @@ impl Workspace {
         }
         self.state.record(key, after, md5);
         Ok((Oid::of_file(md5), size))
+    }
+
+    /// The absolute path of a place below the root that may be written to: no folder above it is a
+    /// symbolic link, which could lead out.
+    pub(crate) fn confined(&self, path: &Path) -> Result<PathBuf, Error> {
+        let path = self.root.join(path);
+        let unusable = |problem: &str| Error::UnusablePath { path: path.clone(), problem: problem.to_owned() };
+        let below = path.strip_prefix(&self.root).map_err(|_| unusable("it is outside the workspace"))?;
+        if below.components().any(|part| !matches!(part, Component::Normal(_))) || below.as_os_str().is_empty() {
+            return Err(unusable("it is not a plain path below the workspace"));
+        }
+        let above = below.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        for folder in above.map(|folder| self.root.join(folder)) {
+            if fs::symlink_metadata(&folder).is_ok_and(|m| m.is_symlink()) {
+                return Err(unusable("a folder above it is a symbolic link"));
+            }
+        }
+        Ok(path)
     }
 
     pub(crate) fn excludes(&self, path: &Path, is_dir: bool) -> bool {

@@ -17,8 +17,11 @@ use crate::{Error, Oid};
 /// Latency, not bandwidth, bounds small objects.
 const DEFAULT_JOBS: usize = 16;
 
-/// To connect, and for each read. An object may take as long as bytes keep coming.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// To connect, to get an answer, and for each read of a body.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A slower upload is given up: an answer comes after the whole body, so its size is part of the wait.
+const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 32 * 1024;
 
 /// How much of an error's body is shown.
 const DETAIL_BYTES: u64 = 300;
@@ -34,9 +37,11 @@ pub struct HttpRemote {
 
 impl HttpRemote {
     pub fn open(config: &RemoteConfig) -> Result<Self, Error> {
+        // The first one installed in a process stays: then this is without effect.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let bad = |problem: String| Error::RemoteConfig { name: config.name.clone(), problem };
         let client =
-            Client::builder().connect_timeout(TIMEOUT).timeout(None).build().map_err(|e| bad(e.to_string()))?;
+            Client::builder().connect_timeout(TIMEOUT).timeout(TIMEOUT).build().map_err(|e| bad(e.to_string()))?;
         let upload_method = config.upload_method.parse().map_err(|_| {
             bad(format!("method must be an HTTP method such as POST or PUT, found '{}'", config.upload_method))
         })?;
@@ -61,13 +66,13 @@ impl HttpRemote {
             Auth::Header { name, value } => request.header(name, value),
         }
     }
+}
 
-    fn send(&self, request: RequestBuilder, url: &str) -> Result<Response, Error> {
-        request.send().map_err(|error| {
-            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            Error::RemoteUnreachable { url: url.to_owned(), problem: cause }
-        })
-    }
+fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
+    request.send().map_err(|error| {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Error::RemoteUnreachable { url: url.to_owned(), problem: cause }
+    })
 }
 
 fn refused(url: &str, response: Response) -> Error {
@@ -89,7 +94,7 @@ impl Remote for HttpRemote {
 
     fn exists(&self, oid: &Oid) -> Result<bool, Error> {
         let url = self.object_url(oid);
-        let response = self.send(self.request(Method::HEAD, &url).timeout(TIMEOUT), &url)?;
+        let response = send(self.request(Method::HEAD, &url), &url)?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
             status if status.is_success() => Ok(true),
@@ -101,14 +106,15 @@ impl Remote for HttpRemote {
         let url = self.object_url(oid);
         let file = File::open(from).map_err(Error::io("read", from))?;
         let size = file.metadata().map_err(Error::io("read", from))?.len();
-        let request = self.request(self.upload_method.clone(), &url).body(Body::sized(file, size));
-        let response = self.send(request, &url)?;
+        let patience = TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD_BYTES_PER_SECOND);
+        let request = self.request(self.upload_method.clone(), &url).body(Body::sized(file, size)).timeout(patience);
+        let response = send(request, &url)?;
         if response.status().is_success() { Ok(()) } else { Err(refused(&url, response)) }
     }
 
     fn download(&self, oid: &Oid) -> Result<Option<Box<dyn Read + Send>>, Error> {
         let url = self.object_url(oid);
-        let response = self.send(self.request(Method::GET, &url), &url)?;
+        let response = send(self.request(Method::GET, &url), &url)?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => Ok(Some(Box::new(response))),

@@ -1,0 +1,10 @@
+//! Data versioning against the real `dvc`: what one writes, the other reads.
+
+#![expect(clippy::unwrap_used, reason = "what a test sets up by hand panics where it breaks")]
+
+mod faults;
+mod http_remote;
+mod manifest_bytes;
+mod real_dvc;
+mod support;
+mod web_server;
