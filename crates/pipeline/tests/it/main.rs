@@ -1,0 +1,6 @@
+//! Pipelines as a server and the command line run them: real processes, real `git`, real `dvc`.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
+
+mod environments;
+mod executor;
