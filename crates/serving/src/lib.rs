@@ -1,4 +1,23 @@
 //! The data plane: answers predictions, routes them between revisions, logs them, judges a canary.
+//!
+//! A request takes one [`router::Snapshot`] for its whole life; everything that changes what serves
+//! (a new table, a rollback) swaps that snapshot. What must survive a kill lies in the state
+//! directory: the table, the evidence of the rollout, the predictions and their labels.
 
+mod admission;
+mod control;
+mod data_plane;
+mod error;
+mod evidence;
+mod metrics;
+mod persist;
+mod prediction_log;
+mod protocol;
+mod revision;
+mod router;
 pub mod runtime;
+mod server;
 pub mod tensor;
+
+pub use error::ServeError;
+pub use server::{Limits, Loader, OnLogFailure, Options, Source, serve};

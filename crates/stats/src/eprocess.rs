@@ -59,19 +59,12 @@ pub fn safe_ratio(bad: &[Bad], rho: f64) -> LnRatios {
 /// The likelihood ratio of "the rates stand as `ratio`" against "they stand as `rho`".
 fn origin(bad: &[Bad], rho: f64, ratio: f64) -> f64 {
     bad.iter()
-        .map(
-            |Bad {
-                 weight,
-                 stable,
-                 candidate,
-             }| {
-                let odds_null = weight * rho / (1.0 - weight);
-                let odds = weight * ratio / (1.0 - weight);
-                let (from_null, from) = (odds_null / (1.0 + odds_null), odds / (1.0 + odds));
-                candidate * (from / from_null).ln()
-                    + stable * ((1.0 - from) / (1.0 - from_null)).ln()
-            },
-        )
+        .map(|Bad { weight, stable, candidate }| {
+            let odds_null = weight * rho / (1.0 - weight);
+            let odds = weight * ratio / (1.0 - weight);
+            let (from_null, from) = (odds_null / (1.0 + odds_null), odds / (1.0 + odds));
+            candidate * (from / from_null).ln() + stable * ((1.0 - from) / (1.0 - from_null)).ln()
+        })
         .sum()
 }
 
@@ -81,11 +74,7 @@ pub fn safe_ceiling(bad: f64, good: f64, ceiling: f64) -> LnRatios {
         .iter()
         .map(|share| {
             let rate = share * ceiling;
-            let per_bad = if rate > 0.0 {
-                (rate / ceiling).ln()
-            } else {
-                LN_ZERO
-            };
+            let per_bad = if rate > 0.0 { (rate / ceiling).ln() } else { LN_ZERO };
             bad * per_bad + good * ((1.0 - rate) / (1.0 - ceiling)).ln()
         })
         .collect()
@@ -99,22 +88,12 @@ pub fn safe_margin(splits: &[Split], margin: f64) -> LnRatios {
         .map(|stake| {
             splits
                 .iter()
-                .map(
-                    |Split {
-                         bad:
-                             Bad {
-                                 weight,
-                                 stable,
-                                 candidate,
-                             },
-                         good,
-                     }| {
-                        let lambda = stake / (1.0 / weight - margin);
-                        candidate * (lambda * (margin - 1.0 / weight)).ln_1p()
-                            + stable * (lambda * (margin + 1.0 / (1.0 - weight))).ln_1p()
-                            + good * (lambda * margin).ln_1p()
-                    },
-                )
+                .map(|Split { bad: Bad { weight, stable, candidate }, good }| {
+                    let lambda = stake / (1.0 / weight - margin);
+                    candidate * (lambda * (margin - 1.0 / weight)).ln_1p()
+                        + stable * (lambda * (margin + 1.0 / (1.0 - weight))).ln_1p()
+                        + good * (lambda * margin).ln_1p()
+                })
                 .sum()
         })
         .collect()
@@ -123,10 +102,7 @@ pub fn safe_margin(splits: &[Split], margin: f64) -> LnRatios {
 /// Null: each of `candidate + other` independent trials is the candidate's with probability
 /// `weight`. Beta(1/2, 1/2)-binomial mixture; returns its logarithm.
 pub fn ln_binomial(weight: f64, candidate: f64, other: f64) -> f64 {
-    ln_beta(candidate + 0.5, other + 0.5)
-        - ln_beta(0.5, 0.5)
-        - candidate * weight.ln()
-        - other * (-weight).ln_1p()
+    ln_beta(candidate + 0.5, other + 0.5) - ln_beta(0.5, 0.5) - candidate * weight.ln() - other * (-weight).ln_1p()
 }
 
 fn ln_beta(a: f64, b: f64) -> f64 {
@@ -144,9 +120,7 @@ fn ln_gamma(x: f64) -> f64 {
     let square = inverse * inverse;
     let series = inverse
         * (1.0 / 12.0
-            - square
-                * (1.0 / 360.0
-                    - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square * (1.0 / 1188.0)))));
+            - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square * (1.0 / 1188.0)))));
     (z - 0.5) * z.ln() - z + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - shift
 }
 
@@ -155,18 +129,11 @@ mod tests {
     use super::*;
 
     fn assert_close(actual: f64, expected: f64) {
-        assert!(
-            (actual - expected).abs() < 2e-9,
-            "{actual} is not {expected}"
-        );
+        assert!((actual - expected).abs() < 2e-9, "{actual} is not {expected}");
     }
 
     fn bad(weight: f64, candidate: u32, stable: u32) -> Bad {
-        Bad {
-            weight,
-            stable: f64::from(stable),
-            candidate: f64::from(candidate),
-        }
+        Bad { weight, stable: f64::from(stable), candidate: f64::from(candidate) }
     }
 
     /// Counts the C (candidate) and S (stable) of a sequence of bad events.
@@ -177,19 +144,12 @@ mod tests {
 
     #[test]
     fn worse_equals_the_reference_at_even_weights() {
-        for (events, expected) in [
-            ("C", 0.407_886_417),
-            ("S", -0.700_446_483),
-            ("CCSCCCSC", 0.773_031_900),
-        ] {
+        for (events, expected) in [("C", 0.407_886_417), ("S", -0.700_446_483), ("CCSCCCSC", 0.773_031_900)] {
             assert_close(ln_mean(&worse(&[sequence(0.5, events)], 1.0)), expected);
         }
         let ten = ln_mean(&worse(&[bad(0.5, 10, 0)], 1.0)).exp();
         assert!((ten - 128.358_509).abs() < 1e-6, "{ten}");
-        assert_close(
-            ln_mean(&worse(&[sequence(0.5, "CCSCCCSC")], 1.2)),
-            0.441_696_115,
-        );
+        assert_close(ln_mean(&worse(&[sequence(0.5, "CCSCCCSC")], 1.2)), 0.441_696_115);
     }
 
     #[test]
@@ -218,10 +178,7 @@ mod tests {
             (0.05, 3, 57, 0.620_908_922),
             (0.05, 0, 40, 2.349_696_010),
         ] {
-            assert_close(
-                ln_mean(&safe_ratio(&[bad(weight, candidate, stable)], 2.0)),
-                expected,
-            );
+            assert_close(ln_mean(&safe_ratio(&[bad(weight, candidate, stable)], 2.0)), expected);
         }
     }
 

@@ -11,13 +11,8 @@ pub fn position(salt: &str, key: &[u8]) -> f64 {
 
 /// The 64-bit hash behind [`position`].
 pub fn key_hash(salt: &str, key: &[u8]) -> u64 {
-    let bytes = salt
-        .bytes()
-        .chain(std::iter::once(0))
-        .chain(key.iter().copied());
-    fmix64(bytes.fold(FNV_OFFSET, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-    }))
+    let bytes = salt.bytes().chain(std::iter::once(0)).chain(key.iter().copied());
+    fmix64(bytes.fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)))
 }
 
 /// A hash's upper 53 bits as a fraction of 2^53.
@@ -51,10 +46,7 @@ mod tests {
             ("r1", "", 0.880_491_648_038),
         ] {
             let position = position(salt, key.as_bytes());
-            assert!(
-                (position - expected).abs() < 1e-12,
-                "{salt}/{key}: {position}"
-            );
+            assert!((position - expected).abs() < 1e-12, "{salt}/{key}: {position}");
         }
     }
 

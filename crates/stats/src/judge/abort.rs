@@ -28,37 +28,22 @@ pub fn abort(policy: &JudgePolicy, evidence: &Evidence) -> Option<Abort> {
     if combined < needed || most_bad_events(&metrics) < policy.min_bad_events {
         return None;
     }
-    let culprits: Vec<&Metric<'_>> = metrics
-        .iter()
-        .filter(|metric| metric.worse() >= metric.worse_needed(policy.alpha))
-        .collect();
+    let culprits: Vec<&Metric<'_>> =
+        metrics.iter().filter(|metric| metric.worse() >= metric.worse_needed(policy.alpha)).collect();
     let blamed = match culprits.as_slice() {
-        [] => metrics
-            .iter()
-            .max_by(|a, b| (a.share * a.worse()).total_cmp(&(b.share * b.worse())))
-            .into_iter()
-            .collect(),
+        [] => {
+            metrics.iter().max_by(|a, b| (a.share * a.worse()).total_cmp(&(b.share * b.worse()))).into_iter().collect()
+        }
         found => found.to_vec(),
     };
     let findings: Vec<String> = blamed.iter().map(|metric| finding(metric)).collect();
     let text = format!(
         "Roll back: the candidate is worse than stable{} (evidence {combined:.1} of {needed:.0}): {}",
-        if culprits.is_empty() {
-            ", all metrics taken together"
-        } else {
-            ""
-        },
+        if culprits.is_empty() { ", all metrics taken together" } else { "" },
         findings.join("; "),
     );
-    let culprits = culprits
-        .iter()
-        .map(|metric| metric.name.to_owned())
-        .collect();
-    Some(Abort {
-        combined,
-        culprits,
-        text,
-    })
+    let culprits = culprits.iter().map(|metric| metric.name.to_owned()).collect();
+    Some(Abort { combined, culprits, text })
 }
 
 /// The family's E.
@@ -66,33 +51,21 @@ pub(super) fn combined(metrics: &[Metric<'_>]) -> f64 {
     if metrics.is_empty() {
         return 1.0;
     }
-    metrics
-        .iter()
-        .map(|metric| metric.share * metric.worse())
-        .sum()
+    metrics.iter().map(|metric| metric.share * metric.worse()).sum()
 }
 
 fn most_bad_events(metrics: &[Metric<'_>]) -> u64 {
     let parts = metrics.iter().flat_map(|metric| &metric.parts);
-    parts
-        .map(|part| part.comparison.total(Arm::Candidate).first_bad)
-        .max()
-        .unwrap_or(0)
+    parts.map(|part| part.comparison.total(Arm::Candidate).first_bad).max().unwrap_or(0)
 }
 
 /// `labels: 61 of 120 bad against 14 of 380`.
 fn finding(metric: &Metric<'_>) -> String {
-    let worst = metric
-        .parts
-        .iter()
-        .max_by(|a, b| a.worse().total_cmp(&b.worse()));
+    let worst = metric.parts.iter().max_by(|a, b| a.worse().total_cmp(&b.worse()));
     worst.map_or_else(
         || metric.name.to_owned(),
         |part| {
-            let (candidate, stable) = (
-                part.comparison.total(Arm::Candidate),
-                part.comparison.total(Arm::Stable),
-            );
+            let (candidate, stable) = (part.comparison.total(Arm::Candidate), part.comparison.total(Arm::Stable));
             let bad = match metric.name {
                 "errors" => "failed",
                 "latency" => "slow",

@@ -49,15 +49,7 @@ pub fn decide(
     let (action, text) = if let Some(abort) = abort(&policy.judge, evidence) {
         (Action::RollBack, abort.text)
     } else {
-        let needs = needs(
-            policy,
-            &metrics,
-            evidence,
-            evidence_at_step,
-            weight,
-            step_started_at,
-            now,
-        );
+        let needs = needs(policy, &metrics, evidence, evidence_at_step, weight, step_started_at, now);
         let overdue = now.since(step_started_at).as_secs_f64() >= policy.step.max_seconds;
         next(policy, step, weight, &needs, overdue)
     };
@@ -66,59 +58,29 @@ pub fn decide(
         text,
         combined: combined(&metrics),
         combined_needed: 1.0 / policy.judge.alpha,
-        metrics: metrics
-            .iter()
-            .flat_map(|metric| metric.rows(&policy.judge))
-            .collect(),
+        metrics: metrics.iter().flat_map(|metric| metric.rows(&policy.judge)).collect(),
     }
 }
 
-fn next(
-    policy: &RolloutPolicy,
-    step: usize,
-    weight: f64,
-    needs: &[String],
-    overdue: bool,
-) -> (Action, String) {
+fn next(policy: &RolloutPolicy, step: usize, weight: f64, needs: &[String], overdue: bool) -> (Action, String) {
     let next_weight = policy.steps.get(step + 1).copied().unwrap_or(1.0);
     let (action, forward) = if next_weight >= 1.0 {
         (Action::Promote, "Promote to 100 %".to_owned())
     } else {
-        (
-            Action::Advance,
-            format!("Advance to {} %", percent(next_weight)),
-        )
+        (Action::Advance, format!("Advance to {} %", percent(next_weight)))
     };
     if needs.is_empty() {
-        return (
-            action,
-            format!(
-                "{forward}: everything required at {} % is shown",
-                percent(weight)
-            ),
-        );
+        return (action, format!("{forward}: everything required at {} % is shown", percent(weight)));
     }
     let missing = needs.join("; ");
     let minutes = format!("inconclusive after {}", seconds(policy.step.max_seconds));
     match policy.step.inconclusive {
-        Inconclusive::Advance if overdue => {
-            (action, format!("{forward} by policy, {minutes}: {missing}"))
+        Inconclusive::Advance if overdue => (action, format!("{forward} by policy, {minutes}: {missing}")),
+        Inconclusive::Rollback if overdue => {
+            (Action::RollBack, format!("Roll back by policy at {} %, {minutes}: {missing}", percent(weight)))
         }
-        Inconclusive::Rollback if overdue => (
-            Action::RollBack,
-            format!(
-                "Roll back by policy at {} %, {minutes}: {missing}",
-                percent(weight)
-            ),
-        ),
-        Inconclusive::Hold if overdue => (
-            Action::Hold,
-            format!("Hold at {} %, {minutes}: {missing}", percent(weight)),
-        ),
-        _ => (
-            Action::Hold,
-            format!("Hold at {} %: {missing}", percent(weight)),
-        ),
+        Inconclusive::Hold if overdue => (Action::Hold, format!("Hold at {} %, {minutes}: {missing}", percent(weight))),
+        _ => (Action::Hold, format!("Hold at {} %: {missing}", percent(weight))),
     }
 }
 
@@ -143,26 +105,15 @@ fn needs(
     // At 100 % there is nobody to compare with, so nothing more can be shown.
     if weight < 1.0 {
         let required = metrics.iter().filter(|metric| metric.policy.required);
-        needs.extend(
-            required.filter_map(|metric| unsafe_yet(metric, 1.0 / policy.judge.alpha_advance)),
-        );
+        needs.extend(required.filter_map(|metric| unsafe_yet(metric, 1.0 / policy.judge.alpha_advance)));
     }
-    let requests = evidence
-        .requests
-        .candidate
-        .saturating_sub(evidence_at_step.requests.candidate);
+    let requests = evidence.requests.candidate.saturating_sub(evidence_at_step.requests.candidate);
     if requests < policy.step.min_requests {
-        needs.push(format!(
-            "{} of {} candidate requests in this step",
-            requests, policy.step.min_requests
-        ));
+        needs.push(format!("{} of {} candidate requests in this step", requests, policy.step.min_requests));
     }
     let elapsed = now.since(step_started_at).as_secs_f64();
     if elapsed < policy.step.min_seconds {
-        needs.push(format!(
-            "{} more in this step",
-            seconds(policy.step.min_seconds - elapsed)
-        ));
+        needs.push(format!("{} more in this step", seconds(policy.step.min_seconds - elapsed)));
     }
     needs
 }
@@ -171,9 +122,7 @@ fn needs(
 fn unsafe_yet(metric: &Metric<'_>, needed: f64) -> Option<String> {
     let name = metric.name;
     if metric.parts.is_empty() {
-        return Some(format!(
-            "{name} has no limits yet, too few requests of the stable revision"
-        ));
+        return Some(format!("{name} has no limits yet, too few requests of the stable revision"));
     }
     if !metric.has_evidence() {
         return Some(format!("no evidence on {name} of the candidate yet"));
@@ -193,17 +142,12 @@ fn unsafe_yet(metric: &Metric<'_>, needed: f64) -> Option<String> {
         .parts
         .iter()
         .map(|part| part.events_until_safe(metric.policy.safe, needed))
-        .try_fold(0, |longest, events| {
-            events.map(|events| longest.max(events))
-        });
+        .try_fold(0, |longest, events| events.map(|events| longest.max(events)));
     let outlook = longest.map_or_else(
         || "and will not be at the present rates".to_owned(),
         |events| format!("about {events} more {unit}"),
     );
-    Some(format!(
-        "{name} {be} not shown safe yet ({} of {needed:.0}), {outlook}",
-        short(safe)
-    ))
+    Some(format!("{name} {be} not shown safe yet ({} of {needed:.0}), {outlook}", short(safe)))
 }
 
 /// One decimal, rounded down: "20.0 of 20" must mean that it is reached.
@@ -227,30 +171,14 @@ impl Evidence {
     }
 
     /// E of the rollback decision, and of each metric by name; for charts.
-    pub fn levels(
-        &self,
-        policy: &towpath_core::project::JudgePolicy,
-    ) -> (f64, Vec<(&'static str, f64)>) {
+    pub fn levels(&self, policy: &towpath_core::project::JudgePolicy) -> (f64, Vec<(&'static str, f64)>) {
         let metrics = metrics(policy, self);
-        (
-            combined(&metrics),
-            metrics
-                .iter()
-                .map(|metric| (metric.name, metric.worse()))
-                .collect(),
-        )
+        (combined(&metrics), metrics.iter().map(|metric| (metric.name, metric.worse())).collect())
     }
 
     /// Labelled answers of an arm, and how many were wrong.
     pub fn labelled(&self, arm: Arm) -> super::Outcomes {
-        let counts = self
-            .labels
-            .as_ref()
-            .map(|labels| labels.total(arm))
-            .unwrap_or_default();
-        super::Outcomes {
-            bad: counts.bad,
-            all: counts.all,
-        }
+        let counts = self.labels.as_ref().map(|labels| labels.total(arm)).unwrap_or_default();
+        super::Outcomes { bad: counts.bad, all: counts.all }
     }
 }

@@ -28,12 +28,7 @@ pub enum Observation {
         latency_seconds: Option<f64>,
     },
     /// The true label of an answer became known.
-    Label {
-        arm: Arm,
-        weight: f64,
-        key: Option<u64>,
-        correct: bool,
-    },
+    Label { arm: Arm, weight: f64, key: Option<u64>, correct: bool },
 }
 
 /// Counts of both arms, per metric of the policy. A metric that the policy does not name is absent.
@@ -115,45 +110,36 @@ impl Evidence {
         }
     }
 
+    /// Bad events of the candidate over all metrics: only when this rises can the evidence that it
+    /// is worse rise.
+    pub fn bad_candidates(&self) -> u64 {
+        let latency = self.latency.iter().map(|part| &part.comparison);
+        let comparisons = self.errors.iter().chain(&self.labels).chain(latency);
+        comparisons.map(|comparison| comparison.total(Arm::Candidate).bad).sum()
+    }
+
     /// Adds one observation. `first_bad` remembers across calls which keys had a bad event.
     pub fn observe(&mut self, observation: &Observation, first_bad: &mut FirstBad) {
         match *observation {
-            Observation::Request {
-                arm,
-                weight,
-                key,
-                error,
-                latency_seconds,
-            } => {
+            Observation::Request { arm, weight, key, error, latency_seconds } => {
                 *self.requests.of(arm) += 1;
                 if key.is_none_or(|key| first_bad.insert(FirstBad::SEEN, key)) {
                     tally_at(&mut self.new_keys, weight).of(arm).all += 1;
                 }
                 if let Some(errors) = &mut self.errors {
-                    errors.add(arm, weight, error, || {
-                        first(first_bad, FirstBad::ERRORS, key)
-                    });
+                    errors.add(arm, weight, error, || first(first_bad, FirstBad::ERRORS, key));
                 }
                 if let Some(seconds) = latency_seconds {
                     for (index, latency) in self.latency.iter_mut().enumerate() {
                         let slow = seconds > latency.limit_seconds;
                         let domain = FirstBad::LATENCY + index as u64;
-                        latency
-                            .comparison
-                            .add(arm, weight, slow, || first(first_bad, domain, key));
+                        latency.comparison.add(arm, weight, slow, || first(first_bad, domain, key));
                     }
                 }
             }
-            Observation::Label {
-                arm,
-                weight,
-                key,
-                correct,
-            } => {
+            Observation::Label { arm, weight, key, correct } => {
                 if let Some(labels) = &mut self.labels {
-                    labels.add(arm, weight, !correct, || {
-                        first(first_bad, FirstBad::LABELS, key)
-                    });
+                    labels.add(arm, weight, !correct, || first(first_bad, FirstBad::LABELS, key));
                 }
             }
         }
@@ -185,14 +171,11 @@ impl Comparison {
 
     /// The sum over all weights.
     pub fn total(&self, arm: Arm) -> Counts {
-        self.tallies
-            .iter()
-            .map(|tally| tally.get(arm))
-            .fold(Counts::default(), |sum, counts| Counts {
-                all: sum.all + counts.all,
-                bad: sum.bad + counts.bad,
-                first_bad: sum.first_bad + counts.first_bad,
-            })
+        self.tallies.iter().map(|tally| tally.get(arm)).fold(Counts::default(), |sum, counts| Counts {
+            all: sum.all + counts.all,
+            bad: sum.bad + counts.bad,
+            first_bad: sum.first_bad + counts.first_bad,
+        })
     }
 }
 
@@ -219,14 +202,9 @@ impl Tally {
 
 /// Weights come from the steps of a policy, so there are few of them.
 fn tally_at(tallies: &mut Vec<Tally>, weight: f64) -> &mut Tally {
-    let index = tallies
-        .iter()
-        .rposition(|tally| tally.weight.to_bits() == weight.to_bits());
+    let index = tallies.iter().rposition(|tally| tally.weight.to_bits() == weight.to_bits());
     let index = index.unwrap_or_else(|| {
-        tallies.push(Tally {
-            weight,
-            ..Tally::default()
-        });
+        tallies.push(Tally { weight, ..Tally::default() });
         tallies.len() - 1
     });
     &mut tallies[index]

@@ -30,30 +30,20 @@ impl FirstBad {
 
     /// Little-endian words, for storage.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect()
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
     /// `None` when `bytes` are not a filter of this size.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (chunks, rest) = bytes.as_chunks::<8>();
         let fits = rest.is_empty() && chunks.len() as u64 * 64 == BITS;
-        fits.then(|| Self {
-            words: chunks
-                .iter()
-                .map(|chunk| u64::from_le_bytes(*chunk))
-                .collect(),
-        })
+        fits.then(|| Self { words: chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect() })
     }
 }
 
 impl Default for FirstBad {
     fn default() -> Self {
-        Self {
-            words: vec![0; (BITS / 64) as usize],
-        }
+        Self { words: vec![0; (BITS / 64) as usize] }
     }
 }
 

@@ -70,21 +70,12 @@ pub(super) struct Part<'a> {
 /// The metrics that `policy` names, in a fixed order.
 pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Vec<Metric<'a>> {
     let whole = |name: &'static str, comparison: &'a Option<Comparison>| -> Vec<Part<'a>> {
-        comparison
-            .iter()
-            .map(|comparison| Part {
-                name: name.to_owned(),
-                comparison,
-            })
-            .collect()
+        comparison.iter().map(|comparison| Part { name: name.to_owned(), comparison }).collect()
     };
     let latency = evidence
         .latency
         .iter()
-        .map(|part| Part {
-            name: format!("latency p{}", percent(part.quantile)),
-            comparison: &part.comparison,
-        })
+        .map(|part| Part { name: format!("latency p{}", percent(part.quantile)), comparison: &part.comparison })
         .collect();
     let named = [
         ("errors", &policy.errors, whole("errors", &evidence.errors)),
@@ -94,12 +85,7 @@ pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Ve
     let mut metrics: Vec<Metric<'a>> = named
         .into_iter()
         .filter_map(|(name, policy, parts)| {
-            policy.as_ref().map(|policy| Metric {
-                name,
-                policy,
-                share: policy.share.max(0.0),
-                parts,
-            })
+            policy.as_ref().map(|policy| Metric { name, policy, share: policy.share.max(0.0), parts })
         })
         .collect();
     let sum: f64 = metrics.iter().map(|metric| metric.share).sum();
@@ -121,19 +107,11 @@ impl Metric<'_> {
 
     /// E against "not safe": every limit has to be safe, so the least of them counts.
     pub(super) fn safe(&self) -> f64 {
-        self.parts
-            .iter()
-            .map(|part| exp(&part.safe(self.policy.safe, 1.0)))
-            .fold(f64::INFINITY, f64::min)
-            .min(CEILING)
+        self.parts.iter().map(|part| exp(&part.safe(self.policy.safe, 1.0))).fold(f64::INFINITY, f64::min).min(CEILING)
     }
 
     pub(super) fn has_evidence(&self) -> bool {
-        !self.parts.is_empty()
-            && self
-                .parts
-                .iter()
-                .all(|part| part.comparison.total(Arm::Candidate).all > 0)
+        !self.parts.is_empty() && self.parts.iter().all(|part| part.comparison.total(Arm::Candidate).all > 0)
     }
 
     /// E that calls this metric alone worse.
@@ -147,10 +125,7 @@ impl Metric<'_> {
             .map(|part| {
                 let outcomes = |arm| {
                     let counts = part.comparison.total(arm);
-                    Outcomes {
-                        bad: counts.bad,
-                        all: counts.all,
-                    }
+                    Outcomes { bad: counts.bad, all: counts.all }
                 };
                 let (stable, candidate) = (outcomes(Arm::Stable), outcomes(Arm::Candidate));
                 let evidence = part.worse();
@@ -214,11 +189,7 @@ impl Part<'_> {
         let mut low = if high > 2.0 { high / 2.0 } else { 1.0 };
         for _ in 0..20 {
             let middle = f64::midpoint(low, high);
-            if reached(middle) {
-                high = middle
-            } else {
-                low = middle
-            }
+            if reached(middle) { high = middle } else { low = middle }
         }
         Some(((high - 1.0) * seen as f64).ceil() as u64)
     }
@@ -236,56 +207,30 @@ impl Part<'_> {
             let alternatives = eprocess::WORSE.map(|r| rho / r);
             eprocess::ln_mean(&eprocess::below_ratio(&bad, rho, &alternatives)) >= needed
         };
-        let low = if too_low(LOWEST_RATIO) {
-            boundary(too_low)
-        } else {
-            0.0
-        };
+        let low = if too_low(LOWEST_RATIO) { boundary(too_low) } else { 0.0 };
         let high = too_high(HIGHEST_RATIO).then(|| boundary(|rho| !too_high(rho)));
         let rate = |outcomes: Outcomes| outcomes.bad as f64 / outcomes.all as f64;
-        let estimate =
-            (stable.bad > 0 && candidate.all > 0).then(|| rate(candidate) / rate(stable));
-        Some(RatioRange {
-            estimate,
-            low,
-            high,
-        })
+        let estimate = (stable.bad > 0 && candidate.all > 0).then(|| rate(candidate) / rate(stable));
+        Some(RatioRange { estimate, low, high })
     }
 
     /// First bad events of each key, where both arms could get them.
     fn first_bad(&self) -> Vec<Bad> {
-        let counted = |tally: &&Tally| {
-            tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0
-        };
+        let counted = |tally: &&Tally| tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0;
         let bad = |tally: &Tally| Bad {
             weight: tally.weight,
             stable: tally.stable.first_bad as f64,
             candidate: tally.candidate.first_bad as f64,
         };
-        self.comparison
-            .tallies
-            .iter()
-            .filter(counted)
-            .map(bad)
-            .collect()
+        self.comparison.tallies.iter().filter(counted).map(bad).collect()
     }
 
     fn splits(&self) -> Vec<Split> {
         let split = |tally: &Tally| Split {
-            bad: Bad {
-                weight: tally.weight,
-                stable: tally.stable.bad as f64,
-                candidate: tally.candidate.bad as f64,
-            },
-            good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad)
-                as f64,
+            bad: Bad { weight: tally.weight, stable: tally.stable.bad as f64, candidate: tally.candidate.bad as f64 },
+            good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad) as f64,
         };
-        self.comparison
-            .tallies
-            .iter()
-            .filter(|tally| tally.compares())
-            .map(split)
-            .collect()
+        self.comparison.tallies.iter().filter(|tally| tally.compares()).map(split).collect()
     }
 }
 
@@ -297,11 +242,7 @@ fn boundary(below: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (LOWEST_RATIO.ln(), HIGHEST_RATIO.ln());
     for _ in 0..40 {
         let middle = f64::midpoint(low, high);
-        if below(middle.exp()) {
-            low = middle
-        } else {
-            high = middle
-        }
+        if below(middle.exp()) { low = middle } else { high = middle }
     }
     low.exp()
 }

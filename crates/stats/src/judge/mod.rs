@@ -14,8 +14,6 @@ mod sample_ratio;
 
 pub use abort::{Abort, abort};
 pub use decide::{Action, Verdict, decide};
-pub use evidence::{
-    Arm, ByArm, Comparison, Counts, Evidence, LatencyComparison, Observation, Tally,
-};
+pub use evidence::{Arm, ByArm, Comparison, Counts, Evidence, LatencyComparison, Observation, Tally};
 pub use first_bad::FirstBad;
 pub use metric::{MetricVerdict, Outcomes, RatioRange, Worse};

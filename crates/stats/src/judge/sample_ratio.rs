@@ -11,18 +11,8 @@ const ALPHA: f64 = 0.001;
 ///
 /// A Beta-binomial e-process for each weight; their mean is one e-process of the rollout.
 pub(super) fn mismatch(evidence: &Evidence) -> Option<(f64, f64)> {
-    let tallies: Vec<&Tally> = evidence
-        .new_keys
-        .iter()
-        .filter(|tally| tally.compares())
-        .collect();
-    let ln = |tally: &Tally| {
-        eprocess::ln_binomial(
-            tally.weight,
-            tally.candidate.all as f64,
-            tally.stable.all as f64,
-        )
-    };
+    let tallies: Vec<&Tally> = evidence.new_keys.iter().filter(|tally| tally.compares()).collect();
+    let ln = |tally: &Tally| eprocess::ln_binomial(tally.weight, tally.candidate.all as f64, tally.stable.all as f64);
     let ratios: Vec<f64> = tallies.iter().map(|tally| ln(tally)).collect();
     if ratios.is_empty() || eprocess::ln_mean(&ratios) < -ALPHA.ln() {
         return None;

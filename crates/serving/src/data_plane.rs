@@ -1,0 +1,403 @@
+//! The heart: one request from its inputs to its answer, with everything that has to know of it.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+use towpath_api::control::{DeploymentState, LabelCounts, Revision, RevisionState, RoutingTable};
+use towpath_core::ids::new_id;
+use towpath_core::{Clock, Digest, Timestamp};
+use towpath_stats::judge::Observation;
+
+use crate::admission::{Admission, TokenHash};
+use crate::error::{RequestError, RevisionError};
+use crate::evidence::Judge;
+use crate::metrics::Protocol;
+use crate::persist::{StateDir, Stored};
+use crate::prediction_log::{Correctness, LabelRow, Labelling, Logged, PredictionLog};
+use crate::revision::{LoadedRevision, lock, micros};
+use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
+use crate::server::{Limits, Loader, OnLogFailure};
+use crate::tensor::{Data, Tensor};
+
+/// Rows of one prediction whose labels are logged.
+const LOGGED_ROWS: usize = 1_000;
+
+pub(crate) struct DataPlane {
+    pub(crate) router: Router,
+    pub(crate) judge: Judge,
+    pub(crate) log: PredictionLog,
+    pub(crate) admission: Admission,
+    pub(crate) counters: Counters,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) control_token: Option<TokenHash>,
+    pub(crate) state_dir: Option<StateDir>,
+    pub(crate) loader: Loader,
+    /// The table in force; its lock is held while a new one is taken in.
+    pub(crate) table: tokio::sync::Mutex<Option<RoutingTable>>,
+    /// Something was decided: store it durably and tell who watches.
+    pub(crate) decided: Notify,
+    pub(crate) watchers: tokio::sync::watch::Sender<u64>,
+    pub(crate) closing: AtomicBool,
+    /// What revisions had counted before they were loaded this time.
+    pub(crate) earlier: std::sync::Mutex<Stored>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    /// Requests that reached no model.
+    pub(crate) rejected: AtomicU64,
+    pub(crate) labels_accepted: AtomicU64,
+    pub(crate) labels_duplicate: AtomicU64,
+    pub(crate) labels_unknown: AtomicU64,
+    pub(crate) labels_late: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn restored(stored: &Stored) -> Self {
+        Self {
+            requests: stored.requests.into(),
+            errors: stored.errors.into(),
+            rejected: AtomicU64::new(0),
+            labels_accepted: stored.labels.accepted.into(),
+            labels_duplicate: stored.labels.duplicate.into(),
+            labels_unknown: stored.labels.unknown.into(),
+            labels_late: stored.labels.late.into(),
+        }
+    }
+
+    pub(crate) fn labels(&self) -> LabelCounts {
+        LabelCounts {
+            accepted: self.labels_accepted.load(Ordering::Relaxed),
+            duplicate: self.labels_duplicate.load(Ordering::Relaxed),
+            unknown: self.labels_unknown.load(Ordering::Relaxed),
+            late: self.labels_late.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// One prediction request, as far as every protocol has it.
+pub(crate) struct Call<'a> {
+    pub(crate) protocol: Protocol,
+    /// Absent = the only model there is.
+    pub(crate) model: Option<&'a str>,
+    /// Named by the client: bypasses the rollout's weights.
+    pub(crate) version: Option<&'a str>,
+    pub(crate) key: Option<&'a [u8]>,
+    /// The body as it came, decompressed.
+    pub(crate) body: &'a [u8],
+    pub(crate) received: Instant,
+}
+
+/// A request that reached a revision.
+pub(crate) struct Answered {
+    pub(crate) id: String,
+    pub(crate) model: Arc<str>,
+    pub(crate) revision: Arc<LoadedRevision>,
+    pub(crate) result: Result<Vec<Tensor>, RequestError>,
+}
+
+/// What became of one label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LabelOutcome {
+    Accepted { late: bool },
+    Duplicate,
+    Unknown,
+}
+
+impl DataPlane {
+    /// Routes, runs, logs and judges one request. `inputs` turns the body into the tensors of the
+    /// revision that was chosen.
+    pub(crate) async fn predict(
+        &self,
+        call: Call<'_>,
+        inputs: impl FnOnce(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+    ) -> Result<Answered, RequestError> {
+        if self.limits.on_log_failure == OnLogFailure::Refuse && self.log.failing() {
+            return Err(RequestError::NotLogged("the disk refuses to write, for example because it is full".into()));
+        }
+        let snapshot = self.router.snapshot();
+        let route = snapshot.route(call.model)?;
+        let choice = match call.version {
+            Some(version) => route.pinned(version)?,
+            None => route.choose(call.key)?,
+        };
+        let deadline = call.received + self.limits.deadline;
+        let result = match inputs(&choice.revision) {
+            Ok(inputs) => choice.revision.run(inputs, deadline).await,
+            Err(error) => Err(error),
+        };
+        let id = new_id();
+        self.record(&id, &snapshot, route, &choice, &call, result.as_ref());
+        Ok(Answered { id, model: Arc::clone(&route.model), revision: choice.revision, result })
+    }
+
+    fn record(
+        &self,
+        id: &str,
+        snapshot: &Snapshot,
+        route: &Route,
+        choice: &Choice,
+        call: &Call<'_>,
+        result: Result<&Vec<Tensor>, &RequestError>,
+    ) {
+        let took = call.received.elapsed();
+        let now = self.clock.now();
+        let status = result.map_or_else(|error| error.status().as_u16(), |_| 200);
+        let revision = &choice.revision;
+        revision.histograms.observe(call.protocol, status, took);
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        if matches!(result, Err(RequestError::Invalid(_))) {
+            return;
+        }
+        let error = result.is_err();
+        revision.tallies.requests.fetch_add(1, Ordering::Relaxed);
+        if error {
+            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+            revision.tallies.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        lock(&revision.recent).add(now, micros(took));
+        let (output, rows) = result.map_or((Value::Null, 0), |outputs| {
+            outputs.get(revision.label_output).map_or((Value::Null, 0), logged_labels)
+        });
+        self.log.add(Logged {
+            id: id.to_owned(),
+            at: now,
+            project: Arc::clone(&snapshot.project),
+            environment: Arc::clone(&snapshot.environment),
+            model: Arc::clone(&route.model),
+            revision: Arc::clone(revision),
+            arm: choice.arm,
+            rollout: choice.rollout.clone(),
+            status,
+            latency_micros: micros(took),
+            rows,
+            input_sha256: Digest::of(call.body).as_str().to_owned(),
+            output,
+        });
+        if let Some(randomised) = &choice.rollout {
+            let arm = if choice.arm == Arm::Candidate { JudgedArm::Candidate } else { JudgedArm::Stable };
+            let observation = Observation::Request {
+                arm,
+                weight: randomised.weight,
+                key: randomised.key_hash,
+                error,
+                latency_seconds: Some(took.as_secs_f64()),
+            };
+            self.observe(&randomised.rollout, &observation, route.stable.as_deref(), now);
+        }
+    }
+
+    fn observe(&self, rollout: &str, observation: &Observation, stable: Option<&LoadedRevision>, now: Timestamp) {
+        if self.judge.observe(rollout, observation, stable, &self.router, now) {
+            tracing::warn!(rollout, "rolled back by the judge");
+            self.announce();
+        }
+    }
+
+    /// A decision was made.
+    pub(crate) fn announce(&self) {
+        self.decided.notify_one();
+        self.watchers.send_modify(|decisions| *decisions += 1);
+    }
+
+    pub(crate) async fn label(&self, id: String, label: Value) -> LabelOutcome {
+        let now = self.clock.now();
+        match self.log.label(LabelRow { id, label, at: now }).await {
+            Labelling::Unknown => {
+                self.counters.labels_unknown.fetch_add(1, Ordering::Relaxed);
+                LabelOutcome::Unknown
+            }
+            Labelling::Duplicate => {
+                self.counters.labels_duplicate.fetch_add(1, Ordering::Relaxed);
+                LabelOutcome::Duplicate
+            }
+            Labelling::Accepted(correctness) => {
+                self.counters.labels_accepted.fetch_add(1, Ordering::Relaxed);
+                let late = self.judge_label(&correctness, now);
+                self.counters.labels_late.fetch_add(u64::from(late), Ordering::Relaxed);
+                LabelOutcome::Accepted { late }
+            }
+        }
+    }
+
+    /// Counts a label for its revision and its rollout; true when that rollout has ended.
+    fn judge_label(&self, Correctness { known, correct }: &Correctness, now: Timestamp) -> bool {
+        let snapshot = self.router.snapshot();
+        let revisions = snapshot.routes.iter().flat_map(|route| route.revisions());
+        for (_, _, revision) in revisions.filter(|(_, _, revision)| revision.info.id == known.revision) {
+            revision.tallies.labelled.fetch_add(1, Ordering::Relaxed);
+            revision.tallies.correct.fetch_add(u64::from(*correct), Ordering::Relaxed);
+        }
+        let Some((arm, randomised)) = &known.judged else {
+            return false;
+        };
+        if !self.judge.in_progress(&randomised.rollout) {
+            return true;
+        }
+        let observation =
+            Observation::Label { arm: *arm, weight: randomised.weight, key: randomised.key_hash, correct: *correct };
+        self.observe(&randomised.rollout, &observation, None, now);
+        false
+    }
+
+    /// Loads what `table` names and is not loaded yet, then swaps. The table stays as it was when
+    /// a model cannot be loaded.
+    pub(crate) async fn take_in(&self, table: &RoutingTable) -> Result<(), (String, RevisionError)> {
+        let before = self.router.snapshot();
+        let load = |revision: Revision| self.loaded(&before, revision);
+        let stable = optional(table.stable.clone().map(load)).await?;
+        let warm = optional(table.warm.clone().map(load)).await?;
+        let candidate = optional(table.rollout.as_ref().map(|rollout| load(rollout.candidate.clone()))).await?;
+        let weight = self.judge.follow(table.rollout.as_ref(), stable.as_deref(), self.clock.now());
+        let candidate = candidate.zip(table.rollout.as_ref()).map(|(revision, rollout)| Candidate {
+            revision,
+            rollout: Arc::from(rollout.id.as_str()),
+            weight,
+        });
+        let serves = stable.is_some() || candidate.is_some();
+        let route = Route { model: Arc::from(table.model.as_str()), stable, candidate, warm };
+        let tokens = table.accepted_tokens.as_ref();
+        self.router.swap(Snapshot {
+            table_version: table.version,
+            project: Arc::from(table.project.as_str()),
+            environment: Arc::from(table.environment.as_str()),
+            routes: if serves { vec![Arc::new(route)] } else { Vec::new() },
+            accepted_tokens: tokens.map(|hashes| hashes.iter().filter_map(|hash| TokenHash::from_hex(hash)).collect()),
+        });
+        // A rollback between `follow` and `swap` has found the old snapshot.
+        if let Some(state) = self.judge.state().filter(|state| state.rolled_back.is_some()) {
+            self.router.stop_candidate(&state.id);
+        }
+        Ok(())
+    }
+
+    /// The revision as it is loaded already, or loaded and warmed now.
+    async fn loaded(&self, before: &Snapshot, info: Revision) -> Result<Arc<LoadedRevision>, (String, RevisionError)> {
+        let mut revisions = before.routes.iter().flat_map(|route| route.revisions());
+        if let Some((_, _, revision)) = revisions.find(|(_, _, revision)| revision.info == info) {
+            return Ok(Arc::clone(revision));
+        }
+        let (id, loader) = (info.id.clone(), Arc::clone(&self.loader));
+        let loading = tokio::task::spawn_blocking(move || LoadedRevision::load(info, &loader));
+        let loaded = loading.await.unwrap_or_else(|join| Err(RevisionError::Interrupted(join.to_string())));
+        let revision = loaded.map_err(|error| (id, error))?;
+        if let Some(values) = lock(&self.earlier).revisions.get(&revision.info.id) {
+            revision.tallies.restore(*values);
+        }
+        Ok(Arc::new(revision))
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        let snapshot = self.router.snapshot();
+        !snapshot.routes.is_empty()
+    }
+
+    pub(crate) fn state(&self) -> DeploymentState {
+        let snapshot = self.router.snapshot();
+        let now = self.clock.now();
+        let revisions = snapshot.routes.iter().flat_map(|route| route.revisions()).map(|(_, weight, revision)| {
+            let minute = lock(&revision.recent).last_minute(now);
+            let values = revision.tallies.values();
+            RevisionState {
+                id: revision.info.id.clone(),
+                weight,
+                requests: values.requests,
+                errors: values.errors,
+                p50: minute.p50,
+                p99: minute.p99,
+                rate: minute.rate,
+                labelled: values.labelled,
+                correct: values.correct,
+                engine: revision.runtime.engine().to_owned(),
+            }
+        });
+        DeploymentState {
+            table_version: snapshot.table_version,
+            ready: !snapshot.routes.is_empty(),
+            pid: std::process::id(),
+            rollout: self.judge.state(),
+            revisions: revisions.collect(),
+            requests: self.counters.requests.load(Ordering::Relaxed),
+            errors: self.counters.errors.load(Ordering::Relaxed),
+            predictions_logged: lock(&self.earlier).predictions_logged + self.log.written(),
+            labels: self.counters.labels(),
+        }
+    }
+
+    /// Writes counters and judge; blocks.
+    pub(crate) fn store(&self, durable: bool) {
+        let Some(state_dir) = &self.state_dir else { return };
+        let (judge, filter) = self.judge.stored();
+        let stored = {
+            let snapshot = self.router.snapshot();
+            let mut earlier = lock(&self.earlier);
+            for (_, _, revision) in snapshot.routes.iter().flat_map(|route| route.revisions()) {
+                earlier.revisions.insert(revision.info.id.clone(), revision.tallies.values());
+            }
+            Stored {
+                requests: self.counters.requests.load(Ordering::Relaxed),
+                errors: self.counters.errors.load(Ordering::Relaxed),
+                predictions_logged: earlier.predictions_logged + self.log.written(),
+                labels: self.counters.labels(),
+                revisions: earlier.revisions.clone(),
+                judge,
+            }
+        };
+        if let Err(error) = state_dir.write_stored(&stored, &filter, durable) {
+            tracing::error!(%error, "the state cannot be stored");
+        }
+    }
+
+    /// Rises with everything that [`DataPlane::store`] would write.
+    pub(crate) fn changes(&self) -> u64 {
+        let labels = self.counters.labels();
+        self.judge.changes.load(Ordering::Acquire)
+            + self.counters.requests.load(Ordering::Relaxed)
+            + self.log.written()
+            + labels.accepted
+            + labels.duplicate
+            + labels.unknown
+    }
+}
+
+async fn optional<T, E>(future: Option<impl Future<Output = Result<T, E>>>) -> Result<Option<T>, E> {
+    match future {
+        Some(future) => future.await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The labels of a prediction for the log, one per row, and how many rows it had.
+fn logged_labels(tensor: &Tensor) -> (Value, u32) {
+    let rows = tensor.shape.first().copied().unwrap_or(1);
+    let width = tensor.data.len().checked_div(rows).unwrap_or(0);
+    let row = |row: usize| {
+        let cells = (row * width..(row + 1) * width).map(|index| cell(&tensor.data, index));
+        if width == 1 { cells.last().unwrap_or(Value::Null) } else { Value::Array(cells.collect()) }
+    };
+    let labels = (0..rows.min(LOGGED_ROWS)).map(row).collect();
+    (Value::Array(labels), u32::try_from(rows).unwrap_or(u32::MAX))
+}
+
+fn cell(data: &Data, index: usize) -> Value {
+    match data {
+        Data::F32(values) => f64::from(values[index]).into(),
+        Data::F64(values) => values[index].into(),
+        Data::I64(values) => values[index].into(),
+        Data::Bool(values) => values[index].into(),
+        Data::Text(values) => values[index].as_str().into(),
+    }
+}
+
+/// A table for models that were named on the command line.
+pub(crate) fn standalone_revision(name: &str, path: &Path) -> Revision {
+    Revision { id: format!("{name}-v1-r0"), release: 0, model_version: 1, path: path.display().to_string() }
+}

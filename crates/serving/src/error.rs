@@ -1,0 +1,130 @@
+//! What can go wrong: when starting ([`ServeError`]) and with one request ([`RequestError`]).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use towpath_core::{Classify, Kind};
+
+use crate::runtime::LoadError;
+
+/// The data plane cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{path}: {source}")]
+    State { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a routing table: {detail}")]
+    Table { path: PathBuf, detail: String },
+    #[error("load model {model}: {source}")]
+    Load { model: String, source: RevisionError },
+    #[error("two models are called '{0}'")]
+    DuplicateModel(String),
+    #[error("serve: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Classify for ServeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Listen { .. } | Self::Io(_) => Kind::Unavailable,
+            Self::State { .. } => Kind::Exhausted,
+            Self::Table { .. } | Self::Load { .. } | Self::DuplicateModel(_) => Kind::Invalid,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::DuplicateModel(_) => vec!["name them: --model NAME=PATH".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A revision cannot take traffic.
+#[derive(Debug, thiserror::Error)]
+pub enum RevisionError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("the model failed on its warm-up request of zeros: {0}")]
+    WarmUp(String),
+    #[error("loading was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Why one request is not answered. The status codes are those of the Open Inference Protocol v2
+/// servers; the body is always `{"error": text}`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    UnsupportedMedia(String),
+    #[error("no model '{0}' is served here")]
+    UnknownModel(String),
+    #[error("model '{model}' has no version '{version}' loaded")]
+    UnknownVersion { model: String, version: String },
+    #[error("nothing is at {0}")]
+    UnknownPath(String),
+    #[error("a token is needed: send it as 'Authorization: Bearer <token>' or as the password of Basic")]
+    Unauthenticated,
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("{limit} requests are being answered already")]
+    Busy { limit: usize },
+    #[error("no model is ready")]
+    NotReady,
+    #[error("predictions cannot be logged: {0}")]
+    NotLogged(String),
+    #[error("the deadline of {seconds} s has passed")]
+    Deadline { seconds: f64 },
+    #[error("the model failed: {0}")]
+    Model(String),
+}
+
+impl RequestError {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => StatusCode::NOT_FOUND,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotReady | Self::NotLogged(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl Classify for RequestError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid(_) | Self::UnsupportedMedia(_) => Kind::Invalid,
+            Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => Kind::NotFound,
+            Self::Unauthenticated => Kind::Unauthenticated,
+            Self::TooLarge { .. } | Self::Busy { .. } | Self::NotLogged(_) | Self::Deadline { .. } => Kind::Exhausted,
+            Self::NotReady => Kind::Unavailable,
+            Self::Model(_) => Kind::Internal,
+        }
+    }
+}
+
+impl IntoResponse for RequestError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = axum::Json(serde_json::json!({ "error": self.to_string() }));
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

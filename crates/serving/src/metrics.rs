@@ -1,0 +1,164 @@
+//! What `/metrics` shows, in Prometheus' text format.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::data_plane::DataPlane;
+use crate::revision::micros;
+use crate::router::Arm;
+
+/// Upper bounds in microseconds.
+const BOUNDS: [u64; 14] =
+    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000];
+
+/// The protocol a prediction came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    V2,
+    Invocations,
+}
+
+const PROTOCOLS: [&str; 2] = ["v2", "invocations"];
+const CODES: [u16; 4] = [200, 400, 500, 504];
+
+/// Request durations of one revision by protocol and status.
+#[derive(Debug, Default)]
+pub(crate) struct Histograms([[Histogram; CODES.len()]; PROTOCOLS.len()]);
+
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Histograms {
+    pub(crate) fn observe(&self, protocol: Protocol, status: u16, took: Duration) {
+        let code = CODES.iter().position(|code| *code == status).unwrap_or(2);
+        let histogram = &self.0[protocol as usize][code];
+        let micros = micros(took);
+        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
+        histogram.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        histogram.sum_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn render(&self, out: &mut String, labels: &str) {
+        for (protocol, by_code) in PROTOCOLS.iter().zip(&self.0) {
+            for (code, histogram) in CODES.iter().zip(by_code) {
+                let labels = format!("{labels},route=\"{protocol}\",code=\"{code}\"");
+                histogram.render(out, &labels);
+            }
+        }
+    }
+}
+
+impl Histogram {
+    fn render(&self, out: &mut String, labels: &str) {
+        let counts = self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
+        let total: u64 = counts.iter().sum();
+        if total == 0 {
+            return;
+        }
+        let mut cumulative = 0;
+        for (bound, count) in BOUNDS.iter().zip(counts) {
+            cumulative += count;
+            let le = *bound as f64 / 1e6;
+            line(out, "towpath_request_duration_seconds_bucket", &format!("{labels},le=\"{le}\""), cumulative);
+        }
+        line(out, "towpath_request_duration_seconds_bucket", &format!("{labels},le=\"+Inf\""), total);
+        let sum = self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
+        line(out, "towpath_request_duration_seconds_sum", labels, sum);
+        line(out, "towpath_request_duration_seconds_count", labels, total);
+    }
+}
+
+/// The whole exposition.
+pub(crate) fn render(plane: &DataPlane) -> String {
+    let mut out = String::new();
+    let snapshot = plane.router.snapshot();
+    let revisions: Vec<_> = snapshot
+        .routes
+        .iter()
+        .flat_map(|route| route.revisions().map(move |(arm, weight, revision)| (route, arm, weight, revision)))
+        .collect();
+    let labels = |route: &crate::router::Route, arm: Arm, revision: &crate::revision::LoadedRevision| {
+        format!(
+            "model=\"{}\",version=\"{}\",variant=\"{}\"",
+            escape(&route.model),
+            revision.info.model_version,
+            arm.name()
+        )
+    };
+
+    family(
+        &mut out,
+        "towpath_request_duration_seconds",
+        "histogram",
+        "Time from reading a prediction request to its answer.",
+    );
+    for (route, arm, _, revision) in &revisions {
+        revision.histograms.render(&mut out, &labels(route, *arm, revision));
+    }
+    family(&mut out, "towpath_traffic_weight", "gauge", "Share of new keys that a revision gets.");
+    for (route, arm, weight, revision) in &revisions {
+        line(&mut out, "towpath_traffic_weight", &labels(route, *arm, revision), weight);
+    }
+    family(
+        &mut out,
+        "towpath_rejected_requests_total",
+        "counter",
+        "Requests that reached no model: unknown, unauthenticated, too large or too many.",
+    );
+    line(&mut out, "towpath_rejected_requests_total", "", plane.counters.rejected.load(Ordering::Relaxed));
+    family(&mut out, "towpath_in_flight_requests", "gauge", "Prediction requests being answered.");
+    line(&mut out, "towpath_in_flight_requests", "", plane.admission.in_flight());
+    family(&mut out, "towpath_predictions_logged_total", "counter", "Predictions written to the log.");
+    line(&mut out, "towpath_predictions_logged_total", "", plane.log.written());
+    family(&mut out, "towpath_predictions_lost_total", "counter", "Predictions answered but not logged.");
+    line(&mut out, "towpath_predictions_lost_total", "", plane.log.lost());
+    family(
+        &mut out,
+        "towpath_prediction_log_failures_total",
+        "counter",
+        "Writes of the prediction log that failed, for example because the disk is full.",
+    );
+    line(&mut out, "towpath_prediction_log_failures_total", "", plane.log.failures());
+    family(&mut out, "towpath_labels_total", "counter", "Labels received, by what became of them.");
+    let counts = plane.counters.labels();
+    for (result, count) in [
+        ("accepted", counts.accepted),
+        ("duplicate", counts.duplicate),
+        ("unknown", counts.unknown),
+        ("late", counts.late),
+    ] {
+        line(&mut out, "towpath_labels_total", &format!("result=\"{result}\""), count);
+    }
+    family(&mut out, "towpath_rollbacks_total", "counter", "Rollouts rolled back here.");
+    line(&mut out, "towpath_rollbacks_total", "", plane.judge.rollbacks());
+    if let Some(levels) = plane.judge.levels() {
+        family(
+            &mut out,
+            "towpath_rollout_evidence",
+            "gauge",
+            "Evidence that the candidate is worse than stable; 1 is none.",
+        );
+        for (metric, level) in levels {
+            line(&mut out, "towpath_rollout_evidence", &format!("metric=\"{metric}\""), level);
+        }
+    }
+    out
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    let _ =
+        if labels.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{labels}}} {value}") };
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,245 @@
+//! Segments: naming, rows, reading, opening for append.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use towpath_api::control::PredictionRecord;
+use towpath_core::Timestamp;
+
+use crate::persist::crc32;
+
+/// A label as it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LabelRow {
+    pub(crate) id: String,
+    pub(crate) label: Value,
+    pub(crate) at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    crc32: u32,
+    #[serde(borrow)]
+    prediction: Option<&'a RawValue>,
+    #[serde(borrow)]
+    label: Option<&'a RawValue>,
+}
+
+/// Appends one row to `out`. `kind` is `prediction` or `label`.
+pub(super) fn encode(out: &mut Vec<u8>, kind: &str, row: &impl Serialize) -> serde_json::Result<()> {
+    let json = serde_json::to_vec(row)?;
+    out.extend_from_slice(format!("{{\"crc32\":{},\"{kind}\":", crc32(&json)).as_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+enum Row {
+    Prediction(Box<PredictionRecord>),
+    Label(LabelRow),
+}
+
+/// `None` for a line that is no intact row.
+fn decode(line: &[u8]) -> Option<Row> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    let intact = |raw: &&RawValue| crc32(raw.get().as_bytes()) == line.crc32;
+    if let Some(raw) = line.prediction.filter(intact) {
+        return serde_json::from_str(raw.get()).ok().map(|record| Row::Prediction(Box::new(record)));
+    }
+    line.label.filter(intact).and_then(|raw| serde_json::from_str(raw.get()).ok()).map(Row::Label)
+}
+
+/// The folder of a log.
+pub(super) struct Segments {
+    folder: PathBuf,
+}
+
+impl Segments {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Path of the segment that began at `start`.
+    pub(super) fn path(&self, start: i64) -> PathBuf {
+        self.folder.join(format!("{start:013}.jsonl"))
+    }
+
+    /// Labels lie beside the segment of their prediction's time.
+    pub(super) fn labels_path(&self, id: &str) -> io::Result<PathBuf> {
+        let starts = self.starts()?;
+        let start = starts[..home(&starts, id)].last().or(starts.first()).copied().unwrap_or(0);
+        Ok(self.folder.join(format!("{start:013}.labels.jsonl")))
+    }
+
+    /// Starts of all segments, oldest first.
+    pub(super) fn starts(&self) -> io::Result<Vec<i64>> {
+        let mut starts = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
+            starts.extend(stem.and_then(|stem| stem.parse::<i64>().ok()));
+        }
+        starts.sort_unstable();
+        Ok(starts)
+    }
+
+    /// At most `count` of the newest predictions, oldest first, with their labels.
+    pub(super) fn newest(&self, count: usize) -> io::Result<Vec<(PredictionRecord, Option<Value>)>> {
+        let mut newest: Vec<(PredictionRecord, Option<Value>)> = Vec::new();
+        for start in self.starts()?.into_iter().rev() {
+            let mut labels = std::collections::HashMap::new();
+            each_row(&self.folder.join(format!("{start:013}.labels.jsonl")), |row| {
+                if let Row::Label(row) = row {
+                    labels.entry(row.id).or_insert(row.label);
+                }
+            })?;
+            let mut rows = Vec::new();
+            each_row(&self.path(start), |row| {
+                if let Row::Prediction(record) = row {
+                    rows.push((*record, None));
+                }
+            })?;
+            rows.append(&mut newest);
+            newest = rows;
+            for (record, label) in &mut newest {
+                if label.is_none() {
+                    *label = labels.remove(&record.id);
+                }
+            }
+            if newest.len() >= count {
+                break;
+            }
+        }
+        newest.drain(..newest.len().saturating_sub(count));
+        Ok(newest)
+    }
+}
+
+/// How many segments began before the prediction `id` was made. Its row is in the last of these, or
+/// in the next one when it waited in the queue while a new segment began.
+fn home(starts: &[i64], id: &str) -> usize {
+    let made = id.get(..12).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    starts.partition_point(|start| *start < made)
+}
+
+/// The record of `id` and its label.
+pub(super) fn find(folder: &Path, id: &str) -> io::Result<Option<(PredictionRecord, Option<Value>)>> {
+    let segments = Segments { folder: folder.to_owned() };
+    let starts = segments.starts()?;
+    let home = home(&starts, id);
+    for start in &starts[home.saturating_sub(1)..starts.len().min(home + 1)] {
+        let mut found = None;
+        each_row_with(&segments.path(*start), id, |row| {
+            if let Row::Prediction(record) = row
+                && record.id == id
+            {
+                found = Some(*record);
+            }
+        })?;
+        if let Some(record) = found {
+            let mut label = None;
+            each_row_with(&segments.labels_path(id)?, id, |row| {
+                if let Row::Label(row) = row
+                    && row.id == id
+                {
+                    label.get_or_insert(row.label);
+                }
+            })?;
+            return Ok(Some((record, label)));
+        }
+    }
+    Ok(None)
+}
+
+fn each_row(path: &Path, row: impl FnMut(Row)) -> io::Result<()> {
+    each_row_with(path, "", row)
+}
+
+/// Visits the intact rows whose text contains `needle`; a missing file has none.
+fn each_row_with(path: &Path, needle: &str, mut visit: impl FnMut(Row)) -> io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if std::str::from_utf8(&line).is_ok_and(|text| text.contains(needle))
+            && let Some(row) = decode(&line)
+        {
+            visit(row);
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Opens `path` for appending whole lines: what a kill left of a last line is cut. Returns the file
+/// and its length.
+pub(super) fn open_for_append(path: &Path) -> io::Result<(File, u64)> {
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+    let mut length = file.metadata()?.len();
+    let mut block = vec![0; 64 * 1024];
+    let whole = loop {
+        if length == 0 {
+            break 0;
+        }
+        let from = length.saturating_sub(block.len() as u64);
+        let part = &mut block[..(length - from) as usize];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if let Some(end) = part.iter().rposition(|byte| *byte == b'\n') {
+            break from + end as u64 + 1;
+        }
+        length = from;
+    };
+    file.set_len(whole)?;
+    file.seek(SeekFrom::Start(whole))?;
+    Ok((file, whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn label(id: &str) -> LabelRow {
+        LabelRow { id: id.to_owned(), label: json!(3), at: Timestamp(1) }
+    }
+
+    #[test]
+    fn a_row_with_a_flipped_bit_is_no_row() {
+        let mut line = Vec::new();
+        encode(&mut line, "label", &label("a")).unwrap();
+        assert!(matches!(decode(&line), Some(Row::Label(row)) if row == label("a")));
+        let position = line.iter().rposition(|byte| *byte == b'3').unwrap();
+        line[position] = b'4';
+        assert!(decode(&line).is_none());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_when_the_file_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0000000000001.jsonl");
+        fs::write(&path, "{\"whole\":1}\n{\"tor").unwrap();
+        let (_, length) = open_for_append(&path).unwrap();
+        assert_eq!(length, 12);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n");
+    }
+
+    #[test]
+    fn the_time_in_an_id_leads_to_its_segment() {
+        let id = |millis: i64| format!("{millis:012x}{}", "0".repeat(20));
+        let starts = [100, 200, 300];
+        assert_eq!(home(&starts, &id(150)), 1);
+        assert_eq!(home(&starts, &id(200)), 1);
+        assert_eq!(home(&starts, &id(999)), 3);
+        assert_eq!(home(&starts, "short"), 0);
+    }
+}

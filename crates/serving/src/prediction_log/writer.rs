@@ -1,0 +1,164 @@
+//! The thread that writes: gathers the rows of a moment, writes them at once, one fsync for all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use towpath_core::Clock;
+
+use super::segment::{self, Segments};
+use super::{Counters, Row};
+
+/// Rows of this long share one write.
+const GATHER: Duration = Duration::from_millis(100);
+/// A segment that is longer is followed by a new one.
+const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// While the disk refuses, at most this much is held back for another try; the rest is lost.
+const HELD_BYTES: usize = 4 * 1024 * 1024;
+
+pub(super) struct Writer {
+    segments: Segments,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    segment: Option<Appender>,
+    predictions: Rows,
+    /// By path: labels lie beside their predictions.
+    labels: BTreeMap<PathBuf, Rows>,
+}
+
+/// Encoded rows that are not on disk yet.
+#[derive(Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+/// A file that only ever holds whole rows.
+struct Appender {
+    file: File,
+    length: u64,
+}
+
+impl Writer {
+    pub(super) fn new(segments: Segments, counters: Arc<Counters>, clock: Arc<dyn Clock>) -> Self {
+        Self { segments, counters, clock, segment: None, predictions: Rows::default(), labels: BTreeMap::new() }
+    }
+
+    /// Runs until the queue is closed. Between writes it sleeps instead of waiting for rows, so
+    /// that a request does not pay for waking it.
+    pub(super) fn run(mut self, queue: &Receiver<Row>) {
+        let mut waiting = Vec::new();
+        loop {
+            let idle = self.predictions.bytes.is_empty() && self.labels.is_empty();
+            let first = if idle { queue.recv().ok() } else { queue.try_recv().ok() };
+            let mut closed = idle && first.is_none();
+            if !matches!(first, Some(Row::Flush(_) | Row::Close)) && !closed {
+                std::thread::sleep(GATHER);
+            }
+            for row in first.into_iter().chain(queue.try_iter()) {
+                match row {
+                    Row::Prediction(logged) => {
+                        let record = logged.record();
+                        self.hold(None, |out| segment::encode(out, "prediction", &record));
+                    }
+                    Row::Label(label) => match self.segments.labels_path(&label.id) {
+                        Ok(path) => self.hold(Some(path), |out| segment::encode(out, "label", &label)),
+                        Err(error) => self.failed(&error),
+                    },
+                    Row::Flush(done) => waiting.push(done),
+                    Row::Close => closed = true,
+                }
+            }
+            match self.write() {
+                Ok(()) => {
+                    self.counters.failing.store(false, Ordering::Relaxed);
+                    waiting.drain(..).for_each(|done| drop(done.send(())));
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    waiting.clear();
+                }
+            }
+            if closed {
+                return;
+            }
+        }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        if !self.counters.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "predictions cannot be logged");
+        }
+    }
+
+    fn hold(&mut self, labels_of: Option<PathBuf>, encode: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) {
+        let rows = match labels_of {
+            Some(path) => self.labels.entry(path).or_default(),
+            None => &mut self.predictions,
+        };
+        let before = rows.bytes.len();
+        if before < HELD_BYTES && encode(&mut rows.bytes).is_ok() {
+            rows.count += 1;
+        } else {
+            rows.bytes.truncate(before);
+            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if !self.predictions.bytes.is_empty() {
+            let segment = match self.segment.take() {
+                Some(segment) if segment.length < SEGMENT_BYTES => segment,
+                previous => self.next_segment(previous.is_none())?,
+            };
+            self.segment.insert(segment).append(&self.predictions.bytes)?;
+            self.counters.written.fetch_add(self.predictions.count, Ordering::Relaxed);
+            self.predictions = Rows::default();
+        }
+        while let Some(labels) = self.labels.first_entry() {
+            Appender::open(labels.key())?.append(&labels.get().bytes)?;
+            labels.remove();
+        }
+        Ok(())
+    }
+
+    /// After a start, the last segment is continued when there is room in it.
+    fn next_segment(&self, after_start: bool) -> io::Result<Appender> {
+        let last = self.segments.starts()?.last().copied();
+        if let Some(start) = last.filter(|_| after_start) {
+            let segment = Appender::open(&self.segments.path(start))?;
+            if segment.length < SEGMENT_BYTES {
+                return Ok(segment);
+            }
+        }
+        // Rises also when the clock was set back.
+        let start = self.clock.now().millis().max(last.map_or(0, |last| last + 1));
+        Appender::open(&self.segments.path(start))
+    }
+}
+
+impl Appender {
+    fn open(path: &Path) -> io::Result<Self> {
+        let (file, length) = segment::open_for_append(path)?;
+        Ok(Self { file, length })
+    }
+
+    /// All of `rows` or, after an error, none: what was written of them is cut again.
+    fn append(&mut self, rows: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all(rows).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += rows.len() as u64,
+            Err(_) => {
+                self.file.set_len(self.length)?;
+                self.file.seek(SeekFrom::Start(self.length))?;
+            }
+        }
+        written
+    }
+}

@@ -1,0 +1,435 @@
+//! Open Inference Protocol v2 over REST, with the binary tensor data extension.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::binary::{self, Datatype};
+use super::json_tensor::{self, Flat};
+use super::{body, identify, key};
+use crate::data_plane::{Answered, Call, DataPlane};
+use crate::error::RequestError;
+use crate::metrics::Protocol;
+use crate::revision::LoadedRevision;
+use crate::router::{Arm, Choice};
+use crate::tensor::{ElementType, Tensor, TensorSpec};
+
+/// Bytes of JSON in front of binary tensors.
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+type Plane = State<Arc<DataPlane>>;
+
+pub(super) fn routes() -> Router<Arc<DataPlane>> {
+    Router::new()
+        .route("/v2", get(server_metadata))
+        .route("/v2/models", get(list_models))
+        .route("/v2/models/{model}", get(model_metadata))
+        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/versions/{version}", get(version_metadata))
+        .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
+        .route("/v2/repository/index", post(repository_index))
+}
+
+async fn server_metadata() -> Json<serde_json::Value> {
+    Json(json!({
+        "name": "towpath",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data", "model_repository"],
+    }))
+}
+
+async fn list_models(State(plane): Plane) -> Json<serde_json::Value> {
+    let snapshot = plane.router.snapshot();
+    let models: Vec<&str> = snapshot.routes.iter().map(|route| &*route.model).collect();
+    Json(json!({ "models": models }))
+}
+
+async fn repository_index(State(plane): Plane) -> Json<serde_json::Value> {
+    let snapshot = plane.router.snapshot();
+    let loaded = snapshot.routes.iter().flat_map(|route| route.revisions().map(move |found| (route, found)));
+    let entries = loaded.map(|(route, (arm, _, revision))| {
+        json!({
+            "name": &*route.model,
+            "version": revision.info.model_version.to_string(),
+            "state": "READY",
+            "reason": arm.name(),
+        })
+    });
+    Json(entries.collect())
+}
+
+/// What a client that names no version is told about: stable, or the candidate of a first release.
+fn chosen(plane: &DataPlane, model: &str, version: Option<&str>) -> Result<(Vec<String>, Choice), RequestError> {
+    let snapshot = plane.router.snapshot();
+    let route = snapshot.route(Some(model))?;
+    let versions = route.revisions().map(|(_, _, revision)| revision.info.model_version.to_string()).collect();
+    let choice = match version {
+        Some(version) => route.pinned(version)?,
+        None => {
+            let first = route.revisions().find(|(arm, _, _)| *arm != Arm::Warm).ok_or(RequestError::NotReady)?;
+            Choice { revision: Arc::clone(first.2), arm: first.0, rollout: None }
+        }
+    };
+    Ok((versions, choice))
+}
+
+async fn model_metadata(State(plane): Plane, Path(model): Path<String>) -> Response {
+    metadata(&plane, &model, None)
+}
+
+async fn version_metadata(State(plane): Plane, Path((model, version)): Path<(String, String)>) -> Response {
+    metadata(&plane, &model, Some(&version))
+}
+
+fn metadata(plane: &DataPlane, model: &str, version: Option<&str>) -> Response {
+    let (versions, choice) = match chosen(plane, model, version) {
+        Ok(chosen) => chosen,
+        Err(error) => return plane.rejected(error),
+    };
+    let runtime = &choice.revision.runtime;
+    let tensors = |specs: &[TensorSpec]| -> Vec<serde_json::Value> {
+        let tensor = |spec: &TensorSpec| json!({ "name": spec.name, "datatype": datatype(spec.element_type), "shape": dimensions(spec) });
+        specs.iter().map(tensor).collect()
+    };
+    let mut body = json!({
+        "name": model,
+        "versions": versions,
+        "platform": runtime.engine(),
+        "inputs": tensors(runtime.inputs()),
+        "outputs": tensors(runtime.outputs()),
+        "properties": { "engine": runtime.engine(), "revision": choice.revision.info.id },
+    });
+    if let Some(labels) = runtime.class_labels() {
+        body["properties"]["class_labels"] = json!(labels.join(","));
+    }
+    Json(body).into_response()
+}
+
+async fn model_ready(State(plane): Plane, Path(model): Path<String>) -> Response {
+    ready(&plane, &model, None)
+}
+
+async fn version_ready(State(plane): Plane, Path((model, version)): Path<(String, String)>) -> Response {
+    ready(&plane, &model, Some(&version))
+}
+
+fn ready(plane: &DataPlane, model: &str, version: Option<&str>) -> Response {
+    match chosen(plane, model, version) {
+        Ok(_) => Json(json!({ "name": model, "ready": true })).into_response(),
+        Err(error) => plane.rejected(error),
+    }
+}
+
+#[derive(Deserialize)]
+struct InferRequest<'a> {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    parameters: Parameters,
+    #[serde(borrow)]
+    inputs: Vec<InferInput<'a>>,
+    #[serde(borrow, default)]
+    outputs: Option<Vec<RequestedOutput<'a>>>,
+}
+
+/// The parameters that mean something here; others are let pass.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    binary_data_size: Option<usize>,
+    binary_data: Option<bool>,
+    binary_data_output: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct InferInput<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    shape: Vec<usize>,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
+    #[serde(default)]
+    parameters: Parameters,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RequestedOutput<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Serialize)]
+struct InferResponse<'a> {
+    model_name: &'a str,
+    model_version: String,
+    id: &'a str,
+    parameters: Answer<'a>,
+    outputs: Vec<InferOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    revision: &'a str,
+    prediction_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct InferOutput<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    datatype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BinarySize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Flat<'a>>,
+}
+
+#[derive(Serialize)]
+struct BinarySize {
+    binary_data_size: usize,
+}
+
+async fn infer(State(plane): Plane, Path(model): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    answer(&plane, &model, None, &headers, body).await
+}
+
+async fn infer_version(
+    State(plane): Plane,
+    Path((model, version)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(&plane, &model, Some(&version), &headers, body).await
+}
+
+async fn answer(plane: &DataPlane, model: &str, version: Option<&str>, headers: &HeaderMap, body: Body) -> Response {
+    let received = Instant::now();
+    match infer_any(plane, model, version, headers, body, received).await {
+        Ok(response) => response,
+        Err(error) => plane.rejected(error),
+    }
+}
+
+async fn infer_any(
+    plane: &DataPlane,
+    model: &str,
+    version: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+    received: Instant,
+) -> Result<Response, RequestError> {
+    plane.authenticate(headers)?;
+    let _place = plane.admission.enter()?;
+    let body = body::read(headers, body, plane.limits.body, plane.limits.deadline).await?;
+    let (json, tensors) = split(headers, &body)?;
+    let request: InferRequest<'_> = serde_json::from_slice(json)
+        .map_err(|error| RequestError::Invalid(format!("the body is not an inference request: {error}")))?;
+    let call = Call {
+        protocol: Protocol::V2,
+        model: Some(model),
+        version,
+        key: key(headers).or(request.id.as_deref().map(str::as_bytes)),
+        body: &body,
+        received,
+    };
+    let answered = plane
+        .predict(call, |revision| {
+            check_outputs(&request, revision)?;
+            inputs(&request, tensors, revision)
+        })
+        .await?;
+    let response = match &answered.result {
+        Ok(outputs) => respond(&request, &answered, outputs),
+        Err(error) => error.clone().into_response(),
+    };
+    Ok(identify(&answered, response))
+}
+
+/// The JSON of a body and the binary tensors behind it.
+fn split<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RequestError> {
+    let Some(value) = headers.get(JSON_LENGTH) else {
+        return Ok((body, &[]));
+    };
+    let length = value.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+    length.and_then(|length| body.split_at_checked(length)).ok_or_else(|| {
+        RequestError::Invalid(format!("{JSON_LENGTH} is not a number of bytes within the body of {} bytes", body.len()))
+    })
+}
+
+fn check_outputs(request: &InferRequest<'_>, revision: &LoadedRevision) -> Result<(), RequestError> {
+    let specs = revision.runtime.outputs();
+    let mut wanted = request.outputs.iter().flatten();
+    match wanted.find(|output| !specs.iter().any(|spec| spec.name == output.name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            Err(RequestError::Invalid(format!("no output '{}'; the model gives {}", unknown.name, names.join(", "))))
+        }
+    }
+}
+
+/// The tensors of the request in the order of the model's inputs.
+fn inputs(
+    request: &InferRequest<'_>,
+    mut tensors: &[u8],
+    revision: &LoadedRevision,
+) -> Result<Vec<Tensor>, RequestError> {
+    let specs = revision.runtime.inputs();
+    let mut found: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    for input in &request.inputs {
+        let mut binary = None;
+        if let Some(size) = input.parameters.binary_data_size.filter(|_| input.data.is_none()) {
+            let (own, rest) = tensors.split_at_checked(size).ok_or_else(|| {
+                RequestError::Invalid(format!(
+                    "input '{}': binary_data_size is {size}, {} bytes are left of the body",
+                    input.name,
+                    tensors.len()
+                ))
+            })?;
+            (binary, tensors) = (Some(own), rest);
+        }
+        let Some(index) = specs.iter().position(|spec| spec.name == input.name) else {
+            let known: Vec<String> = specs.iter().map(describe).collect();
+            let error = format!("no input '{}'; the model takes {}", input.name, known.join(", "));
+            return Err(RequestError::Invalid(error));
+        };
+        if found[index].is_some() {
+            return Err(RequestError::Invalid(format!("input '{}' is given twice", input.name)));
+        }
+        found[index] = Some(tensor(input, binary, &specs[index])?);
+    }
+    if !tensors.is_empty() {
+        let error = format!("{} bytes behind the JSON belong to no input", tensors.len());
+        return Err(RequestError::Invalid(error));
+    }
+    let missing = |spec: &TensorSpec| {
+        RequestError::Invalid(format!("input '{}' is missing: expected {}", spec.name, describe(spec)))
+    };
+    found.into_iter().zip(specs).map(|(tensor, spec)| tensor.ok_or_else(|| missing(spec))).collect()
+}
+
+fn tensor(input: &InferInput<'_>, binary: Option<&[u8]>, spec: &TensorSpec) -> Result<Tensor, RequestError> {
+    let invalid = |detail: String| {
+        RequestError::Invalid(format!("input '{}': {detail}; expected {}", input.name, describe(spec)))
+    };
+    let datatype = Datatype::parse(&input.datatype)
+        .filter(|datatype| accepts(spec.element_type, *datatype))
+        .ok_or_else(|| invalid(format!("datatype is {}", input.datatype)))?;
+    let fits = input.shape.len() == spec.shape.len()
+        && input.shape.iter().zip(&spec.shape).all(|(given, wanted)| wanted.is_none_or(|wanted| wanted == *given));
+    if !fits {
+        return Err(invalid(format!("shape is {:?}", input.shape)));
+    }
+    let count = input.shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length));
+    let data = match (binary, input.data) {
+        (Some(bytes), _) => binary::decode(datatype, bytes).map_err(invalid)?,
+        (None, Some(json)) => {
+            let (shape, data) =
+                json_tensor::read(json.get(), spec.element_type).map_err(|error| invalid(format!("data: {error}")))?;
+            if shape.len() > 1 && shape != input.shape {
+                return Err(invalid(format!("shape is {:?}, data is nested as {shape:?}", input.shape)));
+            }
+            data
+        }
+        (None, None) => return Err(invalid("neither data nor binary_data_size is given".to_owned())),
+    };
+    if count != Some(data.len()) {
+        return Err(invalid(format!("shape is {:?}, data has {} elements", input.shape, data.len())));
+    }
+    Ok(Tensor { shape: input.shape.clone(), data })
+}
+
+/// Integers of any width are widened, halves become `FP32`; nothing is rounded.
+fn accepts(element_type: ElementType, datatype: Datatype) -> bool {
+    use Datatype::{Bf16, Bool, Bytes, Fp16, Fp32, Fp64};
+    match element_type {
+        ElementType::F32 => matches!(datatype, Fp32 | Fp16 | Bf16),
+        ElementType::F64 => datatype == Fp64,
+        ElementType::I64 | ElementType::I32 => !matches!(datatype, Fp32 | Fp16 | Bf16 | Fp64 | Bool | Bytes),
+        ElementType::Bool => datatype == Bool,
+        ElementType::Text => datatype == Bytes,
+    }
+}
+
+fn datatype(element_type: ElementType) -> &'static str {
+    match element_type {
+        ElementType::F32 => "FP32",
+        ElementType::F64 => "FP64",
+        ElementType::I64 => "INT64",
+        ElementType::I32 => "INT32",
+        ElementType::Bool => "BOOL",
+        ElementType::Text => "BYTES",
+    }
+}
+
+/// -1 stands for any length.
+fn dimensions(spec: &TensorSpec) -> Vec<i64> {
+    spec.shape.iter().map(|length| length.map_or(-1, |length| length as i64)).collect()
+}
+
+/// `X FP32 [-1, 64]`.
+pub(super) fn describe(spec: &TensorSpec) -> String {
+    format!("{} {} {:?}", spec.name, datatype(spec.element_type), dimensions(spec))
+}
+
+fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) -> Response {
+    let revision = &answered.revision;
+    let all_binary = request.parameters.binary_data_output.unwrap_or(false);
+    let mut behind = Vec::new();
+    let mut outputs = Vec::with_capacity(tensors.len());
+    for (spec, tensor) in revision.runtime.outputs().iter().zip(tensors) {
+        let binary = match &request.outputs {
+            None => all_binary,
+            Some(wanted) => match wanted.iter().find(|output| output.name == spec.name) {
+                Some(output) => output.parameters.binary_data.unwrap_or(all_binary),
+                None => continue,
+            },
+        };
+        let before = behind.len();
+        if binary {
+            binary::encode(&mut behind, &tensor.data, spec.element_type == ElementType::I32);
+        }
+        outputs.push(InferOutput {
+            name: &spec.name,
+            shape: &tensor.shape,
+            datatype: datatype(spec.element_type),
+            parameters: binary.then(|| BinarySize { binary_data_size: behind.len() - before }),
+            data: (!binary).then_some(Flat(&tensor.data)),
+        });
+    }
+    let any_binary = outputs.iter().any(|output| output.parameters.is_some());
+    let response = InferResponse {
+        model_name: &answered.model,
+        model_version: revision.info.model_version.to_string(),
+        id: request.id.as_deref().unwrap_or(&answered.id),
+        parameters: Answer { revision: &revision.info.id, prediction_id: &answered.id },
+        outputs,
+    };
+    let mut body = match serde_json::to_vec(&response) {
+        Ok(body) => body,
+        Err(error) => return RequestError::Model(format!("its answer is no JSON: {error}")).into_response(),
+    };
+    if any_binary {
+        let length = HeaderValue::from(body.len());
+        body.append(&mut behind);
+        let content_type = HeaderValue::from_static("application/octet-stream");
+        return (StatusCode::OK, [(header::CONTENT_TYPE, content_type), (JSON_LENGTH, length)], body).into_response();
+    }
+    (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}

@@ -1,0 +1,250 @@
+//! A model that is loaded and warmed, with what it has done.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use towpath_api::control::Revision;
+use towpath_core::Timestamp;
+
+use crate::error::{RequestError, RevisionError};
+use crate::metrics::Histograms;
+use crate::runtime::Runtime;
+use crate::server::Loader;
+use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
+
+/// A run longer than this would keep its thread from answering others: it goes to a thread of its
+/// own. Shorter ones run where the request is read, which saves two thread switches.
+const INLINE_MICROS: u64 = 2_000;
+
+pub(crate) struct LoadedRevision {
+    pub(crate) info: Revision,
+    pub(crate) runtime: Box<dyn Runtime>,
+    /// Index of the output whose values are the answered labels.
+    pub(crate) label_output: usize,
+    pub(crate) tallies: Tallies,
+    pub(crate) recent: Mutex<Recent>,
+    pub(crate) histograms: Histograms,
+    /// Moving average of the run time in microseconds.
+    run_micros: AtomicU64,
+}
+
+impl LoadedRevision {
+    /// Loads and warms; blocks.
+    pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
+        let runtime = loader(Path::new(&info.path))?;
+        let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
+        let revision = Self {
+            info,
+            runtime,
+            label_output,
+            tallies: Tallies::default(),
+            recent: Mutex::new(Recent::default()),
+            histograms: Histograms::default(),
+            run_micros: AtomicU64::new(0),
+        };
+        // The first runs fault pages in and fill caches; the last one is what to expect.
+        for _ in 0..3 {
+            let started = Instant::now();
+            let zeros = revision.runtime.inputs().iter().map(zeros).collect();
+            revision.run_here(zeros).map_err(|error| RevisionError::WarmUp(error.to_string()))?;
+            revision.run_micros.store(micros(started.elapsed()), Ordering::Relaxed);
+        }
+        Ok(revision)
+    }
+
+    /// Runs one batch, at the latest until `deadline`. A panic of the runtime is a failed request.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+    ) -> Result<Vec<Tensor>, RequestError> {
+        let started = Instant::now();
+        let rows = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1).max(1) as u64;
+        let expected = self.run_micros.load(Ordering::Relaxed).saturating_mul(rows);
+        let outputs = if expected < INLINE_MICROS {
+            self.run_here(inputs)?
+        } else {
+            let revision = Arc::clone(self);
+            let run = tokio::task::spawn_blocking(move || revision.run_here(inputs));
+            match tokio::time::timeout_at(deadline.into(), run).await {
+                Ok(Ok(result)) => result?,
+                Ok(Err(join)) => return Err(RequestError::Model(join.to_string())),
+                Err(_) => return Err(RequestError::Deadline { seconds: started.elapsed().as_secs_f64() }),
+            }
+        };
+        let per_row = micros(started.elapsed()) / rows;
+        let average = self.run_micros.load(Ordering::Relaxed);
+        self.run_micros.store((average * 15 + per_row) / 16, Ordering::Relaxed);
+        Ok(outputs)
+    }
+
+    fn run_here(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RequestError> {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.runtime.run(inputs))) {
+            Ok(Ok(outputs)) if outputs.len() == self.runtime.outputs().len() => Ok(outputs),
+            Ok(Ok(outputs)) => Err(RequestError::Model(format!(
+                "it gave {} outputs instead of {}",
+                outputs.len(),
+                self.runtime.outputs().len()
+            ))),
+            Ok(Err(error)) => Err(RequestError::Model(error.to_string())),
+            Err(panic) => Err(RequestError::Model(format!("it panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+fn zeros(spec: &TensorSpec) -> Tensor {
+    let shape: Vec<usize> = spec.shape.iter().map(|length| length.unwrap_or(1)).collect();
+    let count = shape.iter().product();
+    let data = match spec.element_type {
+        ElementType::F32 => Data::F32(vec![0.0; count]),
+        ElementType::F64 => Data::F64(vec![0.0; count]),
+        ElementType::I64 | ElementType::I32 => Data::I64(vec![0; count]),
+        ElementType::Bool => Data::Bool(vec![false; count]),
+        ElementType::Text => Data::Text(vec![String::new(); count]),
+    };
+    Tensor { shape, data }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Counters of a revision since its first request; they survive restarts.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies {
+    pub(crate) requests: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) labelled: AtomicU64,
+    pub(crate) correct: AtomicU64,
+}
+
+/// [`Tallies`] as they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TallyValues {
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) labelled: u64,
+    pub(crate) correct: u64,
+}
+
+impl Tallies {
+    pub(crate) fn values(&self) -> TallyValues {
+        TallyValues {
+            requests: self.requests.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            labelled: self.labelled.load(Ordering::Relaxed),
+            correct: self.correct.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn restore(&self, values: TallyValues) {
+        self.requests.store(values.requests, Ordering::Relaxed);
+        self.errors.store(values.errors, Ordering::Relaxed);
+        self.labelled.store(values.labelled, Ordering::Relaxed);
+        self.correct.store(values.correct, Ordering::Relaxed);
+    }
+}
+
+/// The latest requests: latencies for quantiles, times for the rate.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    samples: VecDeque<(Timestamp, u32)>,
+    /// (second since the epoch, requests in it), the last minute.
+    seconds: VecDeque<(i64, u32)>,
+}
+
+/// What the last minute looked like.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct LastMinute {
+    /// Seconds.
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    /// Requests a second.
+    pub(crate) rate: f64,
+}
+
+impl Recent {
+    const KEPT: usize = 2_048;
+
+    pub(crate) fn add(&mut self, at: Timestamp, micros: u64) {
+        if self.samples.len() == Self::KEPT {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((at, u32::try_from(micros).unwrap_or(u32::MAX)));
+        let second = at.millis() / 1000;
+        match self.seconds.back_mut() {
+            Some((last, count)) if *last == second => *count += 1,
+            _ => {
+                self.seconds.push_back((second, 1));
+                if self.seconds.len() > 60 {
+                    self.seconds.pop_front();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Latency quantiles in seconds over everything kept; empty when nothing is.
+    pub(crate) fn quantiles(&self, quantiles: &[f64]) -> Vec<f64> {
+        pick(self.samples.iter().map(|(_, micros)| *micros).collect(), quantiles)
+    }
+
+    pub(crate) fn last_minute(&self, now: Timestamp) -> LastMinute {
+        let fresh = |at: &Timestamp| now.since(*at) < Duration::from_secs(60);
+        let latencies = self.samples.iter().filter(|(at, _)| fresh(at)).map(|(_, micros)| *micros).collect();
+        let quantiles = pick(latencies, &[0.5, 0.99]);
+        let second = now.millis() / 1000;
+        let minute: Vec<&(i64, u32)> = self.seconds.iter().filter(|(at, _)| second - at < 60).collect();
+        let count: u32 = minute.iter().map(|(_, count)| count).sum();
+        let span = minute.first().map_or(1, |(first, _)| (second - first + 1).clamp(1, 60));
+        LastMinute {
+            p50: quantiles.first().copied(),
+            p99: quantiles.get(1).copied(),
+            rate: f64::from(count) / span as f64,
+        }
+    }
+}
+
+fn pick(mut micros: Vec<u32>, quantiles: &[f64]) -> Vec<f64> {
+    if micros.is_empty() {
+        return Vec::new();
+    }
+    micros.sort_unstable();
+    let last = micros.len() - 1;
+    let at = |quantile: &f64| f64::from(micros[((quantile * micros.len() as f64) as usize).min(last)]) / 1e6;
+    quantiles.iter().map(at).collect()
+}
+
+/// A poisoned lock guards counters only: they are still good.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_minute_has_quantiles_and_a_rate() {
+        let mut recent = Recent::default();
+        for i in 0..100 {
+            recent.add(Timestamp(i * 100), 1_000 + u64::try_from(i).unwrap());
+        }
+        let minute = recent.last_minute(Timestamp(9_900));
+        assert_eq!(minute, LastMinute { p50: Some(0.001_05), p99: Some(0.001_099), rate: 10.0 });
+        assert_eq!(recent.last_minute(Timestamp(200_000)), LastMinute { p50: None, p99: None, rate: 0.0 });
+    }
+}
