@@ -7,9 +7,8 @@ import mlflow
 import numpy as np
 import onnxruntime
 
-import images
-
-pixels, digits = images.read("data/evaluation.csv")
+evaluation = np.load("build/evaluation.npz")
+pixels, digits = evaluation["pixels"], evaluation["digits"]
 session = onnxruntime.InferenceSession("model/model.onnx", providers=["CPUExecutionProvider"])
 labels, probabilities = session.run(None, {session.get_inputs()[0].name: pixels})
 
