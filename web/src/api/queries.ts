@@ -1,0 +1,92 @@
+/**
+ * What the page asks the server. The first words of a query key are the ones the server names in
+ * its events; parameters of a list stand last, as an object (see `live.ts`).
+ */
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+
+import { get, search } from "./client";
+import type {
+  Deployment,
+  Experiment,
+  LedgerEntry,
+  LogPage,
+  Me,
+  MetricSeries,
+  Model,
+  ModelVersion,
+  Overview,
+  Page,
+  Project,
+  Release,
+  ReleaseSummary,
+  Rollout,
+  Run,
+  RunSummary,
+  Token,
+  Trace,
+  TrackedRun,
+  User,
+  Verified,
+} from "./types";
+
+type Params = Record<string, string | undefined>;
+
+const path = (...segments: (string | number)[]) => segments.map((segment) => `/${encodeURIComponent(segment)}`).join("");
+
+/** A list that is fetched page after page. */
+function list<T>(key: (string | number)[], url: string, params: Params = {}) {
+  return infiniteQueryOptions({
+    queryKey: [...key, params],
+    queryFn: ({ pageParam, signal }) => get<Page<T>>(url + search({ ...params, cursor: pageParam }), signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next,
+  });
+}
+
+function one<T>(key: (string | number)[], url: string) {
+  return queryOptions({ queryKey: key, queryFn: ({ signal }) => get<T>(url, signal) });
+}
+
+export const me = () => one<Me>(["me"], "/me");
+export const users = () => list<User>(["users"], "/users");
+export const tokens = () => list<Token>(["tokens"], "/tokens");
+
+export const overview = () => one<Overview>(["overview"], "/overview");
+export const projects = () => list<Project>(["projects"], "/projects");
+
+export const runs = (project: string) => list<RunSummary>(["runs", project], `${path("projects", project)}/runs`);
+export const run = (project: string, number: number) => one<Run>(["runs", project, number], path("projects", project, "runs", number));
+/** A stage's log from line `from` on (counted from 1). */
+export const stageLog = (project: string, number: number, stage: string, from: number, signal?: AbortSignal) =>
+  get<LogPage>(path("projects", project, "runs", number, "stages", stage) + `/log${search({ from })}`, signal);
+
+export const experiments = () => list<Experiment>(["experiments"], "/experiments");
+export const trackedRuns = (experiment: string, filter: string, orderBy: string) =>
+  list<TrackedRun>(["experiments", experiment, "runs"], `${path("experiments", experiment)}/runs`, { filter, order_by: orderBy });
+export const trackedRun = (id: string) => one<TrackedRun>(["experiments", "run", id], path("tracking", "runs", id));
+export const metricSeries = (experiment: string, runIds: string[], key: string) =>
+  one<MetricSeries[]>(
+    ["experiments", experiment, "series", key, runIds.join(",")],
+    `/tracking/metrics${search({ runs: runIds.join(","), key })}`,
+  );
+
+export const models = () => list<Model>(["models"], "/models");
+export const model = (name: string) => one<Model>(["models", name], path("models", name));
+export const modelVersion = (name: string, version: number) =>
+  one<ModelVersion>(["models", name, version], path("models", name, "versions", version));
+
+export const releases = (params: { project?: string; environment?: string; state?: string } = {}) =>
+  list<ReleaseSummary>(["releases"], "/releases", params);
+export const release = (id: number) => one<Release>(["releases", id], path("releases", id));
+export const rollout = (id: number) => one<Rollout>(["releases", id, "rollout"], path("releases", id, "rollout"));
+
+export const deployments = () => list<Deployment>(["deployments"], "/deployments");
+export const deployment = (project: string, environment: string) =>
+  one<Deployment>(["deployments", project, environment], path("deployments", project, environment));
+
+export const ledger = (params: { about?: string; kind?: string; before?: string } = {}) => list<LedgerEntry>(["ledger"], "/ledger", params);
+export const ledgerEntry = (seq: number) => one<LedgerEntry>(["ledger", seq], path("ledger", seq));
+/** Recomputes the whole chain: asked for once a visit, then only by a person. */
+export const verified = () => queryOptions({ ...one<Verified>(["audit", "verify"], "/audit/verify"), staleTime: Infinity });
+
+export const trace = (of: string) => one<Trace>(["trace", of], `/trace${search({ of })}`);

@@ -1,0 +1,1 @@
+export function AuditEntry() { return null; }

@@ -1,0 +1,1 @@
+export function Trace() { return null; }

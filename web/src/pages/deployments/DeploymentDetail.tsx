@@ -1,0 +1,1 @@
+export function DeploymentDetail() { return null; }

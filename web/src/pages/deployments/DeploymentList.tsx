@@ -1,0 +1,1 @@
+export function DeploymentList() { return null; }

@@ -1,0 +1,1 @@
+export function RolloutDetail() { return null; }

@@ -1,0 +1,1 @@
+export function ExperimentDetail() { return null; }

@@ -1,0 +1,1 @@
+export function TrackedRunDetail() { return null; }

@@ -1,0 +1,1 @@
+export function ModelDetail() { return null; }

@@ -1,0 +1,1 @@
+export function VersionDetail() { return null; }

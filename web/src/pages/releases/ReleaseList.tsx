@@ -1,0 +1,1 @@
+export function ReleaseList() { return null; }

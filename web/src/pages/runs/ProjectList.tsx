@@ -1,0 +1,1 @@
+export function ProjectList() { return null; }

@@ -1,0 +1,1 @@
+export function RunList() { return null; }

@@ -1,0 +1,181 @@
+import { Fragment } from "react";
+import { Link } from "wouter";
+
+import type { Change, Item, Json, Run, StageEnvironment, StageRun } from "../../api/types";
+import { bytes, count, metric, plural } from "../../format/number";
+import { duration } from "../../format/time";
+import { Tabs } from "../../parts/Choice";
+import { Hash } from "../../parts/Hash";
+import { Empty } from "../../parts/Loaded";
+import { Panel } from "../../parts/Panel";
+import { STAGE, Status } from "../../parts/Status";
+import { links } from "../../parts/links";
+import { useSearchParam } from "../../parts/useSearchParam";
+import { LogView } from "./LogView";
+
+type Tab = "why" | "inputs" | "outputs" | "metrics" | "environment";
+
+/** One stage: why it ran, from what, to what, and its log. */
+export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
+  const [tab, setTab] = useSearchParam("tab");
+  const metrics = Object.keys(stage.metrics).length;
+  const options: { value: Tab; label: React.ReactNode }[] = [
+    { value: "why", label: stage.status === "reused" ? "Why it is reused" : "Why it runs" },
+    { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length} /> },
+    { value: "outputs", label: <Counted word="Outputs" count={stage.outputs.length} /> },
+    { value: "metrics", label: <Counted word="Metrics" count={metrics} /> },
+    { value: "environment", label: "Environment" },
+  ];
+  const shown = options.find((option) => option.value === tab)?.value ?? "why";
+  return (
+    <Panel
+      title={stage.name}
+      label={`Stage ${stage.name}`}
+      className="inspector"
+      beside={
+        <>
+          <Status of={STAGE[stage.status]} />
+          {stage.attempt > 0 && <span className="text-3 small">attempt {stage.attempt}</span>}
+        </>
+      }
+      right={run.experiment && stage.tracking_run ? <Link href={links.trackedRun(run.experiment, stage.tracking_run)}>Tracked run</Link> : undefined}
+    >
+      <Tabs className="bar" label="About this stage" panel="stage-facts" options={options} value={shown} onChange={(value) => setTab(value === "why" ? null : value)} />
+      <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
+        {shown === "why" && <Why stage={stage} />}
+        {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
+        {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}
+        {shown === "metrics" && <Metrics metrics={stage.metrics} />}
+        {shown === "environment" && <Environment environment={run.environment} command={stage.command} />}
+      </div>
+      <LogView run={run} stage={stage} />
+    </Panel>
+  );
+}
+
+function Counted({ word, count: number }: { word: string; count: number }) {
+  return (
+    <>
+      {word} {number > 0 && <span className="text-3">{number}</span>}
+    </>
+  );
+}
+
+function Why({ stage }: { stage: StageRun }) {
+  return (
+    <>
+      <p className="pad small">{stage.why}</p>
+      {stage.error && <p className="pad small bad">{stage.error}</p>}
+      <table className="why">
+        <tbody>
+          {stage.changes.map((change) => (
+            <tr key={`${change.kind} ${change.name}`}>
+              <td className="mono">{change.kind === "param" ? `params: ${change.name.replace(/^[^:]*:/, "")}` : change.name}</td>
+              <td>
+                <Side change={change} text={change.old} />
+              </td>
+              <td className="text-3 arrow">→</td>
+              <td>
+                <Side change={change} text={change.new} />
+              </td>
+              <td className="text-2">{change.kind}</td>
+            </tr>
+          ))}
+          {stage.unchanged.length > 0 && (
+            <tr>
+              <td className="text-3 same-list" colSpan={5}>
+                Same:{" "}
+                {stage.unchanged.map((name, index) => (
+                  <Fragment key={name}>
+                    {index > 0 && ", "}
+                    <span className="mono">{name}</span>
+                  </Fragment>
+                ))}
+                .
+              </td>
+            </tr>
+          )}
+        </tbody>
+      </table>
+    </>
+  );
+}
+
+/** Content as a hash chip, everything else as it is written. */
+function Side({ change, text }: { change: Change; text: string | null }) {
+  if (text === null) return <span className="text-3">none</span>;
+  const isHash = (change.kind === "dependency" || change.kind === "output" || change.kind === "environment") && /^[0-9a-f]{16,}/.test(text);
+  return isHash ? <Hash hash={text} /> : <span className="mono">{text.length > 24 ? `${text.slice(0, 23)}…` : text}</span>;
+}
+
+function Items({ items, params = {}, none }: { items: Item[]; params?: Record<string, Json>; none: string }) {
+  const named = Object.entries(params);
+  if (items.length === 0 && named.length === 0) return <Empty>{none}</Empty>;
+  return (
+    <table className="dense">
+      <tbody>
+        {items.map((item) => (
+          <tr key={item.path}>
+            <td className="mono">{item.path}</td>
+            <td>{item.hash && <Hash hash={item.hash} />}</td>
+            <td className="num">{bytes(item.size)}</td>
+            <td className="text-3">{item.files !== null && plural(item.files, "file")}</td>
+          </tr>
+        ))}
+        {named.map(([name, value]) => (
+          <tr key={name}>
+            <td className="mono">params: {name}</td>
+            <td className="mono" colSpan={3}>
+              {JSON.stringify(value)}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Metrics({ metrics }: { metrics: Record<string, number> }) {
+  const entries = Object.entries(metrics);
+  if (entries.length === 0) return <Empty>This stage has written no metrics file.</Empty>;
+  return (
+    <table className="dense">
+      <tbody>
+        {entries.map(([name, value]) => (
+          <tr key={name}>
+            <td className="medium">{name}</td>
+            <td className="num">{metric(value)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Environment({ environment, command }: { environment: StageEnvironment | null; command: string }) {
+  return (
+    <dl className="pairs pad">
+      <dt>Command</dt>
+      <dd className="mono">{command}</dd>
+      {environment ? (
+        <>
+          <dt>Python</dt>
+          <dd>{environment.python}</dd>
+          <dt>From</dt>
+          <dd className="mono">{environment.file}</dd>
+          <dt>Packages</dt>
+          <dd>
+            {count(environment.packages)} <Hash hash={environment.hash} />
+          </dd>
+          <dt>Built</dt>
+          <dd>{environment.cached ? "taken from the cache" : `in ${duration(environment.seconds)}`}</dd>
+        </>
+      ) : (
+        <>
+          <dt>Environment</dt>
+          <dd>the server's own PATH: towpath.yaml names none</dd>
+        </>
+      )}
+    </dl>
+  );
+}
