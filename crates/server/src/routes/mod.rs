@@ -1,0 +1,63 @@
+//! One file per resource; each gives its part of the router.
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::App;
+use crate::auth::identify;
+use crate::metrics;
+
+pub mod audit;
+mod deployments;
+mod dvc;
+mod events;
+mod experiments;
+mod git;
+mod health;
+mod models;
+mod overview;
+mod page;
+mod projects;
+mod releases;
+mod runs;
+mod trace;
+mod users;
+
+/// The whole surface of the server.
+pub fn router(app: App) -> Router {
+    let api = Router::new()
+        .merge(audit::router())
+        .merge(deployments::router())
+        .merge(experiments::router())
+        .merge(models::router())
+        .merge(overview::router())
+        .merge(projects::router())
+        .merge(releases::router())
+        .merge(runs::router())
+        .merge(trace::router())
+        .merge(users::router());
+    let mlflow = towpath_mlflow::router(towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone()));
+    let known = Router::new()
+        .nest("/api/v1", api)
+        .merge(events::router())
+        .merge(git::router())
+        .merge(dvc::router())
+        .with_state(app.clone())
+        .merge(mlflow)
+        .layer(from_fn_with_state(app.clone(), identify));
+    known
+        .merge(health::router().with_state(app.clone()))
+        .merge(page::router().with_state(app.clone()))
+        .layer(map_response(no_sniffing))
+        .layer(from_fn_with_state(app, metrics::count))
+        .layer(CatchPanicLayer::new())
+}
+
+/// Nothing that somebody uploaded is ever run by a browser that guesses its type.
+async fn no_sniffing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
