@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 use towpath_core::Content;
 
+use crate::checkout::Placement;
 use crate::hash::StreamError;
 use crate::links::{self, LinkType};
 use crate::manifest::{Entry, Manifest};
@@ -41,6 +42,10 @@ impl Cache {
     pub fn with_links(mut self, links: Vec<LinkType>) -> Self {
         self.links = links;
         self
+    }
+
+    pub(crate) fn links(&self) -> &[LinkType] {
+        &self.links
     }
 
     pub fn dir(&self) -> &Path {
@@ -145,9 +150,11 @@ impl Cache {
     ) -> Result<Content, Error> {
         let path = workspace.root().join(path);
         let metadata = fs::metadata(&path).map_err(Error::io("read", &path))?;
+        let shares = self.links.first().is_some_and(|kind| kind.shares_the_file());
+        let placement = shares.then(|| Placement::beside(self, workspace, &path)).transpose()?;
         if !metadata.is_dir() {
             progress.event(Event::Started { work: Work::Adding, items: 1 });
-            let (oid, size) = self.add_file(workspace, &path)?;
+            let (oid, size) = self.add_file(workspace, &path, placement.as_ref())?;
             progress.event(Event::Done { work: Work::Adding, bytes: size });
             progress.event(Event::Finished { work: Work::Adding });
             let isexec = metadata.permissions().mode() & 0o111 != 0;
@@ -156,7 +163,7 @@ impl Cache {
         let files = workspace.walk(&path)?;
         progress.event(Event::Started { work: Work::Adding, items: files.len() as u64 });
         let add = |file: WalkedFile| {
-            let (oid, size) = self.add_file(workspace, &file.path)?;
+            let (oid, size) = self.add_file(workspace, &file.path, placement.as_ref())?;
             progress.event(Event::Done { work: Work::Adding, bytes: size });
             Ok((Entry { relpath: file.relpath, oid }, size))
         };
@@ -180,8 +187,13 @@ impl Cache {
     }
 
     /// Stores one file. The object is hashed from the copy that is kept, so it is right even if the
-    /// file changes meanwhile, which is then reported.
-    fn add_file(&self, workspace: &Workspace, path: &Path) -> Result<(Oid, u64), Error> {
+    /// file changes meanwhile, which is then reported. With a placement it becomes a link to the object.
+    fn add_file(
+        &self,
+        workspace: &Workspace,
+        path: &Path,
+        placement: Option<&Placement<'_>>,
+    ) -> Result<(Oid, u64), Error> {
         let source = open_regular(path)?;
         let stamp = |file: &File| file.metadata().map(|m| (Stamp::of(&m), m.len())).map_err(Error::io("read", path));
         let (before, size) = stamp(&source)?;
@@ -210,10 +222,9 @@ impl Cache {
         if !self.has(&oid)? {
             self.keep(tmp, &oid)?;
         }
-        if self.links.first().is_some_and(|kind| kind.shares_the_file()) {
-            self.place(workspace, &oid, path, false)?;
-        } else {
-            workspace.state().record(key, after, md5);
+        match placement {
+            Some(placement) => placement.place(&oid, path, false)?,
+            None => workspace.state().record(key, after, md5),
         }
         Ok((oid, size))
     }
@@ -234,121 +245,4 @@ impl Cache {
         tmp.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
         Ok(())
     }
-
-    /// Makes `to` (absolute or below the workspace) equal to `content`: files that differ are
-    /// replaced one by one, those of a folder that do not belong to it are removed. Nothing is
-    /// touched unless all objects are there. Returns whether anything changed.
-    pub fn checkout(&self, workspace: &Workspace, content: &Content, to: &Path) -> Result<bool, Error> {
-        self.checkout_watched(workspace, content, to, &Silent)
-    }
-
-    pub fn checkout_watched(
-        &self,
-        workspace: &Workspace,
-        content: &Content,
-        to: &Path,
-        progress: &dyn Progress,
-    ) -> Result<bool, Error> {
-        let to = workspace.confined(to)?;
-        let missing = self.missing(content)?;
-        if !missing.is_empty() {
-            return Err(Error::NotInCache { path: to.display().to_string(), oids: missing });
-        }
-        let oid = Oid::parse(&content.md5)?;
-        if !oid.is_dir() {
-            return self.checkout_file(workspace, &oid, &to, content.isexec);
-        }
-        let manifest = self.manifest(&oid)?.unwrap_or_default();
-        progress.event(Event::Started { work: Work::CheckingOut, items: manifest.entries().len() as u64 });
-        let removed = remove_extraneous(workspace, &manifest, &to)?;
-        let place = |entry: &Entry| {
-            let changed = self.checkout_file(workspace, &entry.oid, &to.join(&entry.relpath), false)?;
-            progress.event(Event::Done { work: Work::CheckingOut, bytes: 0 });
-            Ok(changed)
-        };
-        let changed: Vec<bool> = manifest.entries().par_iter().map(place).collect::<Result<_, Error>>()?;
-        progress.event(Event::Finished { work: Work::CheckingOut });
-        Ok(removed || changed.contains(&true))
-    }
-
-    fn checkout_file(&self, workspace: &Workspace, oid: &Oid, to: &Path, isexec: bool) -> Result<bool, Error> {
-        let metadata = fs::symlink_metadata(to).ok();
-        match &metadata {
-            Some(found) if found.is_dir() => fs::remove_dir_all(to).map_err(Error::io("remove", to))?,
-            Some(_) if fs::metadata(to).is_ok_and(|m| m.is_file()) && workspace.hash_file(to)?.0 == *oid => {
-                let mode = fs::metadata(to).map_err(Error::io("read", to))?.permissions().mode();
-                if isexec == (mode & 0o111 != 0) || self.is_object(to) {
-                    return Ok(false);
-                }
-            }
-            _ => {}
-        }
-        self.place(workspace, oid, to, isexec)?;
-        Ok(true)
-    }
-
-    /// True when `path` is a link to an object, whose mode is not ours to change.
-    fn is_object(&self, path: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let linked = fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || m.nlink() > 1);
-        linked && self.links.iter().any(|kind| kind.shares_the_file())
-    }
-
-    /// Puts an object at `to` in one step, replacing what is there.
-    fn place(&self, workspace: &Workspace, oid: &Oid, to: &Path, isexec: bool) -> Result<(), Error> {
-        let folder = to.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
-        let scratch = scratch.map_err(Error::io("write in", folder))?;
-        let tmp = scratch.path().join("object");
-        let kind = links::link(&self.links, &self.path(oid), &tmp)?;
-        if !kind.shares_the_file() {
-            let mode = if isexec { 0o755 } else { 0o644 };
-            fs::set_permissions(&tmp, Permissions::from_mode(mode)).map_err(Error::io("set the mode of", to))?;
-        }
-        fs::rename(&tmp, to).map_err(Error::io("write", to))?;
-        let metadata = fs::metadata(to).map_err(Error::io("read", to))?;
-        workspace.state().record_own(workspace.key(to), Stamp::of(&metadata), oid.md5());
-        Ok(())
-    }
-}
-
-/// Removes what is below `folder` and not in the manifest, except what `.dvcignore` excludes. A
-/// symbolic link to a folder is removed, never followed: nothing outside may be written to.
-fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) -> Result<bool, Error> {
-    match fs::symlink_metadata(folder) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => fs::remove_file(folder).map_err(Error::io("remove", folder))?,
-        Err(_) => {}
-    }
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut files: HashSet<&Path> = HashSet::new();
-    let mut folders: HashSet<&Path> = HashSet::new();
-    for entry in manifest.entries() {
-        let path = Path::new(&entry.relpath);
-        files.insert(path);
-        folders.extend(path.ancestors().skip(1));
-    }
-    let mut removed = false;
-    let mut walker = walkdir::WalkDir::new(folder).min_depth(1).into_iter();
-    while let Some(entry) = walker.next() {
-        let entry = entry.map_err(|e| Error::Io { action: "read", path: folder.to_owned(), source: e.into() })?;
-        let (path, is_dir) = (entry.path(), entry.file_type().is_dir());
-        let below = path.strip_prefix(folder).unwrap_or(path);
-        if workspace.excludes(path, is_dir) {
-            if is_dir {
-                walker.skip_current_dir();
-            }
-            continue;
-        }
-        if is_dir && !folders.contains(below) {
-            fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
-            walker.skip_current_dir();
-            removed = true;
-        } else if !is_dir && !files.contains(below) {
-            fs::remove_file(path).map_err(Error::io("remove", path))?;
-            removed = true;
-        }
-    }
-    Ok(removed)
 }

@@ -196,7 +196,8 @@ impl Config {
         let text = files::read_text(&file)?.unwrap_or_default();
         // A damaged file is reported, not written to.
         Self::default().merge(&file, &text)?;
-        files::write_atomically(&file, with_setting(&text, section, key, value).as_bytes())
+        let mode = if level == Level::Local { 0o600 } else { 0o644 };
+        files::write_with_mode(&file, with_setting(&text, section, key, value).as_bytes(), mode)
     }
 }
 

@@ -24,6 +24,7 @@ pub mod transfer;
 pub mod verbs;
 pub mod workspace;
 
+mod checkout;
 mod files;
 mod hash;
 

@@ -1,5 +1,7 @@
 //! A remote behind HTTP, with our client and with the real one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -41,6 +43,8 @@ fn what_we_push_real_dvc_pulls() {
     assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 3);
     let clone = project.clone_of_git();
     log_in(&clone);
+    let secrets = fs::metadata(clone.root().join(".dvc/config.local")).unwrap();
+    assert_eq!(secrets.permissions().mode() & 0o777, 0o600);
     clone.dvc(&["pull", "-q"]);
     assert_eq!(clone.read("images/2.pgm"), "two");
 }

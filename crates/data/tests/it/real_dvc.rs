@@ -1,10 +1,11 @@
 //! Both directions with the real client.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use towpath_data::config::Level;
+use towpath_data::links::LinkType;
 use towpath_data::{Config, Silent, verbs};
 
 use crate::support::Project;
@@ -103,4 +104,45 @@ fn a_held_lock_keeps_the_other_tool_out() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("Unable to acquire lock"));
     drop(held);
     project.dvc(&["add", "-q", "a"]);
+}
+
+#[test]
+fn both_tools_leave_out_what_dvcignore_names() {
+    let project = Project::by_dvc();
+    write_data(&project);
+    project.write("data/images/x.tmp", "x");
+    project.write("data/images/deep/.git/config", "x");
+    project.write(".dvcignore", "*.tmp\n!keep.tmp\n/data/images/deep/er\n");
+    project.write("data/images/keep.tmp", "x");
+    project.dvc(&["add", "-q", "data/images"]);
+    let pointer = project.read("data/images.dvc");
+    assert!(pointer.contains("nfiles: 3"), "{pointer}");
+    let added = verbs::add(&project.repository(), &paths(&["data/images"]), &[], &Silent).unwrap();
+    assert!(!added[0].changed);
+}
+
+#[test]
+fn both_tools_read_the_same_settings() {
+    let project = Project::by_dvc();
+    let url = "/tmp/a, b #c";
+    Config::write_remote(&project.repository().dvc_dir(), Level::Repository, "odd", url, true).unwrap();
+    assert_eq!(project.dvc(&["config", "remote.odd.url"]).trim(), url);
+    project.dvc(&["remote", "add", "-q", "other", "it's\"odd\""]);
+    project.dvc(&["config", "cache.type", "hardlink,copy"]);
+    let config = project.repository().config().clone();
+    assert_eq!(config.remote(None).unwrap().url, url);
+    let other = config.remote(Some("other")).unwrap().url;
+    assert_eq!(Path::new(&other), project.repository().root().join("it's\"odd\""));
+    assert_eq!(config.cache_types().unwrap(), [LinkType::Hardlink, LinkType::Copy]);
+}
+
+#[test]
+fn with_hard_links_the_workspace_and_the_cache_share_files() {
+    let project = Project::by_dvc();
+    write_data(&project);
+    project.dvc(&["config", "cache.type", "hardlink"]);
+    verbs::add(&project.repository(), &paths(&["data/images"]), &[], &Silent).unwrap();
+    let metadata = fs::metadata(project.root().join("data/images/a b.txt")).unwrap();
+    assert_eq!((metadata.nlink(), metadata.permissions().mode() & 0o777), (2, 0o444));
+    assert_eq!(project.dvc(&["status", "--json"]).trim(), "{}");
 }
