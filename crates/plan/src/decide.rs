@@ -248,7 +248,7 @@ impl Comparison {
             match locked.param(file, key) {
                 // As texts: equal also when the order of keys differs, or both are `.nan`.
                 Some(old) if old.to_python_json() == new.to_python_json() => {
-                    self.unchanged.push(format!("params: {key}"))
+                    self.unchanged.push(format!("params: {key}"));
                 }
                 old => self.change(ChangeKind::Param, &format!("{file}:{key}"), old.map(shown), Some(shown(new))),
             }
@@ -301,7 +301,7 @@ fn because(changes: &[Change]) -> String {
     match of(ChangeKind::Param).collect::<Vec<_>>().as_slice() {
         [] => {}
         [Change { name, old: Some(old), new: Some(new), .. }] => {
-            parts.push(format!("{name} changed from {old} to {new}"))
+            parts.push(format!("{name} changed from {old} to {new}"));
         }
         many => parts.push(format!("{} changed", listed(many.iter().map(|c| c.name.as_str())))),
     }

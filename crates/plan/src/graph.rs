@@ -155,14 +155,11 @@ mod tests {
     use crate::frontend::dvc_yaml;
 
     fn graph(stages: &[(&str, &[&str], &[&str])]) -> Result<Graph, Error> {
-        let mut text = "stages:\n".to_owned();
-        for (name, deps, outs) in stages {
-            text.push_str(&format!(
-                "  {name}:\n    cmd: x\n    deps: [{}]\n    outs: [{}]\n",
-                deps.join(", "),
-                outs.join(", ")
-            ));
-        }
+        let stage = |(name, deps, outs): &(&str, &[&str], &[&str])| {
+            let (deps, outs) = (deps.join(", "), outs.join(", "));
+            format!("  {name}:\n    cmd: x\n    deps: [{deps}]\n    outs: [{outs}]\n")
+        };
+        let text = format!("stages:\n{}", stages.iter().map(stage).collect::<Vec<_>>().concat());
         Graph::of(&dvc_yaml::read("dvc.yaml", &text).unwrap())
     }
 

@@ -73,16 +73,13 @@ impl Lock {
         locked: &LockedStage,
     ) -> Result<String, YamlError> {
         let entry = locked.to_value();
-        match old_text.filter(|text| !text.trim().is_empty()) {
-            Some(text) => {
-                Self::read(file, text)?;
-                edit::set(file, &with_stages(file, text)?, &[Step::Key("stages"), Step::Key(stage)], &entry)
-            }
-            None => {
-                let stages = Value::Map(vec![(stage.to_owned(), entry)]);
-                Ok(towpath_yaml::emit(&Value::Map(vec![("schema".into(), "2.0".into()), ("stages".into(), stages)])))
-            }
-        }
+        let Some(text) = old_text.filter(|text| !text.trim().is_empty()) else {
+            let stages = Value::Map(vec![(stage.to_owned(), entry)]);
+            let lock = Value::Map(vec![("schema".into(), "2.0".into()), ("stages".into(), stages)]);
+            return Ok(towpath_yaml::emit(&lock));
+        };
+        Self::read(file, text)?;
+        edit::set(file, &with_stages(file, text)?, &[Step::Key("stages"), Step::Key(stage)], &entry)
     }
 
     /// The text of the file without `stage`.

@@ -70,13 +70,10 @@ impl Emitter {
                         self.newline(indent);
                     }
                     self.put("-");
-                    match item {
-                        // A null item is a bare dash.
-                        Value::Null => {}
-                        _ => {
-                            self.put(" ");
-                            self.value(item, indent + 2);
-                        }
+                    // A null item is a bare dash.
+                    if *item != Value::Null {
+                        self.put(" ");
+                        self.value(item, indent + 2);
                     }
                 }
             }

@@ -336,7 +336,11 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..9 {
             let alias = format!("*a{}", i - 1);
-            text.push_str(&format!("a{i}: &a{i} [{}]\n", vec![alias; 10].join(", ")));
+            let aliases = vec![alias; 10].join(", ");
+            text += &format!(
+                "a{i}: &a{i} [{aliases}]
+"
+            );
         }
         assert!(refusal(&text).contains("aliases repeat more than 100000 values"));
     }

@@ -165,12 +165,11 @@ impl<'de> serde::de::Visitor<'de> for InOrder {
         let mut entries: Vec<(String, Value)> = Vec::new();
         let mut places = HashMap::new();
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            match places.get(&key) {
-                Some(&at) => entries[at] = (key, value),
-                None => {
-                    places.insert(key.clone(), entries.len());
-                    entries.push((key, value));
-                }
+            if let Some(&at) = places.get(&key) {
+                entries[at] = (key, value);
+            } else {
+                places.insert(key.clone(), entries.len());
+                entries.push((key, value));
             }
         }
         Ok(Value::Map(entries))

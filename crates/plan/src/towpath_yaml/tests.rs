@@ -48,7 +48,7 @@ fn the_whole_file_is_read() {
     assert_eq!(project.environments.len(), 2);
     let production = project.environment("production").unwrap();
     assert_eq!(production.after.as_deref(), Some("staging"));
-    assert_eq!(production.soak_seconds, 3600.0);
+    assert!((production.soak_seconds - 3600.0).abs() < 1e-9);
     assert_eq!(
         production.gates[1].condition,
         GateCondition::Latency { p99_ms: 20.0, requests: defaults::LATENCY_REQUESTS }

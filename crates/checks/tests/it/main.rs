@@ -1,0 +1,3 @@
+//! Checks on real data.
+
+mod digits;
