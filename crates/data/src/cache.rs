@@ -74,7 +74,7 @@ impl Cache {
             return Ok(true);
         }
         let file = open_regular(&path)?;
-        let (md5, _) = hash::md5_of_file(&file).map_err(Error::io("read", &path))?;
+        let (md5, _) = hash::md5_of_file(&file, metadata.len()).map_err(Error::io("read", &path))?;
         if md5 == oid.md5() {
             file.set_permissions(Permissions::from_mode(TRUSTED_MODE)).map_err(Error::io("set the mode of", &path))?;
             return Ok(true);
@@ -206,9 +206,9 @@ impl Cache {
         }
         let tmp = self.temporary_file()?;
         let hashed = if links::try_reflink_into(&source, tmp.as_file()) {
-            hash::md5_of_file(tmp.as_file()).map_err(StreamError::Read)
+            hash::md5_of_file(tmp.as_file(), size).map_err(StreamError::Read)
         } else {
-            hash::md5_of(&source, tmp.as_file())
+            hash::md5_of((&source).take(size), tmp.as_file())
         };
         let (md5, size) = hashed.map_err(|error| match error {
             StreamError::Read(source) => Error::io("read", path)(source),

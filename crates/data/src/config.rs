@@ -168,6 +168,18 @@ impl Config {
         setting.value.split(',').map(parse).collect()
     }
 
+    /// With `core.hardlink_lock` real `dvc` takes a lock that we do not know.
+    pub(crate) fn refuse_hardlink_lock(&self) -> Result<(), Error> {
+        match self.setting("core", "hardlink_lock") {
+            Some(setting) if setting.value.eq_ignore_ascii_case("true") => Err(Error::Config {
+                path: setting.file.clone(),
+                line: setting.line,
+                problem: "core.hardlink_lock is not supported; set it to false".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a remote to a level's file, or changes its url.
     pub fn write_remote(dvc_dir: &Path, level: Level, name: &str, url: &str, default: bool) -> Result<(), Error> {
         if !towpath_core::names::is_valid_name(name) {
@@ -387,6 +399,16 @@ mod tests {
         assert!(wrong.remote(Some("s")).unwrap_err().to_string().contains("not supported yet"));
         assert_eq!(wrong.remote(Some("t")).unwrap_err().to_string(), "no remote is called 't'; there are: s");
         assert!(matches!(wrong.remote(None), Err(Error::NoDefaultRemote)));
+    }
+
+    #[test]
+    fn a_lock_of_another_kind_is_refused() {
+        let refused = config("[core]\nhardlink_lock = true\n").unwrap().refuse_hardlink_lock().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "/repo/.dvc/config, line 2: core.hardlink_lock is not supported; set it to false"
+        );
+        assert!(config("[core]\nhardlink_lock = false\n").unwrap().refuse_hardlink_lock().is_ok());
     }
 
     #[test]

@@ -162,3 +162,27 @@ impl Classify for Error {
         vec![hint.to_owned()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_forbidden_file_are_told_apart() {
+        let kind = |kind: io::ErrorKind| Error::io("write", Path::new("a"))(kind.into()).kind();
+        assert_eq!(kind(io::ErrorKind::StorageFull), Kind::Exhausted);
+        assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
+        assert_eq!(kind(io::ErrorKind::NotFound), Kind::NotFound);
+    }
+
+    #[test]
+    fn messages_name_the_object_and_how_many_are_missing() {
+        let oids = ["60b725f10c9c85c70d97880dfe8191b3", "92eb5ffee6ae2fec3ad71c777531578f"];
+        let oids = oids.map(|oid| Oid::parse(oid).unwrap()).to_vec();
+        let error = Error::NotInCache { path: "data".into(), oids };
+        assert_eq!(
+            error.to_string(),
+            "2 of the objects of data are not in the cache, first 60b725f10c9c85c70d97880dfe8191b3"
+        );
+    }
+}

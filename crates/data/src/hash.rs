@@ -32,6 +32,7 @@ pub(crate) fn md5_of(mut from: impl Read, mut copy: impl Write) -> Result<([u8; 
     }
 }
 
-pub(crate) fn md5_of_file(file: &File) -> io::Result<([u8; 16], u64)> {
-    md5_of(file, io::sink()).map_err(|(StreamError::Read(error) | StreamError::Write(error))| error)
+/// Of at most `size` bytes, so that a file that grows as fast as it is read comes to an end.
+pub(crate) fn md5_of_file(file: &File, size: u64) -> io::Result<([u8; 16], u64)> {
+    md5_of(file.take(size), io::sink()).map_err(|(StreamError::Read(error) | StreamError::Write(error))| error)
 }

@@ -101,6 +101,7 @@ impl PointerFile {
             content: out.content.clone(),
             cached: out.cache,
             push: out.push,
+            remote: out.remote.clone(),
             declared_by: self.path.clone(),
         })
     }

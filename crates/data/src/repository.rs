@@ -75,7 +75,12 @@ impl Repository {
     }
 
     /// Takes DVC's lock: one command at a time changes the repository.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] after three seconds; a repository with `core.hardlink_lock`, whose lock is
+    /// of another kind, is refused.
     pub fn lock(&self) -> Result<RepositoryLock, Error> {
+        self.config.refuse_hardlink_lock()?;
         RepositoryLock::take(&self.tmp_dir())
     }
 

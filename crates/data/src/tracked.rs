@@ -13,6 +13,8 @@ pub struct TrackedOutput {
     pub cached: bool,
     /// False for `push: false`.
     pub push: bool,
+    /// The only remote it goes to; `None`: whichever is asked for.
+    pub remote: Option<String>,
     /// The `.dvc` file (relative to the root) or the name of the stage.
     pub declared_by: String,
 }

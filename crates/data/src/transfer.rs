@@ -2,6 +2,7 @@
 //! the way in.
 
 use std::collections::BTreeSet;
+use std::ops::AddAssign;
 use std::thread;
 use std::time::Duration;
 
@@ -25,9 +26,10 @@ pub struct Transferred {
     pub bytes: u64,
 }
 
-impl Transferred {
-    fn add(self, other: Self) -> Self {
-        Self { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
+impl AddAssign for Transferred {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
     }
 }
 
@@ -64,9 +66,9 @@ pub fn push(
     let (here, gone): (Vec<Oid>, Vec<Oid>) = partition(cache, files)?;
     missing.extend(gone);
     manifests.retain(|(_, members)| members.is_disjoint(&missing));
-    let sent = threads.install(|| upload_all(cache, remote, &here, progress))?;
+    let mut sent = threads.install(|| upload_all(cache, remote, &here, progress))?;
     let manifests: Vec<Oid> = manifests.into_iter().map(|(oid, _)| oid).collect();
-    let sent = sent.add(threads.install(|| upload_all(cache, remote, &manifests, progress))?);
+    sent += threads.install(|| upload_all(cache, remote, &manifests, progress))?;
     if missing.is_empty() { Ok(sent) } else { Err(Error::Missing { oids: missing.into_iter().collect() }) }
 }
 
@@ -83,7 +85,7 @@ pub fn pull(
     let threads = threads(remote)?;
     let (manifests, mut files): (BTreeSet<Oid>, BTreeSet<Oid>) = oids(contents)?.into_iter().partition(Oid::is_dir);
     let (_, wanted) = partition(cache, manifests.clone())?;
-    let (got, mut missing) = threads.install(|| download_all(cache, remote, &wanted, progress))?;
+    let (mut got, mut missing) = threads.install(|| download_all(cache, remote, &wanted, progress))?;
     for oid in &manifests {
         if let Some(manifest) = cache.manifest(oid)? {
             files.extend(manifest.entries().iter().map(|entry| entry.oid.clone()));
@@ -92,7 +94,7 @@ pub fn pull(
     let (_, wanted) = partition(cache, files)?;
     let (files, gone) = threads.install(|| download_all(cache, remote, &wanted, progress))?;
     missing.extend(gone);
-    let got = got.add(files);
+    got += files;
     if missing.is_empty() { Ok(got) } else { Err(Error::Missing { oids: missing }) }
 }
 
@@ -146,16 +148,16 @@ fn absent(remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> 
 
 fn upload_all(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn Progress) -> Result<Transferred, Error> {
     progress.event(Event::Started { work: Work::Pushing, items: oids.len() as u64 });
-    let upload = |oid: &Oid| -> Result<Transferred, Error> {
+    let upload = |oid: &Oid| -> Result<u64, Error> {
         let path = cache.path(oid);
         let bytes = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
         retried(Work::Pushing, progress, || remote.upload(oid, &path))?;
         progress.event(Event::Done { work: Work::Pushing, bytes });
-        Ok(Transferred { objects: 1, bytes })
+        Ok(bytes)
     };
-    let sent = oids.par_iter().map(upload).try_reduce(Transferred::default, |a, b| Ok(a.add(b)))?;
+    let sizes: Vec<u64> = oids.par_iter().map(upload).collect::<Result<_, Error>>()?;
     progress.event(Event::Finished { work: Work::Pushing });
-    Ok(sent)
+    Ok(Transferred { objects: sizes.len() as u64, bytes: sizes.iter().sum() })
 }
 
 /// What came, and what the remote does not have.
@@ -181,7 +183,7 @@ fn download_all(
     let mut missing = Vec::new();
     for (oid, bytes) in oids.iter().zip(answers) {
         match bytes {
-            Some(bytes) => got = got.add(Transferred { objects: 1, bytes }),
+            Some(bytes) => got += Transferred { objects: 1, bytes },
             None => missing.push(oid.clone()),
         }
     }

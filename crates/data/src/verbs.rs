@@ -3,6 +3,7 @@
 //! Each looks after the `.dvc` files of the repository and the outputs that the caller read from
 //! `dvc.lock`. Those that change something hold DVC's lock meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -173,18 +174,20 @@ fn is_saved(cache: &Cache, found: &crate::workspace::Found) -> bool {
     }
 }
 
-/// Uploads what the remote (the default one without a name) lacks.
+/// Uploads what the remote (the default one without a name) lacks. Outputs that name a remote of
+/// their own go there.
 pub fn push(
     repository: &Repository,
     others: &[TrackedOutput],
     remote: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<Transferred, Error> {
-    let contents = transferable(&tracked(repository, others)?);
-    if contents.is_empty() {
-        return Ok(Transferred::default());
+    let cache = repository.cache()?;
+    let mut sent = Transferred::default();
+    for (remote, contents) in by_remote(&tracked(repository, others)?, remote) {
+        sent += transfer::push(&cache, repository.remote(remote)?.as_ref(), &contents, progress)?;
     }
-    transfer::push(&repository.cache()?, repository.remote(remote)?.as_ref(), &contents, progress)
+    Ok(sent)
 }
 
 /// Downloads what the cache lacks, then checks it out.
@@ -198,20 +201,29 @@ pub fn pull(
     let _lock = repository.lock()?;
     let tracked = tracked(repository, others)?;
     let cache = repository.cache()?;
-    let mut wanted = Vec::new();
-    for content in transferable(&tracked) {
-        if !cache.missing(&content)?.is_empty() {
-            wanted.push(content);
-        }
-    }
     let mut transferred = Transferred::default();
-    if !wanted.is_empty() {
-        transferred = transfer::pull(&cache, repository.remote(remote)?.as_ref(), &wanted, progress)?;
+    for (remote, contents) in by_remote(&tracked, remote) {
+        let mut wanted = Vec::new();
+        for content in contents {
+            if !cache.missing(&content)?.is_empty() {
+                wanted.push(content);
+            }
+        }
+        if !wanted.is_empty() {
+            transferred += transfer::pull(&cache, repository.remote(remote)?.as_ref(), &wanted, progress)?;
+        }
     }
     let checked_out = checkout_tracked(repository, &tracked, force, progress)?;
     Ok(Pulled { transferred, checked_out })
 }
 
-fn transferable(tracked: &[TrackedOutput]) -> Vec<Content> {
-    tracked.iter().filter(|output| output.cached && output.push).filter_map(|output| output.content.clone()).collect()
+/// What is to be transferred, by the remote it goes to (`None`: the default one).
+fn by_remote<'t>(tracked: &'t [TrackedOutput], asked: Option<&'t str>) -> BTreeMap<Option<&'t str>, Vec<Content>> {
+    let mut groups: BTreeMap<Option<&str>, Vec<Content>> = BTreeMap::new();
+    for output in tracked.iter().filter(|output| output.cached && output.push) {
+        if let Some(content) = &output.content {
+            groups.entry(output.remote.as_deref().or(asked)).or_default().push(content.clone());
+        }
+    }
+    groups
 }

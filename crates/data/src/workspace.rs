@@ -93,13 +93,13 @@ impl Workspace {
     /// The MD5 and size of one file.
     pub(crate) fn hash_file(&self, path: &Path) -> Result<(Oid, u64), Error> {
         let file = open_regular(path)?;
-        let before = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
+        let metadata = file.metadata().map_err(Error::io("read", path))?;
+        let (before, size) = (Stamp::of(&metadata), metadata.len());
         let key = self.key(path);
         if let Some(md5) = self.state.get(key, before) {
-            let size = file.metadata().map_err(Error::io("read", path))?.len();
             return Ok((Oid::of_file(md5), size));
         }
-        let (md5, size) = hash::md5_of_file(&file).map_err(Error::io("read", path))?;
+        let (md5, size) = hash::md5_of_file(&file, size).map_err(Error::io("read", path))?;
         let after = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
         if before != after {
             return Err(Error::ChangedWhileRead { path: path.to_owned() });
@@ -184,5 +184,44 @@ fn walk_error(folder: &Path, error: walkdir::Error) -> Error {
     match error.into_io_error() {
         Some(source) => Error::Io { action: "read", path, source },
         None => Error::UnusablePath { path, problem: "it cannot be walked".to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_described_by_its_manifest_and_sizes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d/a"), "a\n").unwrap();
+        let workspace = Workspace::open(dir.path(), None).unwrap();
+        let found = workspace.hash(Path::new("d")).unwrap().unwrap();
+        assert_eq!(
+            found.content,
+            Content { md5: "45b1eb2ff8072c35f82255c3c22c1ae9.dir".into(), size: 2, nfiles: Some(1), isexec: false }
+        );
+        assert_eq!(workspace.hash(Path::new("gone")).unwrap(), None);
+        assert_eq!(workspace.hash(Path::new("d/a/below_a_file")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_remembered_as_soon_as_it_cannot_change_unseen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "a\n").unwrap();
+        let stamp = Stamp::of(&fs::metadata(&path).unwrap());
+        let workspace = Workspace::open(dir.path(), None).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while workspace.state().get(Path::new("a"), stamp).is_none() && Instant::now() < deadline {
+            workspace.hash(Path::new("a")).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        let (oid, _) = workspace.hash_file(&path).unwrap();
+        assert_eq!(workspace.state().get(Path::new("a"), stamp), Some(oid.md5()));
     }
 }

@@ -1,10 +1,13 @@
 //! What goes wrong leaves nothing half-written and says what it was.
 
-use std::fs;
-use std::io::{self, Read};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use towpath_core::{Classify as _, Content, Kind};
 use towpath_data::config::Level;
@@ -98,6 +101,27 @@ fn paths_that_cannot_be_tracked_are_refused_and_nothing_is_written() {
         assert!(!project.root().join(format!("{path}.dvc")).exists(), "{path}");
     }
     assert!(!project.root().join(".gitignore").exists());
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    let project = Project::ours();
+    project.write("growing", vec![b'x'; 8 << 20]);
+    let path = project.root().join("growing");
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let writer = thread::spawn(move || {
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        while !stopped.load(Ordering::Relaxed) {
+            file.write_all(b"x").unwrap();
+        }
+    });
+    let refused = add(&project, "growing");
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(matches!(refused, Err(Error::ChangedWhileRead { .. })), "{refused:?}");
+    assert!(!project.root().join("growing.dvc").exists());
+    add(&project, "growing").unwrap();
 }
 
 #[test]
