@@ -2,13 +2,18 @@
 //! and without a server; everything is synchronous.
 
 pub mod cancel;
+pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod log;
+pub mod metrics;
 pub mod sandbox;
 
 pub use cancel::Cancel;
+pub use engine::journal::{Event, Journal, JournalError, Planned, Variable};
+pub use engine::outcome::{CheckOutcome, Outcome, StageFailure, StageOutcome, StageStatus, Status};
+pub use engine::{Request, run};
 pub use environment::{Environment, Environments};
 pub use error::Error;
 pub use executor::{Ending, Executor, Finished, Local, ProcessId, Task, kill_orphan};

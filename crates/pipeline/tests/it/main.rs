@@ -2,5 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
 
+mod checks;
 mod environments;
 mod executor;
+mod faults;
+mod overhead;
+mod real_dvc;
+mod repository;
+mod reuse;

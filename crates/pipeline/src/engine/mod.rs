@@ -1,0 +1,275 @@
+//! The engine: reads a repository's pipeline, decides for each stage whether it runs, runs it or
+//! takes its result out of the cache, and writes down what happened. A run that was killed half-way
+//! is started again from the beginning: finished stages are found in `dvc.lock` or the run cache.
+
+mod checks;
+mod data;
+pub mod journal;
+pub mod outcome;
+pub mod stage;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use towpath_core::project::ProjectFile;
+use towpath_data::{Cache, Repository, RunCache, Workspace};
+use towpath_plan::graph::Graph;
+use towpath_plan::lock::{Lock, LockedStage};
+use towpath_plan::pipeline::{Pipeline, Stage};
+
+use self::checks::Checks;
+use self::data::TrackedData;
+use self::journal::{Event, Journal, Planned};
+use self::outcome::{Outcome, StageOutcome, StageStatus, Status};
+use self::stage::StageRunner;
+use crate::environment::Environments;
+use crate::executor::Executor;
+use crate::{Cancel, Error, log};
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The root of a checkout that nobody else changes meanwhile.
+    pub workspace: PathBuf,
+    /// Where content comes from and goes to; `None` is what the repository's configuration says.
+    pub cache: Option<PathBuf>,
+    pub environments: Environments,
+    /// Gets `<stage>.log` for each stage that runs and `environment.log`.
+    pub logs: PathBuf,
+    /// For the temporary files of stages.
+    pub scratch: PathBuf,
+    /// Folders outside the checkout that stages may write.
+    pub writable: Vec<PathBuf>,
+    /// False runs stages without Landlock.
+    pub sandbox: bool,
+    /// Makes `.dvc` data of the checkout what the commit says; otherwise what is there is used.
+    pub exact_data: bool,
+    /// Runs every stage, whatever the cache says.
+    pub force: bool,
+    /// Stages to bring up to date, with all they need; empty means all.
+    pub targets: Vec<String>,
+    /// Stages that an earlier attempt at this run finished: not forced again.
+    pub finished: BTreeMap<String, LockedStage>,
+    /// Environment variables of every stage.
+    pub variables: Vec<(String, String)>,
+    /// Bytes of a stage's log that are kept.
+    pub log_limit: u64,
+    /// Between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+impl Request {
+    /// With the usual limits: confined, nothing forced, all stages.
+    pub fn new(workspace: PathBuf, environments: Environments, logs: PathBuf, scratch: PathBuf) -> Self {
+        Self {
+            workspace,
+            cache: None,
+            environments,
+            logs,
+            scratch,
+            writable: Vec::new(),
+            sandbox: true,
+            exact_data: false,
+            force: false,
+            targets: Vec::new(),
+            finished: BTreeMap::new(),
+            variables: Vec::new(),
+            log_limit: log::DEFAULT_LIMIT,
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// The log of a stage.
+    pub fn log_of(&self, stage: &str) -> PathBuf {
+        self.logs.join(format!("{stage}.log"))
+    }
+}
+
+const PIPELINE_FILE: &str = "dvc.yaml";
+const PROJECT_FILE: &str = "towpath.yaml";
+const LOCK_FILE: &str = "dvc.lock";
+
+/// What the files of the checkout say, and the tools to act on it.
+struct Run<'a> {
+    request: &'a Request,
+    repository: Repository,
+    workspace: Workspace,
+    cache: Cache,
+    earlier_runs: RunCache,
+    pipeline: Pipeline,
+    project: ProjectFile,
+    data: TrackedData,
+    journal: &'a dyn Journal,
+    executor: &'a dyn Executor,
+    cancel: &'a Cancel,
+}
+
+/// Makes the run. An error means that it could not be made (a file is wrong, data is missing, the
+/// disk is full); a stage or a check that failed is an outcome.
+pub fn run(
+    request: &Request,
+    journal: &dyn Journal,
+    executor: &dyn Executor,
+    cancel: &Cancel,
+) -> Result<Outcome, Error> {
+    let repository = Repository::open(&request.workspace)?;
+    let root = repository.root().to_owned();
+    let text = read_text(&root.join(PIPELINE_FILE))?.ok_or(Error::NoPipeline { file: PIPELINE_FILE })?;
+    let pipeline = towpath_plan::frontend::dvc_yaml::read(PIPELINE_FILE, &text)?;
+    let project_text = read_text(&root.join(PROJECT_FILE))?.unwrap_or_default();
+    let project = towpath_plan::towpath_yaml::read(PROJECT_FILE, &project_text).map_err(towpath_plan::Error::from)?;
+    let graph = Graph::of(&pipeline)?;
+    let targets: Vec<&str> = request.targets.iter().map(String::as_str).collect();
+    let order: Vec<Planned> = graph
+        .order_for(&targets)?
+        .into_iter()
+        .map(|stage| Planned {
+            stage: stage.to_owned(),
+            needs: graph.needs(stage).into_iter().map(str::to_owned).collect(),
+        })
+        .collect();
+    let cache = match &request.cache {
+        Some(dir) => Cache::open(dir),
+        None => repository.cache()?,
+    };
+    let workspace = repository.workspace()?;
+    let data = TrackedData::read(&repository)?;
+    let earlier_runs = RunCache::open(&cache);
+    let run =
+        Run { request, repository, workspace, cache, earlier_runs, pipeline, project, data, journal, executor, cancel };
+    let outcome = run.make(&order);
+    // The hashes of what was read are good whatever happened.
+    let saved = run.workspace.save();
+    let outcome = outcome?;
+    saved?;
+    Ok(outcome)
+}
+
+impl Run<'_> {
+    fn make(&self, order: &[Planned]) -> Result<Outcome, Error> {
+        self.record(Event::Planned { pipeline: &self.pipeline, order })?;
+        let stages: Vec<&Stage> = order.iter().filter_map(|p| self.pipeline.stage(&p.stage)).collect();
+        let mut checks = Checks::of(self, &stages);
+        self.fetch_data(&stages, &checks)?;
+
+        let mut runner = StageRunner::new(self)?;
+        let mut outcomes: Vec<StageOutcome> = Vec::new();
+        let mut stopped = checks.run_ready(self, &[])?;
+        for stage in &stages {
+            let outcome = if stopped.is_some() {
+                StageOutcome::new(&stage.name, StageStatus::Skipped)
+            } else {
+                runner.bring_up_to_date(stage)?
+            };
+            self.record(Event::Finished(&outcome))?;
+            match outcome.status {
+                StageStatus::Failed => {
+                    let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+                    stopped = Some(Stop::Failed(format!("stage '{}' {why}", stage.name)));
+                }
+                StageStatus::Cancelled => stopped = Some(Stop::Cancelled),
+                StageStatus::Skipped => {}
+                StageStatus::Ran | StageStatus::Reused => {
+                    outcomes.push(outcome);
+                    let done: Vec<&str> = outcomes.iter().map(|o| o.stage.as_str()).collect();
+                    stopped = checks.run_ready(self, &done)?;
+                    continue;
+                }
+            }
+            outcomes.push(outcome);
+        }
+        self.outcome(outcomes, checks, runner, stopped)
+    }
+
+    fn outcome(
+        &self,
+        stages: Vec<StageOutcome>,
+        checks: Checks<'_>,
+        runner: StageRunner<'_>,
+        stopped: Option<Stop>,
+    ) -> Result<Outcome, Error> {
+        let (status, error) = match stopped {
+            None => (Status::Succeeded, None),
+            Some(Stop::Failed(why)) => (Status::Failed, Some(why)),
+            Some(Stop::Cancelled) => (Status::Cancelled, None),
+        };
+        let succeeded = status == Status::Succeeded;
+        let content = |path: Option<&str>| match path.filter(|_| succeeded) {
+            Some(path) => Ok::<_, Error>(self.workspace.hash(Path::new(path))?.map(|found| found.content)),
+            None => Ok(None),
+        };
+        let model = self.project.model.as_ref();
+        Ok(Outcome {
+            status,
+            metrics: all_metrics(&stages),
+            model: content(model.map(|m| m.path.as_str()))?,
+            evaluation: content(model.and_then(|m| m.evaluation.as_deref()))?,
+            checks: checks.into_outcomes(),
+            lock_text: runner.lock_text.unwrap_or_default(),
+            environment: runner.environment,
+            stages,
+            error,
+        })
+    }
+
+    /// Gets `.dvc` data in place and refuses to start when something is needed that nobody makes.
+    fn fetch_data(&self, stages: &[&Stage], checks: &Checks<'_>) -> Result<(), Error> {
+        let mut needed: Vec<&str> = stages.iter().flat_map(|s| s.deps.iter().map(|d| d.path.as_str())).collect();
+        needed.extend(checks.paths());
+        self.data.fetch(&needed, self.request.exact_data, &self.cache, &self.workspace)?;
+        for stage in stages {
+            for dep in &stage.deps {
+                let made = data::maker_of(&self.pipeline, &dep.path).is_some();
+                if !made && !self.workspace.root().join(&dep.path).exists() {
+                    return Err(Error::MissingDependency {
+                        stage: stage.name.clone(),
+                        path: dep.path.clone(),
+                        tracked: self.data.covers(&dep.path),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, event: Event<'_>) -> Result<(), Error> {
+        self.journal.record(event).map_err(Error::Journal)
+    }
+
+    fn lock(&self) -> Result<Lock, Error> {
+        let text = read_text(&self.lock_file())?.unwrap_or_default();
+        Ok(Lock::read(LOCK_FILE, &text).map_err(towpath_plan::Error::from)?)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.workspace.root().join(LOCK_FILE)
+    }
+}
+
+/// Why no further stage runs.
+enum Stop {
+    Failed(String),
+    Cancelled,
+}
+
+fn all_metrics(stages: &[StageOutcome]) -> BTreeMap<String, f64> {
+    let mut all = BTreeMap::new();
+    for stage in stages {
+        for (name, value) in &stage.metrics {
+            let taken = all.get(name).is_some_and(|earlier: &f64| earlier.to_bits() != value.to_bits());
+            let name = if taken { format!("{}:{name}", stage.stage) } else { name.clone() };
+            all.insert(name, *value);
+        }
+    }
+    all
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { action: "read", path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,130 @@
+//! What came out of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use towpath_checks::Verdict;
+use towpath_core::Content;
+use towpath_plan::lock::LockedStage;
+
+use crate::environment::Environment;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub status: Status,
+    /// In the order they were looked at.
+    pub stages: Vec<StageOutcome>,
+    pub checks: Vec<CheckOutcome>,
+    /// The text of `dvc.lock` now.
+    pub lock_text: String,
+    /// Of all metric files; a name that another stage gave another value carries its stage in front:
+    /// `evaluate:accuracy`.
+    pub metrics: BTreeMap<String, f64>,
+    /// Of the output that `towpath.yaml` declares as the model.
+    pub model: Option<Content>,
+    /// Of the evaluation data it declares.
+    pub evaluation: Option<Content>,
+    /// What stages ran in; `None` when none ran or none is declared.
+    pub environment: Option<Environment>,
+    /// Why it failed, one sentence.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageStatus {
+    Ran,
+    /// Everything was in place, or came out of the cache.
+    Reused,
+    Failed,
+    Cancelled,
+    /// Not looked at: something before it failed.
+    Skipped,
+}
+
+#[derive(Clone, Debug)]
+pub struct StageOutcome {
+    pub stage: String,
+    pub status: StageStatus,
+    /// What it was run with and what came out; of `Ran` and `Reused`.
+    pub entry: Option<LockedStage>,
+    /// Content by path below the root.
+    pub outputs: Vec<(String, Content)>,
+    pub metrics: BTreeMap<String, f64>,
+    pub failure: Option<StageFailure>,
+    /// Of its commands.
+    pub duration: Duration,
+    pub log_lines: u64,
+    /// How its processes were confined; empty when none ran.
+    pub sandbox: String,
+}
+
+impl StageOutcome {
+    /// Without results.
+    pub(super) fn new(stage: &str, status: StageStatus) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            status,
+            entry: None,
+            outputs: Vec::new(),
+            metrics: BTreeMap::new(),
+            failure: None,
+            duration: Duration::ZERO,
+            log_lines: 0,
+            sandbox: String::new(),
+        }
+    }
+
+    pub(super) fn failed(stage: &str, failure: StageFailure) -> Self {
+        Self { failure: Some(failure), ..Self::new(stage, StageStatus::Failed) }
+    }
+}
+
+/// Why a stage failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageFailure {
+    Exited(i32),
+    Signalled(i32),
+    TimedOut(Duration),
+    MissingDependency { path: String, made_by: Option<String> },
+    MissingOutputs(Vec<String>),
+    Metrics { path: String, problem: String },
+}
+
+impl fmt::Display for StageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Signalled(signal) => write!(f, "was killed by signal {signal}"),
+            Self::TimedOut(limit) => write!(f, "did not end within {} s", limit.as_secs_f64()),
+            Self::MissingDependency { path, made_by: Some(stage) } => {
+                write!(f, "needs {path}, which stage '{stage}' should have made")
+            }
+            Self::MissingDependency { path, made_by: None } => write!(f, "needs {path}, which does not exist"),
+            Self::MissingOutputs(paths) => write!(f, "ended without making {}", paths.join(", ")),
+            Self::Metrics { path, problem } => write!(f, "wrote metrics that cannot be read: {path}: {problem}"),
+        }
+    }
+}
+
+/// A check of data and its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckOutcome {
+    pub name: String,
+    pub path: String,
+    /// MD5 of the data, as DVC identifies it.
+    pub data_hash: String,
+    /// SHA-256 of the suite as read, so that comments do not count.
+    pub suite_hash: String,
+    pub verdict: Verdict,
+    /// It failed and is declared to stop the run.
+    pub stopped_run: bool,
+}

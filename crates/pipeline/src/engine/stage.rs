@@ -1,0 +1,491 @@
+//! Bringing one stage up to date: look, decide, then run it or take its result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use towpath_core::{Content, Digest};
+use towpath_plan::decide::{self, Action, Observed};
+use towpath_plan::lock::{Lock, LockedStage};
+use towpath_plan::params::{self, ParamValues};
+use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
+use towpath_plan::run_cache;
+
+use super::journal::Event;
+use super::outcome::{StageFailure, StageOutcome, StageStatus};
+use super::{LOCK_FILE, Run, data, read_text};
+use crate::environment::{Build, Environment, Resolved};
+use crate::executor::{Ending, Finished, Progress, Task};
+use crate::sandbox::Sandbox;
+use crate::{Error, metrics};
+
+/// Larger metric files are refused.
+const METRICS_LIMIT: u64 = 4 << 20;
+
+/// Variables that a stage inherits; all others of the caller stay away from it.
+const INHERITED: [&str; 20] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "XDG_CACHE_HOME",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+];
+
+/// What a stage would read, by path below the root; `None` means missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inputs {
+    pub deps: BTreeMap<String, Option<Content>>,
+    /// Values by file.
+    pub params: BTreeMap<String, ParamValues>,
+}
+
+/// The environment of a stage's processes.
+struct Variables {
+    all: Vec<(String, String)>,
+    /// Values that must not be in the log.
+    secrets: Vec<String>,
+}
+
+/// Goes through the stages of one run.
+pub(super) struct StageRunner<'a> {
+    run: &'a Run<'a>,
+    lock: Lock,
+    pub(super) lock_text: Option<String>,
+    /// What `python` of the project file asks for.
+    resolved: Option<Resolved>,
+    /// Built when the first stage runs.
+    pub(super) environment: Option<Environment>,
+}
+
+impl<'a> StageRunner<'a> {
+    pub(super) fn new(run: &'a Run<'a>) -> Result<Self, Error> {
+        let log = run.request.log_of("environment");
+        let build = Build { log: &log, cancel: run.cancel };
+        let root = run.workspace.root();
+        let resolve = |file| run.request.environments.resolve(root, file, build);
+        let resolved = run.project.python.as_deref().map(resolve).transpose()?;
+        Ok(Self { run, lock: run.lock()?, lock_text: read_text(&run.lock_file())?, resolved, environment: None })
+    }
+
+    pub(super) fn bring_up_to_date(&mut self, declared: &Stage) -> Result<StageOutcome, Error> {
+        if self.run.cancel.is_cancelled() {
+            return Ok(StageOutcome::new(&declared.name, StageStatus::Cancelled));
+        }
+        let finished = self.run.request.finished.get(&declared.name);
+        // What an earlier attempt finished is compared by content, even if it was forced.
+        let always_changed = declared.always_changed && finished.is_none();
+        let stage = &Stage { always_changed, ..declared.clone() };
+        let force = self.run.request.force && finished.is_none();
+        let locked = finished.or_else(|| self.lock.get(&stage.name)).cloned();
+
+        let inputs = self.inputs(stage)?;
+        if let Some(path) = inputs.deps.iter().find_map(|(path, content)| content.is_none().then_some(path)) {
+            let made_by = data::maker_of(&self.run.pipeline, path).map(str::to_owned);
+            let failure = StageFailure::MissingDependency { path: path.clone(), made_by };
+            return Ok(StageOutcome::failed(&stage.name, failure));
+        }
+        let mut observed = self.observe(stage, &inputs, locked.as_ref())?;
+        let hit = self.earlier_run(stage, locked.as_ref(), &observed)?;
+        self.find_cached(&mut observed, locked.iter().chain(&hit))?;
+        let decision = decide::decide(stage, locked.as_ref(), &observed, hit.as_ref(), force);
+        self.run.record(Event::Decided { stage, decision: &decision, inputs: &inputs })?;
+        match decision.action {
+            Action::Run => self.execute(stage, observed),
+            Action::Reuse => self.take(stage, locked, &[]),
+            Action::Restore { outs, from_run_cache } => self.take(stage, from_run_cache.or(locked), &outs),
+        }
+    }
+
+    fn inputs(&self, stage: &Stage) -> Result<Inputs, Error> {
+        let mut inputs = Inputs::default();
+        for dep in &stage.deps {
+            inputs.deps.insert(dep.path.clone(), self.content(&dep.path)?);
+        }
+        for params in &stage.params {
+            let file = &params.file.path;
+            match read_text(&self.run.workspace.root().join(file))? {
+                Some(text) => {
+                    let values = params::read(file, &text, params.keys.as_deref())?;
+                    inputs.params.insert(file.clone(), values);
+                }
+                None => drop(inputs.deps.insert(file.clone(), None)),
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn observe(&self, stage: &Stage, inputs: &Inputs, locked: Option<&LockedStage>) -> Result<Observed, Error> {
+        let mut outs = BTreeMap::new();
+        for out in &stage.outs {
+            outs.insert(out.at.path.clone(), self.content(&out.at.path)?);
+        }
+        let locked_environment = match locked.filter(|_| self.resolved.is_some()) {
+            Some(locked) => self.run.earlier_runs.environment(&key(locked), &value(locked))?.map(String::from),
+            None => None,
+        };
+        Ok(Observed {
+            deps: inputs.deps.clone(),
+            params: inputs.params.clone(),
+            outs,
+            environment: self.resolved.as_ref().map(|r| r.hash.to_string()),
+            locked_environment,
+            cached: std::collections::BTreeSet::default(),
+        })
+    }
+
+    fn content(&self, path: &str) -> Result<Option<Content>, Error> {
+        Ok(self.run.workspace.hash(Path::new(path))?.map(|found| found.content))
+    }
+
+    /// The newest run of this stage with these inputs in this environment. Not looked for when the
+    /// lock has it and its outputs are in place.
+    fn earlier_run(
+        &self,
+        stage: &Stage,
+        locked: Option<&LockedStage>,
+        observed: &Observed,
+    ) -> Result<Option<LockedStage>, Error> {
+        let Some(inputs) = decide::inputs(stage, observed).filter(|_| run_cache::records(stage)) else {
+            return Ok(None);
+        };
+        let wanted = key(&inputs);
+        if locked.is_some_and(|l| key(l) == wanted && in_place(stage, l, observed)) {
+            return Ok(None);
+        }
+        for run in self.run.earlier_runs.get(&wanted)? {
+            let environment = self.run.earlier_runs.environment(&wanted, &run.value)?;
+            let same = match (&environment, &self.resolved) {
+                (Some(made_in), Some(resolved)) => *made_in == resolved.hash,
+                _ => true,
+            };
+            // An entry that cannot be read is none.
+            if let Some(entry) = LockedStage::read("run cache", &run.text).ok().filter(|_| same) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes which outputs that might have to be restored the cache has.
+    fn find_cached<'e>(
+        &self,
+        observed: &mut Observed,
+        entries: impl Iterator<Item = &'e LockedStage>,
+    ) -> Result<(), Error> {
+        for out in entries.flat_map(|entry| &entry.outs) {
+            let there = observed.outs.values().flatten().any(|c| c.md5 == out.content.md5);
+            if there || self.run.cache.missing(&out.content)?.is_empty() {
+                observed.cached.insert(out.content.md5.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses an earlier result; `missing` are the outputs that are not in place.
+    fn take(
+        &mut self,
+        stage: &Stage,
+        entry: Option<LockedStage>,
+        missing: &[(RepoPath, Content)],
+    ) -> Result<StageOutcome, Error> {
+        let _lock = self.run.repository.lock()?;
+        for (at, content) in missing {
+            self.run.cache.checkout(&self.run.workspace, content, Path::new(&at.path))?;
+        }
+        for out in stage.outs.iter().filter(|o| missing.iter().any(|(at, _)| *at == o.at)) {
+            self.keep_out_of_git(out)?;
+        }
+        let mut outcome = StageOutcome::new(&stage.name, StageStatus::Reused);
+        if let Some(entry) = entry {
+            if self.lock.get(&stage.name) != Some(&entry) {
+                self.write_lock(stage, &entry)?;
+            }
+            outcome.outputs = outputs_of(stage, &entry);
+            outcome.entry = Some(entry);
+        }
+        Ok(self.with_metrics(stage, outcome))
+    }
+
+    fn execute(&mut self, stage: &Stage, mut observed: Observed) -> Result<StageOutcome, Error> {
+        self.build_environment()?;
+        {
+            let _lock = self.run.repository.lock()?;
+            self.clear_outputs(stage)?;
+        }
+        let finished = self.run_commands(stage)?;
+        let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
+        outcome.duration = finished.duration;
+        outcome.log_lines = finished.log_lines;
+        outcome.sandbox = finished.sandbox;
+        let failure = match finished.ending {
+            Ending::Exited(0) => None,
+            Ending::Cancelled => {
+                outcome.status = StageStatus::Cancelled;
+                return Ok(outcome);
+            }
+            Ending::Exited(code) => Some(StageFailure::Exited(code)),
+            Ending::Signalled(signal) => Some(StageFailure::Signalled(signal)),
+            Ending::TimedOut => Some(StageFailure::TimedOut(self.timeout(stage).unwrap_or_default())),
+        };
+        let failure = failure.or_else(|| self.missing_outputs(stage));
+        if failure.is_some() {
+            return Ok(StageOutcome { status: StageStatus::Failed, failure, ..outcome });
+        }
+        self.keep_result(stage, &mut observed, &mut outcome)?;
+        Ok(self.with_metrics(stage, outcome))
+    }
+
+    fn build_environment(&mut self) -> Result<(), Error> {
+        let Some(resolved) = self.resolved.as_ref().filter(|_| self.environment.is_none()) else { return Ok(()) };
+        let log = self.run.request.log_of("environment");
+        let environment =
+            self.run.request.environments.build(resolved, Build { log: &log, cancel: self.run.cancel })?;
+        self.run.record(Event::Environment(&environment))?;
+        self.environment = Some(environment);
+        Ok(())
+    }
+
+    /// Deletes what the stage is going to make, so that a leftover is never taken for its result, and
+    /// makes the folders around it.
+    fn clear_outputs(&self, stage: &Stage) -> Result<(), Error> {
+        for out in &stage.outs {
+            let path = self.run.workspace.root().join(&out.at.path);
+            let removed = match fs::symlink_metadata(&path) {
+                Ok(_) if out.persist => Ok(()),
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(_) => Ok(()),
+            };
+            removed.map_err(|source| Error::Io { action: "delete the old", path: path.clone(), source })?;
+            if let Some(folder) = path.parent() {
+                create_folder(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_commands(&self, stage: &Stage) -> Result<Finished, Error> {
+        let request = self.run.request;
+        let scratch = request.scratch.join(&stage.name);
+        create_folder(&scratch)?;
+        let Variables { all: variables, secrets } = self.variables(stage, &scratch)?;
+        let sandbox = if request.sandbox {
+            let own = [self.run.workspace.root().to_owned(), scratch.clone()];
+            Sandbox::new(own.into_iter().chain(request.writable.iter().cloned()))
+        } else {
+            Sandbox::off()
+        };
+        let task = Task {
+            commands: stage.commands.iter().map(|line| shell(line)).collect(),
+            directory: self.run.workspace.root().join(&stage.wdir),
+            variables,
+            sandbox,
+            timeout: self.timeout(stage),
+            grace: request.grace,
+            log: request.log_of(&stage.name),
+            log_limit: request.log_limit,
+            secrets,
+        };
+        let mut unrecorded = None;
+        let mut progress = |progress| {
+            let event = match progress {
+                Progress::Started(id) => Event::Process { stage: &stage.name, id },
+                Progress::Logged(lines) => Event::Logged { stage: &stage.name, lines },
+            };
+            if let Err(error) = self.run.record(event) {
+                unrecorded.get_or_insert(error);
+            }
+        };
+        let finished = self.run.executor.run(&task, &mut progress, self.run.cancel);
+        // What is left of it is a later run's problem at most: names of folders are stable.
+        drop(fs::remove_dir_all(&scratch));
+        match unrecorded {
+            Some(error) => Err(error),
+            None => finished,
+        }
+    }
+
+    fn variables(&self, stage: &Stage, scratch: &Path) -> Result<Variables, Error> {
+        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        let mut variables: BTreeMap<String, String> = inherited.collect();
+        variables.insert("TMPDIR".into(), scratch.display().to_string());
+        // Otherwise the log of a Python stage comes in blocks of 8 KiB.
+        variables.insert("PYTHONUNBUFFERED".into(), "1".into());
+        if let Some(environment) = &self.environment {
+            let bin = environment.path.join("bin");
+            let path = variables.remove("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+            variables.insert("PATH".into(), format!("{}:{path}", bin.display()));
+            variables.insert("VIRTUAL_ENV".into(), environment.path.display().to_string());
+        }
+        variables.extend(self.run.request.variables.iter().cloned());
+        let mut secrets = Vec::new();
+        for variable in self.run.journal.stage_variables(stage).map_err(Error::Journal)? {
+            if variable.secret {
+                secrets.push(variable.value.clone());
+            }
+            variables.insert(variable.name, variable.value);
+        }
+        variables.insert("DVC_ROOT".into(), self.run.workspace.root().display().to_string());
+        variables.insert("DVC_STAGE".into(), stage.name.clone());
+        Ok(Variables { all: variables.into_iter().collect(), secrets })
+    }
+
+    fn timeout(&self, stage: &Stage) -> Option<Duration> {
+        let timeouts = &self.run.project.timeouts;
+        timeouts.get(&stage.name).or_else(|| timeouts.get("*")).map(|seconds| Duration::from_secs(*seconds))
+    }
+
+    fn missing_outputs(&self, stage: &Stage) -> Option<StageFailure> {
+        let exists = |out: &&Output| self.run.workspace.root().join(&out.at.path).exists();
+        let missing: Vec<String> = stage.outs.iter().filter(|o| !exists(o)).map(|o| o.at.path.clone()).collect();
+        (!missing.is_empty()).then_some(StageFailure::MissingOutputs(missing))
+    }
+
+    /// Into the cache, `dvc.lock` and the run cache, in this order: what a lock entry names is there.
+    fn keep_result(&mut self, stage: &Stage, observed: &mut Observed, outcome: &mut StageOutcome) -> Result<(), Error> {
+        let _lock = self.run.repository.lock()?;
+        for out in &stage.outs {
+            // DVC's run cache keeps metrics that Git tracks too.
+            let content = if out.cache || out.kind == OutputKind::Metric {
+                Some(self.run.cache.add_path(&self.run.workspace, Path::new(&out.at.path))?)
+            } else {
+                self.content(&out.at.path)?
+            };
+            self.keep_out_of_git(out)?;
+            observed.outs.insert(out.at.path.clone(), content);
+        }
+        let Some(entry) = decide::result(stage, observed) else { return Ok(()) };
+        self.write_lock(stage, &entry)?;
+        let (key, value) = (key(&entry), value(&entry));
+        if let Some(resolved) = &self.resolved {
+            self.run.earlier_runs.save_environment(&key, &value, &resolved.hash)?;
+        }
+        let all_cached = stage.outs.iter().all(|o| o.cache || o.kind == OutputKind::Metric);
+        if run_cache::records(stage) && all_cached {
+            self.run.earlier_runs.save(&key, &value, &run_cache::text(&entry))?;
+        }
+        outcome.outputs = outputs_of(stage, &entry);
+        outcome.entry = Some(entry);
+        Ok(())
+    }
+
+    fn keep_out_of_git(&self, out: &Output) -> Result<(), Error> {
+        if out.cache {
+            let path = self.run.workspace.root().join(&out.at.path);
+            towpath_data::ignore::keep_out_of_git(self.run.workspace.root(), &path, path.is_dir())?;
+        }
+        Ok(())
+    }
+
+    /// Replaces this stage's entry; the rest of the file may have been changed by others meanwhile.
+    fn write_lock(&mut self, stage: &Stage, entry: &LockedStage) -> Result<(), Error> {
+        let path = self.run.lock_file();
+        let old = read_text(&path)?;
+        let text =
+            Lock::update_text(LOCK_FILE, old.as_deref(), &stage.name, entry).map_err(towpath_plan::Error::from)?;
+        replace(&path, &text).map_err(|source| Error::Io { action: "write", path, source })?;
+        self.lock_text = Some(text);
+        match self.lock.stages.iter_mut().find(|(name, _)| *name == stage.name) {
+            Some((_, locked)) => *locked = entry.clone(),
+            None => self.lock.stages.push((stage.name.clone(), entry.clone())),
+        }
+        Ok(())
+    }
+
+    fn with_metrics(&self, stage: &Stage, mut outcome: StageOutcome) -> StageOutcome {
+        for out in stage.outs.iter().filter(|o| o.kind == OutputKind::Metric) {
+            let path = self.run.workspace.root().join(&out.at.path);
+            match read_metrics(&path, &out.at.path) {
+                Ok(metrics) => outcome.metrics.extend(metrics),
+                Err(problem) => {
+                    outcome.status = StageStatus::Failed;
+                    outcome.failure = Some(StageFailure::Metrics { path: out.at.path.clone(), problem });
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn read_metrics(path: &Path, name: &str) -> Result<BTreeMap<String, f64>, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > METRICS_LIMIT {
+        return Err(format!("it has {size} bytes, more than {METRICS_LIMIT}"));
+    }
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    metrics::read(name, &text).map_err(|e| e.to_string())
+}
+
+/// True when every output is as the entry says.
+fn in_place(stage: &Stage, entry: &LockedStage, observed: &Observed) -> bool {
+    stage.outs.iter().all(|out| {
+        let there = observed.outs.get(&out.at.path).and_then(Option::as_ref);
+        entry.out(&out.at.written).is_some_and(|locked| there.is_some_and(|c| c.md5 == locked.content.md5))
+    })
+}
+
+fn outputs_of(stage: &Stage, entry: &LockedStage) -> Vec<(String, Content)> {
+    let content = |out: &Output| Some((out.at.path.clone(), entry.out(&out.at.written)?.content.clone()));
+    stage.outs.iter().filter_map(content).collect()
+}
+
+fn key(entry: &LockedStage) -> Digest {
+    digest(&run_cache::key(entry))
+}
+
+fn value(entry: &LockedStage) -> Digest {
+    digest(&run_cache::value(entry))
+}
+
+fn digest(hex: &str) -> Digest {
+    hex.parse().expect("keys of the run cache are SHA-256 in hex")
+}
+
+/// A line as DVC runs it: by the user's shell, without its start-up files.
+fn shell(line: &str) -> Vec<String> {
+    let shell = std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into());
+    let name = Path::new(&shell).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let options: &[&str] = match name {
+        "bash" => &["--noprofile", "--norc"],
+        "zsh" => &["--no-rcs"],
+        _ => &[],
+    };
+    let mut argv = vec![shell.clone()];
+    argv.extend(options.iter().map(|o| (*o).to_owned()));
+    argv.extend(["-c".to_owned(), line.to_owned()]);
+    argv
+}
+
+fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::Io { action: "create", path: path.to_owned(), source })
+}
+
+/// Writes a file so that a kill at any moment leaves the old or the new one. Not synced to the disk:
+/// after a power loss the run is made again.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    fs::write(file.path(), text)?;
+    let mode = fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o777);
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.persist(path)?;
+    Ok(())
+}
