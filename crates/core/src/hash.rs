@@ -20,6 +20,11 @@ impl Digest {
         Self(hex::encode(Sha256::digest(bytes)))
     }
 
+    /// From the 32 bytes that a hasher gave.
+    pub fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hex::encode(hash))
+    }
+
     /// The hash of a value's canonical JSON.
     pub fn of_json(value: &serde_json::Value) -> Self {
         Self::of(canonical_json(value).as_bytes())

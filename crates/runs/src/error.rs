@@ -20,9 +20,9 @@ pub enum Error {
     #[error(transparent)]
     Git(#[from] towpath_git::Error),
     #[error(transparent)]
-    Tracking(#[from] towpath_tracking::Error),
+    Tracking(#[from] towpath_tracking::TrackingError),
     #[error(transparent)]
-    Identity(#[from] towpath_identity::Error),
+    Identity(#[from] towpath_identity::IdentityError),
     #[error(transparent)]
     Pipeline(#[from] towpath_pipeline::Error),
     #[error(transparent)]

@@ -215,7 +215,6 @@ pub fn request_cancel(
     Ok(get(tx, project, number)?.summary)
 }
 
-/// Sets one column of a run: `first_process_ms`, `environment`, `sources`, `lock_ref`.
 pub fn set_first_process(tx: &mut Tx<'_>, project: &str, number: i64, millis: f64) -> Result<(), Error> {
     tx.run(
         "update pipeline_runs set first_process_ms = $3 where project = $1 and number = $2 and first_process_ms is null",
@@ -230,13 +229,24 @@ pub fn set_environment(
     project: &str,
     number: i64,
     environment: &StageEnvironment,
+    lock_text: &str,
 ) -> Result<(), Error> {
+    tx.run(
+        "insert into stage_environments (hash, lock_text) values ($1, $2) on conflict do nothing",
+        &[&environment.hash, &lock_text],
+    )?;
     tx.run(
         "update pipeline_runs set environment = $3 where project = $1 and number = $2",
         &[&project, &number, &json!(environment)],
     )?;
     changed(tx, project, number);
     Ok(())
+}
+
+/// The resolved lock of an environment that some run used.
+pub fn environment_lock(tx: &mut Tx<'_>, hash: &str) -> Result<Option<String>, Error> {
+    let row = tx.opt("select lock_text from stage_environments where hash = $1", &[&hash])?;
+    Ok(row.map(|r| r.text("lock_text")).transpose()?)
 }
 
 pub fn set_sources(tx: &mut Tx<'_>, project: &str, number: i64, sources: &[Source]) -> Result<(), Error> {

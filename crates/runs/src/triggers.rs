@@ -114,7 +114,7 @@ pub fn project_file(repository: &Repository, commit: &CommitId) -> Result<Projec
 }
 
 /// Runs `work` (git processes) off the async threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, towpath_git::Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

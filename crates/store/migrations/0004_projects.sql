@@ -53,6 +53,11 @@ create table stage_runs (
     tracking_run text,
     primary key (project, number, name)
 );
+-- The resolved locks of environments that stages ran in, by content.
+create table stage_environments (
+    hash text primary key,
+    lock_text text not null
+);
 -- Verdicts of data checks by content: what a gate reads later.
 create table check_verdicts (
     project text not null,

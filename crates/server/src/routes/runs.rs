@@ -91,8 +91,9 @@ async fn environment(
     Path((project, number)): Path<(String, i64)>,
 ) -> Result<String, ApiError> {
     let run = app.store.read(move |tx| rows::get(tx, &project, number)).await?;
-    let hash = run.environment.ok_or_else(|| ApiError::not_found("environment of this run"))?.hash;
-    Ok(app.runs.environment_lock(&hash).await?)
+    let none = || ApiError::not_found("environment of this run");
+    let hash = run.environment.ok_or_else(none)?.hash;
+    app.store.read(move |tx| rows::environment_lock(tx, &hash)).await?.ok_or_else(none)
 }
 
 #[derive(Deserialize)]

@@ -220,7 +220,7 @@ fn translate(sql: &str) -> Cow<'_, str> {
 
 pub(super) fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(&translate(sql))?;
-    let columns: Arc<[String]> = statement.column_names().iter().map(|&c| c.to_owned()).collect();
+    let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {

@@ -1,0 +1,345 @@
+//! What the engine tells, written into the database: each stage's row, its tracked run, its token.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use towpath_api::runs::{Change, CheckFailure, CheckResult, Item, StageEnvironment, StageRun, StageStatus};
+use towpath_core::{Actor, Content, Timestamp};
+use towpath_identity::{StageScope, tokens};
+use towpath_pipeline::Environment;
+use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Planned, Variable};
+use towpath_pipeline::engine::stage::Inputs;
+use towpath_pipeline::engine::outcome::{CheckOutcome, StageFailure, StageOutcome, StageStatus as Outcome};
+use towpath_plan::decide::{Action, Decision};
+use towpath_plan::pipeline::{Pipeline, Stage};
+use towpath_store::{Durability, Store, Tx};
+use towpath_tracking::runs::{self as tracked, RunStatus};
+use towpath_tracking::{KeyValue, tags};
+
+use crate::rows::{self, Open};
+use crate::Error;
+use crate::sources::sources;
+
+/// A stage's token outlives its longest time limit, and dies with the stage.
+const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// The journal of one pipeline run.
+pub struct DatabaseJournal<'a> {
+    pub store: &'a Store,
+    pub runtime: &'a Handle,
+    pub run: &'a Open,
+    pub server_url: &'a str,
+    pub experiment: i64,
+    pub parent: &'a str,
+    /// When the trigger came; for the time to the first process.
+    pub triggered: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stages: BTreeMap<String, Row>,
+    first_process: bool,
+}
+
+struct Row {
+    position: i64,
+    shown: StageRun,
+    process: Option<(i64, i64)>,
+}
+
+impl<'a> DatabaseJournal<'a> {
+    pub fn new(
+        store: &'a Store,
+        runtime: &'a Handle,
+        run: &'a Open,
+        server_url: &'a str,
+        experiment: i64,
+        parent: &'a str,
+        triggered: Instant,
+    ) -> Self {
+        let state = Mutex::new(State::default());
+        Self { store, runtime, run, server_url, experiment, parent, triggered, state }
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        Ok(self.runtime.block_on(self.store.write(Durability::Relaxed, work))?)
+    }
+
+    /// Changes a stage's row and writes it.
+    fn update(&self, stage: &str, change: impl FnOnce(&mut Row)) -> Result<StageRun, JournalError> {
+        let (position, shown, process) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let row = state.stages.get_mut(stage).ok_or_else(|| format!("stage '{stage}' was not planned"))?;
+            change(row);
+            (row.position, row.shown.clone(), row.process)
+        };
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        let written = shown.clone();
+        self.write(move |tx| rows::put_stage(tx, &project, number, position, &written, process))?;
+        Ok(shown)
+    }
+
+    fn planned(&self, pipeline: &Pipeline, order: &[Planned]) -> Result<(), JournalError> {
+        let now = self.store.now();
+        let planned: Vec<StageRun> = order
+            .iter()
+            .filter_map(|planned| Some((planned, pipeline.stage(&planned.stage)?)))
+            .map(|(planned, stage)| queued(stage, &planned.needs, now))
+            .collect();
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            for (position, shown) in (0_i64..).zip(&planned) {
+                state.stages.insert(shown.name.clone(), Row { position, shown: shown.clone(), process: None });
+            }
+        }
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        let sources = sources(pipeline, order);
+        self.write(move |tx| {
+            rows::set_sources(tx, &project, number, &sources)?;
+            for (position, shown) in (0_i64..).zip(&planned) {
+                rows::put_stage(tx, &project, number, position, shown, None)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn environment(&self, environment: &Environment) -> Result<(), JournalError> {
+        let shown = StageEnvironment {
+            hash: environment.hash.to_string(),
+            file: environment.file.clone(),
+            packages: environment.packages,
+            python: environment.python.clone(),
+            cached: environment.cached,
+            seconds: environment.seconds,
+        };
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        let lock_text = environment.lock_text.clone();
+        self.write(move |tx| rows::set_environment(tx, &project, number, &shown, &lock_text))
+    }
+
+    fn decided(&self, stage: &Stage, decision: &Decision, inputs: Vec<Item>, params: BTreeMap<String, Value>) -> Result<(), JournalError> {
+        let now = self.store.now();
+        self.update(&stage.name, |row| {
+            row.shown.why = decision.why.clone();
+            row.shown.changes = decision
+                .changes
+                .iter()
+                .map(|c| Change {
+                    kind: c.kind.as_str().to_owned(),
+                    name: c.name.clone(),
+                    old: c.old.clone(),
+                    new: c.new.clone(),
+                })
+                .collect();
+            row.shown.unchanged = decision.unchanged.clone();
+            row.shown.inputs = inputs;
+            row.shown.params = params;
+            if matches!(decision.action, Action::Run) {
+                row.shown.status = StageStatus::Running;
+                row.shown.started_at = Some(now);
+            }
+        })?;
+        Ok(())
+    }
+
+    fn process(&self, stage: &str, pid: i64, started: i64) -> Result<(), JournalError> {
+        let first = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            !std::mem::replace(&mut state.first_process, true)
+        };
+        let millis = self.triggered.elapsed().as_secs_f64() * 1000.0;
+        self.update(stage, |row| row.process = Some((pid, started)))?;
+        if first {
+            let (project, number) = (self.run.project.clone(), self.run.number);
+            self.write(move |tx| rows::set_first_process(tx, &project, number, millis))?;
+        }
+        Ok(())
+    }
+
+    fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
+        let now = self.store.now();
+        let shown = self.update(&outcome.stage, |row| {
+            row.process = None;
+            let stage = &mut row.shown;
+            stage.status = match outcome.status {
+                Outcome::Ran => StageStatus::Succeeded,
+                Outcome::Reused => StageStatus::Reused,
+                Outcome::Failed => StageStatus::Failed,
+                Outcome::Cancelled => StageStatus::Cancelled,
+                Outcome::Skipped => StageStatus::Skipped,
+            };
+            stage.finished_at = (outcome.status != Outcome::Skipped).then_some(now);
+            stage.exit_code = match outcome.failure {
+                Some(StageFailure::Exited(code)) => Some(code),
+                _ if outcome.status == Outcome::Ran => Some(0),
+                _ => None,
+            };
+            stage.error = outcome.failure.as_ref().map(ToString::to_string);
+            stage.outputs = outcome.outputs.iter().map(|(path, content)| item(path, content)).collect();
+            stage.metrics = outcome.metrics.clone();
+            stage.log_lines = outcome.log_lines;
+        })?;
+        let Some(run_id) = shown.tracking_run else { return Ok(()) };
+        let status = match outcome.status {
+            Outcome::Ran | Outcome::Reused => RunStatus::Finished,
+            Outcome::Cancelled => RunStatus::Killed,
+            Outcome::Failed | Outcome::Skipped => RunStatus::Failed,
+        };
+        let (project, number, stage) = (self.run.project.clone(), self.run.number, outcome.stage.clone());
+        self.write(move |tx| {
+            tokens::revoke_stage_tokens(tx, now, &project, number, Some(&stage))?;
+            Ok(tracked::finish(tx, now, &run_id, status)?)
+        })
+    }
+
+    fn checked(&self, outcome: &CheckOutcome) -> Result<(), JournalError> {
+        let shown = check_result(outcome, self.store.now());
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_check(tx, &project, number, &shown))
+    }
+}
+
+fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
+    StageRun {
+        name: stage.name.clone(),
+        status: StageStatus::Queued,
+        command: stage.command(),
+        attempt: 1,
+        needs: needs.to_vec(),
+        queued_at: Some(now),
+        started_at: None,
+        finished_at: None,
+        exit_code: None,
+        error: None,
+        why: String::new(),
+        changes: Vec::new(),
+        unchanged: Vec::new(),
+        reused_from: None,
+        saved_seconds: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        params: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+        tracking_run: None,
+        log_lines: 0,
+    }
+}
+
+pub(crate) fn item(path: &str, content: &Content) -> Item {
+    Item { path: path.to_owned(), hash: Some(content.md5.clone()), size: Some(content.size), files: content.nfiles }
+}
+
+/// `params.yaml` values by their keys, those of other files with the file in front.
+fn flat(inputs: &Inputs) -> BTreeMap<String, Value> {
+    let values = inputs.params.iter().flat_map(|(file, values)| {
+        values.iter().map(move |(key, value)| {
+            let name = if file == "params.yaml" { key.clone() } else { format!("{file}:{key}") };
+            (name, value.to_json())
+        })
+    });
+    values.collect()
+}
+
+fn check_result(outcome: &CheckOutcome, at: Timestamp) -> CheckResult {
+    CheckResult {
+        name: outcome.name.clone(),
+        path: outcome.path.clone(),
+        data_hash: outcome.data_hash.clone(),
+        suite_hash: outcome.suite_hash.clone(),
+        passed: outcome.passed,
+        stopped_run: outcome.stopped_run,
+        rows: outcome.rows,
+        expectations: outcome.expectations,
+        failed: outcome.failed,
+        failures: outcome
+            .failures
+            .iter()
+            .map(|f| CheckFailure {
+                batch: f.batch.clone(),
+                column: f.column.clone(),
+                expectation: f.expectation.clone(),
+                observed: f.observed,
+                low: f.low,
+                high: f.high,
+                message: f.message.clone(),
+            })
+            .collect(),
+        at,
+    }
+}
+
+impl Journal for DatabaseJournal<'_> {
+    fn record(&self, event: Event<'_>) -> Result<(), JournalError> {
+        match event {
+            Event::Planned { pipeline, order } => self.planned(pipeline, order),
+            Event::Environment(environment) => self.environment(environment),
+            Event::Decided { stage, decision, inputs } => {
+                let items = inputs.deps.iter().filter_map(|(p, c)| c.as_ref().map(|c| item(p, c))).collect();
+                self.decided(stage, decision, items, flat(inputs))
+            }
+            Event::Checked(outcome) => self.checked(outcome),
+            Event::Process { stage, id } => self.process(stage, i64::from(id.pid), id.start_time as i64),
+            Event::Logged { stage, lines } => self.update(stage, |row| row.shown.log_lines = lines).map(drop),
+            Event::Finished(outcome) => self.finished(outcome),
+        }
+    }
+
+    /// The stage's own tracked run, a child of the pipeline run's, and a token for it alone.
+    fn stage_variables(&self, stage: &Stage) -> Result<Vec<Variable>, JournalError> {
+        let now = self.store.now();
+        let (project, number, name) = (self.run.project.clone(), self.run.number, stage.name.clone());
+        let (commit, parent, experiment) = (self.run.commit.id.clone(), self.parent.to_owned(), self.experiment);
+        let by = Actor::user(self.run.started_by.clone());
+        let (run_id, secret) = self.write(move |tx| {
+            let new = tracked::NewRun {
+                experiment,
+                user: by.0.clone(),
+                name: Some(format!("{name}-{number}")),
+                start_time: Some(now),
+                tags: vec![
+                    KeyValue::new(tags::PARENT, &parent),
+                    KeyValue::new(tags::COMMIT, &commit),
+                    KeyValue::new(tags::USER, &by.0),
+                    KeyValue::new(tags::STAGE, &name),
+                    KeyValue::new(tags::PIPELINE_RUN, format!("{project}/{number}")),
+                ],
+            };
+            let run = tracked::create(tx, now, &by, &new)?;
+            let scope = StageScope {
+                project: project.clone(),
+                number,
+                stage: name.clone(),
+                tracking_run: run.info.run_id.clone(),
+            };
+            let (_, secret) = tokens::create_for_stage(tx, now, &by, &scope, TOKEN_LIFETIME)?;
+            Ok((run.info.run_id, secret.reveal().to_owned()))
+        })?;
+        self.update(&stage.name, |row| row.shown.tracking_run = Some(run_id.clone()))?;
+        Ok(vec![
+            Variable::new("MLFLOW_TRACKING_URI", self.server_url),
+            Variable::new("MLFLOW_EXPERIMENT_ID", self.experiment.to_string()),
+            Variable::new("MLFLOW_RUN_ID", run_id),
+            Variable::secret("MLFLOW_TRACKING_TOKEN", secret),
+        ])
+    }
+
+    fn baseline(&self, check: &str) -> Result<Option<String>, JournalError> {
+        let (project, check) = (self.run.project.clone(), check.to_owned());
+        let found = self.runtime.block_on(self.store.read(move |tx| rows::baseline(tx, &project, &check)))?;
+        Ok(found.map(|value| value.to_string()))
+    }
+
+    fn save_baseline(&self, check: &str, baseline: &str) -> Result<(), JournalError> {
+        let value: Value = serde_json::from_str(baseline)?;
+        let (project, number, check) = (self.run.project.clone(), self.run.number, check.to_owned());
+        let now = self.store.now();
+        self.write(move |tx| rows::put_baseline(tx, now, &project, number, &check, &value))
+    }
+}

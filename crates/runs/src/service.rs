@@ -1,0 +1,390 @@
+//! Makes the runs that are queued, a few at a time, and goes on with those that a crash left behind.
+//! What is to be done is read from the rows; nothing is remembered but which are being made.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use towpath_api::projects::Commit;
+use towpath_api::runs::{LogLine, LogPage, RunStatus, StageStatus};
+use towpath_core::{Actor, Classify};
+use towpath_git::Repository;
+use towpath_identity::tokens;
+use towpath_pipeline::engine::outcome::{Outcome, Status};
+use towpath_pipeline::engine::{self, Request};
+use towpath_pipeline::{Cancel, Environments, Local, kill_orphan, log};
+use towpath_store::{Durability, Store};
+use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
+use towpath_tracking::{KeyValue, experiments, tags};
+
+use crate::journal::DatabaseJournal;
+use crate::rows::{self, NewRun, Open};
+use crate::success::{self, OpenRelease};
+use crate::{Error, triggers};
+
+/// Where runs find what they need.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `<project>.git` below it.
+    pub repositories: PathBuf,
+    /// Checkouts and logs: `<project>/<n>`.
+    pub runs: PathBuf,
+    pub cache: PathBuf,
+    pub environments: PathBuf,
+    /// `<model>/<version>`: the files of versions, as serving reads them.
+    pub models: PathBuf,
+    /// As stages reach the server.
+    pub server_url: String,
+    /// Runs made at the same time.
+    pub slots: usize,
+}
+
+impl Config {
+    fn repository(&self, project: &str) -> PathBuf {
+        self.repositories.join(format!("{project}.git"))
+    }
+
+    fn run_dir(&self, project: &str, number: i64) -> PathBuf {
+        self.runs.join(project).join(number.to_string())
+    }
+}
+
+/// The pipeline runs of a server.
+pub struct Runs {
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    pub(crate) artifacts: Arc<dyn ObjectStore>,
+    pub(crate) releases: Arc<dyn OpenRelease>,
+    active: Mutex<HashMap<(String, i64), Cancel>>,
+    /// When each queued run was asked for, for the time to its first process.
+    asked: Mutex<HashMap<(String, i64), Instant>>,
+}
+
+impl Runs {
+    pub fn new(
+        store: Store,
+        config: Config,
+        artifacts: Arc<dyn ObjectStore>,
+        releases: Arc<dyn OpenRelease>,
+    ) -> Self {
+        Self { store, config, artifacts, releases, active: Mutex::default(), asked: Mutex::default() }
+    }
+
+    /// Makes runs until `shutdown`; those under way are then left for the next start.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut listener = self.store.listen();
+        self.look_at_all_branches().await;
+        loop {
+            if let Err(error) = self.clone().claim(&shutdown).await {
+                tracing::error!(%error, "queued runs could not be read");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = next_of(&mut listener, "runs") => {}
+                // An event may be lost; the rows are not.
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+        }
+        for cancel in self.lock_active().values() {
+            cancel.cancel();
+        }
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while !self.lock_active().is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn lock_active(&self) -> std::sync::MutexGuard<'_, HashMap<(String, i64), Cancel>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A push just before a crash is acted on now.
+    async fn look_at_all_branches(&self) {
+        let projects = match self.store.read(crate::projects::list).await {
+            Ok(projects) => projects,
+            Err(error) => return tracing::error!(%error, "projects could not be read"),
+        };
+        for project in projects {
+            let looked = triggers::look(&self.store, &self.config.repository(&project.name), &project.name).await;
+            if let Err(error) = looked {
+                tracing::warn!(project = project.name, %error, "branches could not be looked at");
+            }
+        }
+    }
+
+    async fn claim(self: Arc<Self>, shutdown: &CancellationToken) -> Result<(), Error> {
+        for run in self.store.read(rows::open).await? {
+            let key = (run.project.clone(), run.number);
+            {
+                let mut active = self.lock_active();
+                if let Some(cancel) = active.get(&key) {
+                    if run.cancel_requested {
+                        cancel.cancel();
+                    }
+                    continue;
+                }
+                if active.len() >= self.config.slots {
+                    continue;
+                }
+                let Ok(cancel) = Cancel::new() else { continue };
+                active.insert(key.clone(), cancel);
+            }
+            let triggered = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            let (service, shutdown) = (Arc::clone(&self), shutdown.clone());
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || {
+                let cancel = service.lock_active().get(&key).cloned();
+                if let Some(cancel) = cancel {
+                    service.make(&runtime, &run, &cancel, triggered.unwrap_or_else(Instant::now), &shutdown);
+                }
+                service.lock_active().remove(&key);
+                // Whatever waited for the slot is looked at again.
+                let (project, number) = key;
+                let told = service.store.write(Durability::Relaxed, move |tx| {
+                    rows::changed(tx, &project, number);
+                    Ok::<_, Error>(())
+                });
+                if let Err(error) = runtime.block_on(told) {
+                    tracing::warn!(%error, "the end of a run could not be told");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// One run from its checkout to its end. Synchronous: the engine is.
+    fn make(&self, runtime: &Handle, run: &Open, cancel: &Cancel, triggered: Instant, shutdown: &CancellationToken) {
+        let made = self.attempt(runtime, run, cancel, triggered);
+        if shutdown.is_cancelled() && !run.cancel_requested {
+            // Cancelled by the shutdown, not by a person: it goes on at the next start.
+            return;
+        }
+        let (project, number) = (run.project.clone(), run.number);
+        let now = self.store.now();
+        let (status, error) = match made {
+            Ok(None) => return,
+            Ok(Some((RunStatus::Cancelled, _))) => (RunStatus::Cancelled, Some("cancelled".to_owned())),
+            Ok(Some((status, error))) => (status, error),
+            Err(error) => (RunStatus::Failed, Some(explained(&error))),
+        };
+        let parent = run.tracking_run.clone();
+        let ended = self.store.write(Durability::Full, move |tx| {
+            tokens::revoke_stage_tokens(tx, now, &project, number, None)?;
+            rows::finish(tx, now, &project, number, status, error.as_deref())?;
+            if let Some(parent) = tracked_parent(tx, &project, number, parent.as_deref())? {
+                let tracked = if status == RunStatus::Cancelled { TrackedStatus::Killed } else { TrackedStatus::Failed };
+                tracked::finish(tx, now, &parent, tracked)?;
+            }
+            Ok::<_, Error>(())
+        });
+        if let Err(error) = runtime.block_on(ended) {
+            tracing::error!(project = run.project, number, %error, "the end of a run could not be written");
+        }
+    }
+
+    /// `None`: it succeeded and is written down. Otherwise how it ended.
+    fn attempt(
+        &self,
+        runtime: &Handle,
+        run: &Open,
+        cancel: &Cancel,
+        triggered: Instant,
+    ) -> Result<Option<(RunStatus, Option<String>)>, Error> {
+        let dir = self.config.run_dir(&run.project, run.number);
+        let repository = Repository::open(&self.config.repository(&run.project))?;
+        self.reap(runtime, run)?;
+        let (experiment, parent) = self.parent_run(runtime, run)?;
+        let commit = run.commit.id.parse().map_err(Error::Git)?;
+        let tree = dir.join("tree");
+        if tree.exists() {
+            repository.worktree_remove(&tree)?;
+        }
+        repository.worktree_add(&tree, &commit)?;
+        let journal =
+            DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent, triggered);
+        let request = Request {
+            cache: Some(self.config.cache.clone()),
+            exact_data: true,
+            force: run.force,
+            ..Request::new(
+                tree.clone(),
+                Environments::new(&self.config.environments),
+                dir.join("logs"),
+                dir.join("scratch"),
+            )
+        };
+        let outcome = engine::run(&request, &journal, &Local, cancel)?;
+        let ended = self.conclude(runtime, run, &repository, &tree, &outcome, &parent)?;
+        // The logs stay; the checkout is in the repository, its outputs in the cache.
+        if let Err(error) = repository.worktree_remove(&tree) {
+            tracing::warn!(%error, "a checkout could not be removed");
+        }
+        Ok(ended)
+    }
+
+    fn conclude(
+        &self,
+        runtime: &Handle,
+        run: &Open,
+        repository: &Repository,
+        tree: &Path,
+        outcome: &Outcome,
+        parent: &str,
+    ) -> Result<Option<(RunStatus, Option<String>)>, Error> {
+        match outcome.status {
+            Status::Succeeded => {
+                success::record(self, runtime, run, repository, tree, outcome, parent)?;
+                Ok(None)
+            }
+            Status::Failed => Ok(Some((RunStatus::Failed, outcome.error.clone()))),
+            Status::Cancelled => Ok(Some((RunStatus::Cancelled, None))),
+        }
+    }
+
+    /// Ends the processes that an earlier attempt left running.
+    fn reap(&self, runtime: &Handle, run: &Open) -> Result<(), Error> {
+        let (project, number) = (run.project.clone(), run.number);
+        let orphans = runtime.block_on(self.store.read(move |tx| rows::orphans(tx, &project, number)))?;
+        for (pid, started) in orphans {
+            let id = towpath_pipeline::ProcessId { pid: pid as i32, start_time: started as u64 };
+            if kill_orphan(id)? {
+                tracing::info!(project = run.project, number, pid, "ended a stage left over from a crash");
+            }
+        }
+        Ok(())
+    }
+
+    /// The tracked run of the pipeline run: made once, found again after a crash.
+    fn parent_run(&self, runtime: &Handle, run: &Open) -> Result<(i64, String), Error> {
+        let now = self.store.now();
+        let run = run.clone();
+        runtime.block_on(self.store.write(Durability::Relaxed, move |tx| {
+            let experiment = experiments::ensure(tx, now, &run.project)?;
+            let parent = match tracked_parent(tx, &run.project, run.number, run.tracking_run.as_deref())? {
+                Some(parent) => parent,
+                None => {
+                    let by = Actor::user(run.started_by.clone());
+                    let new = tracked::NewRun {
+                        experiment: experiment.id,
+                        user: by.0.clone(),
+                        name: Some(format!("run-{}", run.number)),
+                        start_time: Some(now),
+                        tags: vec![
+                            KeyValue::new(tags::COMMIT, &run.commit.id),
+                            KeyValue::new(tags::USER, &by.0),
+                            KeyValue::new(tags::PIPELINE_RUN, format!("{}/{}", run.project, run.number)),
+                        ],
+                    };
+                    tracked::create(tx, now, &by, &new)?.info.run_id
+                }
+            };
+            rows::start(tx, now, &run.project, run.number, &parent, &experiment.id.to_string())?;
+            Ok((experiment.id, parent))
+        }))
+    }
+
+    /// Notes when a run was asked for.
+    pub fn asked(&self, project: &str, number: i64, at: Instant) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert((project.to_owned(), number), at);
+    }
+
+    /// Starts a run by hand; its number.
+    pub async fn start(&self, project: &str, reference: &str, force: bool, by: &Actor) -> Result<i64, Error> {
+        let path = self.config.repository(project);
+        let asked = reference.to_owned();
+        let (info, branch) = triggers::blocking(move || {
+            let repository = Repository::open(&path)?;
+            let id = repository.resolve(&asked)?;
+            let branch = repository.heads()?.into_iter().find(|h| h.branch == asked).map(|h| h.branch);
+            Ok((repository.commit(&id)?, branch))
+        })
+        .await?;
+        let new = NewRun {
+            project: project.to_owned(),
+            commit: Commit {
+                id: info.id.to_string(),
+                subject: info.subject,
+                author: info.author,
+                author_email: info.email,
+                at: info.authored_at,
+            },
+            branch,
+            trigger: "manual",
+            started_by: by.clone(),
+            force,
+        };
+        let now = self.store.now();
+        let at = Instant::now();
+        let number = self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await?;
+        self.asked(project, number, at);
+        Ok(number)
+    }
+
+    /// A page of a stage's log.
+    pub async fn log(
+        &self,
+        project: &str,
+        number: i64,
+        stage: &str,
+        from: u64,
+        limit: u64,
+    ) -> Result<LogPage, Error> {
+        let (name, wanted) = (project.to_owned(), stage.to_owned());
+        let run = self.store.read(move |tx| rows::get(tx, &name, number)).await?;
+        let row = run.stages.iter().find(|s| s.name == wanted);
+        let found = row.ok_or_else(|| Error::NoStage { project: project.to_owned(), number, stage: stage.to_owned() })?;
+        let finished = !matches!(found.status, StageStatus::Queued | StageStatus::Running);
+        let path = self.config.run_dir(project, number).join("logs").join(format!("{stage}.log"));
+        let page = tokio::task::spawn_blocking(move || log::read(&path, from, limit))
+            .await
+            .map_err(|_| towpath_store::StoreError::Closed)?;
+        let page = match page {
+            Ok(page) => page,
+            // A stage that never ran has no log.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => log::Page::default(),
+            Err(source) => return Err(Error::Keep { number, path: format!("log of {stage}"), source }),
+        };
+        let lines = page.lines.into_iter().map(|line| LogLine {
+            number: line.number,
+            seconds: line.seconds,
+            stream: line.stream.name().to_owned(),
+            text: line.text,
+        });
+        Ok(LogPage { lines: lines.collect(), total: page.total, finished })
+    }
+}
+
+fn tracked_parent(
+    tx: &mut towpath_store::Tx<'_>,
+    project: &str,
+    number: i64,
+    known: Option<&str>,
+) -> Result<Option<String>, Error> {
+    match known {
+        Some(known) => Ok(Some(known.to_owned())),
+        None => Ok(rows::get(tx, project, number)?.tracking_run),
+    }
+}
+
+/// An error in one paragraph, with what to do.
+fn explained(error: &Error) -> String {
+    let hints = error.hints();
+    if hints.is_empty() { error.to_string() } else { format!("{error} ({})", hints.join("; ")) }
+}
+
+/// Waits for the next notification of a topic; a lost one counts.
+async fn next_of(listener: &mut tokio::sync::broadcast::Receiver<towpath_store::Notification>, topic: &str) {
+    loop {
+        match listener.recv().await {
+            Ok(notification) if notification.topic() == topic => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
