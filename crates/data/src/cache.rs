@@ -48,6 +48,7 @@ impl Cache {
         &self.links
     }
 
+    /// The folder given to [`open`](Self::open).
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -142,6 +143,7 @@ impl Cache {
         self.add_path_watched(workspace, path, &Silent)
     }
 
+    /// As [`add_path`](Self::add_path), with an event for each file.
     pub fn add_path_watched(
         &self,
         workspace: &Workspace,

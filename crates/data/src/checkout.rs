@@ -28,6 +28,7 @@ impl Cache {
         self.checkout_watched(workspace, content, to, &Silent)
     }
 
+    /// As [`checkout`](Self::checkout), with an event for each file of a folder.
     pub fn checkout_watched(
         &self,
         workspace: &Workspace,

@@ -1,7 +1,8 @@
 //! Data versioning in DVC's formats: `.dvc` files, `.dir` manifests, the content cache, remotes.
 //!
 //! Files are those of DVC 3 and the real `dvc` works on the same repository at the same time.
-//! Everything is synchronous; hashing, copying and transfers run on several threads.
+//! Everything is synchronous; hashing, copying and transfers run on several threads. Asynchronous
+//! callers use a blocking task: HTTP remotes panic on a thread that drives a runtime.
 
 pub mod cache;
 pub mod config;

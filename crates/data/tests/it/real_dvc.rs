@@ -146,3 +146,23 @@ fn with_hard_links_the_workspace_and_the_cache_share_files() {
     assert_eq!((metadata.nlink(), metadata.permissions().mode() & 0o777), (2, 0o444));
     assert_eq!(project.dvc(&["status", "--json"]).trim(), "{}");
 }
+
+#[test]
+fn an_output_goes_to_the_remote_that_it_names() {
+    let project = Project::by_dvc();
+    for (name, default) in [("first", true), ("second", false)] {
+        let store = project.beside(name);
+        let dvc_dir = project.repository().dvc_dir();
+        Config::write_remote(&dvc_dir, Level::Repository, name, store.to_str().unwrap(), default).unwrap();
+    }
+    project.write("a", "a");
+    project.write("b", "b");
+    verbs::add(&project.repository(), &paths(&["a", "b"]), &[], &Silent).unwrap();
+    let pointer = project.read("b.dvc");
+    project.write("b.dvc", pointer + "  remote: second\n");
+    assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 2);
+    let object_of_b = "files/md5/92/eb5ffee6ae2fec3ad71c777531578f";
+    assert!(project.beside("second").join(object_of_b).exists());
+    assert!(!project.beside("first").join(object_of_b).exists());
+    assert_eq!(project.dvc(&["status", "-c", "--json"]).trim(), "{}");
+}
