@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use towpath_core::{Classify, Kind};
+
 use crate::tensor::{Tensor, TensorSpec};
 
 pub mod onnx;
@@ -38,11 +40,44 @@ pub enum LoadError {
     UnsupportedAttribute { path: String, node: String, detail: String },
 }
 
+impl Classify for LoadError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing { .. } => Kind::NotFound,
+            Self::Read { .. } => Kind::Unavailable,
+            Self::Malformed { .. } | Self::UnsupportedOperator { .. } | Self::UnsupportedAttribute { .. } => {
+                Kind::Invalid
+            }
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnsupportedOperator { .. } => vec![
+                "Export with skl2onnx from scikit-learn's linear models, trees, ensembles, multi-layer perceptrons \
+                 or column transformers: all their operators are supported."
+                    .into(),
+                "If only the operator set is too new, export with a lower target_opset, \
+                 such as {'': 21, 'ai.onnx.ml': 3}."
+                    .into(),
+            ],
+            Self::Malformed { .. } => vec!["Export the model again: to_onnx(...).SerializeToString().".into()],
+            Self::Missing { .. } | Self::Read { .. } | Self::UnsupportedAttribute { .. } => Vec::new(),
+        }
+    }
+}
+
 /// The model refused these inputs or failed on them.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("node '{node}': {detail}")]
     Node { node: String, detail: String },
+}
+
+impl Classify for RunError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
 }
 
 /// Loads `path` (a file, or a folder with `model.onnx`) with the runtime that fits it.

@@ -77,7 +77,9 @@ impl Operator for Binary {
             (Data::I64(left), Data::I64(right)) => {
                 let (shape, mut values) = self.integers((left, &a.shape), (right, &b.shape))?;
                 if self.narrow {
-                    values.iter_mut().for_each(|value| *value = i64::from(*value as i32));
+                    for value in &mut values {
+                        *value = i64::from(*value as i32);
+                    }
                 }
                 (shape, Data::I64(values))
             }
@@ -205,17 +207,21 @@ impl Operator for Where {
         let total = count(&shape)?;
         let data = map_data!(&a.data, left => {
             let right = same_variant(left, &b.data)?;
-            let pick = |index| {
+            pick(total, |index| {
                 if conditions[at_condition.at(index)] {
-                    left[at_a.at(index)].clone()
+                    &left[at_a.at(index)]
                 } else {
-                    right[at_b.at(index)].clone()
+                    &right[at_b.at(index)]
                 }
-            };
-            (0..total).map(pick).collect()
+            })
         });
         Ok(Tensor { shape, data }.into())
     }
+}
+
+/// Copies of `total` elements.
+fn pick<'a, T: Clone + 'a>(total: usize, at: impl Fn(usize) -> &'a T) -> Vec<T> {
+    (0..total).map(|index| at(index).clone()).collect()
 }
 
 /// The elements of `data` if they are of the same type as `_like`.

@@ -71,7 +71,7 @@ pub(super) fn as_i64(tensor: &Tensor) -> Result<&[i64], String> {
 
 /// Float to integer as x86-64 does it: towards zero, NaN and what does not fit become `i64::MIN`.
 pub(super) fn truncate(value: f64) -> i64 {
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 { value as i64 } else { i64::MIN }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 /// `axis` of a tensor with `rank` dimensions, negative ones counted from the end.

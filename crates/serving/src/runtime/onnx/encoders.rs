@@ -223,14 +223,16 @@ fn push_default(node: &Node<'_>, values: &mut Data) -> Checked<()> {
     Ok(())
 }
 
+fn look_up<T: Clone>(values: &[T], positions: &[Option<usize>], default: usize) -> Vec<T> {
+    positions.iter().map(|position| values[position.unwrap_or(default)].clone()).collect()
+}
+
 impl Operator for LabelEncoder {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let input = inputs.get(0)?;
         let positions = self.keys.positions(input)?;
         let default = self.values.len() - 1;
-        let data = map_data!(&self.values, values => {
-            positions.iter().map(|position| values[position.unwrap_or(default)].clone()).collect()
-        });
+        let data = map_data!(&self.values, values => look_up(values, &positions, default));
         Ok(Tensor { shape: input.shape.clone(), data }.into())
     }
 }

@@ -1,6 +1,7 @@
 //! Runs a planned graph: values live in numbered slots, nothing is looked up by name.
 
 use super::super::RunError;
+use super::elements;
 use crate::tensor::Tensor;
 
 /// One node, checked and ready to run. Inputs have the element types that the loader agreed on;
@@ -96,6 +97,12 @@ impl Plan {
         if inputs.len() != self.inputs {
             let detail = format!("{} inputs given, the model takes {}", inputs.len(), self.inputs);
             return Err(fail("(inputs)", detail));
+        }
+        for (index, input) in inputs.iter().enumerate() {
+            if elements::count(&input.shape) != Ok(input.data.len()) {
+                let detail = format!("input {index}: {} elements of shape {:?}", input.data.len(), input.shape);
+                return Err(fail("(inputs)", detail));
+            }
         }
         let mut slots: Vec<Option<Tensor>> = Vec::with_capacity(self.slots);
         slots.extend(inputs.into_iter().map(Some));

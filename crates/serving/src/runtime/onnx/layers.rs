@@ -141,7 +141,9 @@ macro_rules! gemm {
         let mut out = vec![0.0; count(&[rows, columns])?];
         $multiply(&a, &b, inner, columns, &mut out);
         let (alpha, beta) = (<$type>::from($self.alpha), <$type>::from($self.beta));
-        out.iter_mut().for_each(|sum| *sum *= alpha);
+        for sum in out.iter_mut() {
+            *sum *= alpha;
+        }
         let shape = vec![rows, columns];
         match $inputs.optional(2) {
             None => Tensor { shape, data: Data::$variant(out) },

@@ -85,6 +85,9 @@ pub(super) fn classifier(node: &Node<'_>) -> Checked<Built> {
         return Err(format!("{} class labels for {targets} scores", labels.len()));
     }
     let post_transform = PostTransform::read(node)?;
+    if labels.len() != targets && post_transform == PostTransform::Probit {
+        return Err("post_transform PROBIT of a single score is not supported: use NONE".into());
+    }
     let outputs = vec![
         ValueType::new(labels.element_type(), Some(vec![input.rows()])),
         ValueType::new(ElementType::F32, Some(vec![input.rows(), Some(labels.len())])),

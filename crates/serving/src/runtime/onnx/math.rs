@@ -45,8 +45,16 @@ impl Operator for Unary {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let mut tensor = inputs.take(0)?;
         match &mut tensor.data {
-            Data::F32(values) => values.iter_mut().for_each(|value| *value = (self.f32)(*value)),
-            Data::F64(values) => values.iter_mut().for_each(|value| *value = (self.f64)(*value)),
+            Data::F32(values) => {
+                for value in values.iter_mut() {
+                    *value = (self.f32)(*value);
+                }
+            }
+            Data::F64(values) => {
+                for value in values.iter_mut() {
+                    *value = (self.f64)(*value);
+                }
+            }
             _ => return Err(TYPE_DIFFERS.into()),
         }
         Ok(tensor.into())
@@ -67,7 +75,9 @@ impl Operator for Not {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let mut tensor = inputs.take(0)?;
         let Data::Bool(values) = &mut tensor.data else { return Err(TYPE_DIFFERS.into()) };
-        values.iter_mut().for_each(|value| *value = !*value);
+        for value in values.iter_mut() {
+            *value = !*value;
+        }
         Ok(tensor.into())
     }
 }

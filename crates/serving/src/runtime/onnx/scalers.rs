@@ -39,22 +39,18 @@ impl Operator for Scaler {
         let (_, columns) = rows_and_columns(&input.shape)?;
         check_columns("offset", self.offset.len(), columns)?;
         let pairs = || self.offset.iter().zip(&self.scale).cycle();
-        let scaled = match input.data {
-            Data::F32(mut values) => {
-                for row in values.chunks_exact_mut(columns.max(1)) {
-                    for (value, (&offset, &scale)) in row.iter_mut().zip(pairs()) {
-                        *value = (*value - offset) * scale;
-                    }
+        let scaled = if let Data::F32(mut values) = input.data {
+            for row in values.chunks_exact_mut(columns.max(1)) {
+                for (value, (&offset, &scale)) in row.iter_mut().zip(pairs()) {
+                    *value = (*value - offset) * scale;
                 }
-                values
             }
-            _ => {
-                let values = as_f64(&input)?;
-                let scale_one = |(&value, (&offset, &scale)): (&f64, (&f32, &f32))| {
-                    ((value - f64::from(offset)) * f64::from(scale)) as f32
-                };
-                values.iter().zip(pairs()).map(scale_one).collect()
-            }
+            values
+        } else {
+            let scale_one = |(&value, (&offset, &scale)): (&f64, (&f32, &f32))| {
+                ((value - f64::from(offset)) * f64::from(scale)) as f32
+            };
+            as_f64(&input)?.iter().zip(pairs()).map(scale_one).collect()
         };
         Ok(Tensor { shape: input.shape, data: Data::F32(scaled) }.into())
     }

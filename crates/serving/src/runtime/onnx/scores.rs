@@ -68,21 +68,13 @@ pub(super) enum PostTransform {
 pub(super) enum SecondClass {
     /// `[1 - s, s]`: the score is a probability.
     Complement,
-    /// `[-s, s]`: the score is a margin, the second class won.
-    MarginWon,
-    /// `[s, -s]` without a transform: the score is a margin, the first class won.
-    MarginLost,
-    /// No second score is written.
-    Absent,
+    /// `[-s, s]`: the score is a margin.
+    Margin,
 }
 
 impl PostTransform {
     pub(super) fn read(node: &Node<'_>) -> Checked<Self> {
-        Self::from_name(&node.text("post_transform", "NONE")?)
-    }
-
-    pub(super) fn from_name(name: &str) -> Checked<Self> {
-        match name {
+        match node.text("post_transform", "NONE")?.as_str() {
             "NONE" => Ok(Self::None),
             "LOGISTIC" => Ok(Self::Logistic),
             "SOFTMAX" => Ok(Self::Softmax),
@@ -98,10 +90,18 @@ impl PostTransform {
     pub(super) fn apply(self, scores: &mut [f32]) {
         match self {
             Self::None => {}
-            Self::Logistic => scores.iter_mut().for_each(|score| *score = logistic(*score)),
+            Self::Logistic => {
+                for score in scores.iter_mut() {
+                    *score = logistic(*score);
+                }
+            }
             Self::Softmax => softmax(scores),
             Self::SoftmaxZero => softmax_zero(scores),
-            Self::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
+            Self::Probit => {
+                for score in scores.iter_mut() {
+                    *score = probit(*score);
+                }
+            }
         }
     }
 
@@ -109,12 +109,9 @@ impl PostTransform {
     pub(super) fn apply_single(self, row: &mut [f32], second: SecondClass) {
         let score = row[0];
         let pair = match (self, second) {
-            (Self::Probit, _) => [probit(score), 0.0],
+            (Self::Logistic, _) => [logistic(-score), logistic(score)],
             (_, SecondClass::Complement) => [1.0 - score, score],
-            (Self::Logistic, SecondClass::MarginWon | SecondClass::MarginLost) => [logistic(-score), logistic(score)],
-            (_, SecondClass::MarginWon) => [-score, score],
-            (_, SecondClass::MarginLost) => [score, -score],
-            (_, SecondClass::Absent) => [score, 0.0],
+            (_, SecondClass::Margin) => [-score, score],
         };
         row.copy_from_slice(&pair);
     }
@@ -133,7 +130,9 @@ fn softmax(scores: &mut [f32]) {
         *score = (*score - maximum).exp();
         sum += *score;
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores.iter_mut() {
+        *score /= sum;
+    }
 }
 
 /// Softmax over the scores that are not zero.
@@ -149,7 +148,9 @@ fn softmax_zero(scores: &mut [f32]) {
             *score *= zero;
         }
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores.iter_mut() {
+        *score /= sum;
+    }
 }
 
 /// √2 erf⁻¹(2x - 1), with the inverse error function approximated as in Winitzki (2008), a = 0.147.
@@ -157,7 +158,7 @@ fn probit(score: f32) -> f32 {
     let x = 2.0 * score - 1.0;
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let v = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
+    let v = 2.0 / (std::f32::consts::PI * 0.147) + 0.5 * log;
     let inverse = sign * (-v + (v * v - log / 0.147).sqrt()).sqrt();
     std::f32::consts::SQRT_2 * inverse
 }

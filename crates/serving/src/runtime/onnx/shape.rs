@@ -231,6 +231,11 @@ pub(super) fn array_feature_extractor(node: &Node<'_>) -> Checked<Built> {
     Ok(Built::one(ArrayFeatureExtractor, ValueType::new(value.element, shape)))
 }
 
+fn pick_columns<T: Clone>(values: &[T], length: usize, picked: &[usize]) -> Vec<T> {
+    let rows = values.chunks_exact(length.max(1));
+    rows.flat_map(|row| picked.iter().map(|&at| row[at].clone())).collect()
+}
+
 impl Operator for ArrayFeatureExtractor {
     /// Picks elements of the last axis; a vector becomes one row.
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
@@ -244,10 +249,7 @@ impl Operator for ArrayFeatureExtractor {
         let rows = if leading.is_empty() { vec![1] } else { leading.to_vec() };
         let shape = [rows.as_slice(), &[picked.len()]].concat();
         count(&shape)?;
-        let data = map_data!(&tensor.data, values => {
-            let rows = values.chunks_exact(length.max(1));
-            rows.flat_map(|row| picked.iter().map(|&at| row[at].clone())).collect()
-        });
+        let data = map_data!(&tensor.data, values => pick_columns(values, length, &picked));
         Ok(Tensor { shape, data }.into())
     }
 }

@@ -289,6 +289,7 @@ fn build_classifier<T: Number>(node: &Node<'_>) -> Checked<Built> {
         base,
         labels,
     };
+    classifier.check_two_classes()?;
     let outputs = vec![
         ValueType::new(classifier.labels.element_type(), Some(vec![input.rows()])),
         ValueType::new(ElementType::F32, Some(vec![input.rows(), Some(classifier.labels.len())])),
@@ -298,6 +299,19 @@ fn build_classifier<T: Number>(node: &Node<'_>) -> Checked<Built> {
 }
 
 impl<T: Number> Classifier<T> {
+    /// Refuses what the specification leaves open and ONNX Runtime answers with leftovers.
+    fn check_two_classes(&self) -> Checked<()> {
+        if self.labels.len() > 2 {
+            Ok(())
+        } else if self.base.len() == 1 && !self.one_scored {
+            Err("one base_value where the leaves score both classes: give two".into())
+        } else if self.post_transform == PostTransform::Probit {
+            Err("post_transform PROBIT with two classes is not supported: use NONE".into())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Adds the base values and picks the winner; writes the transformed scores of one row.
     fn finish(&self, scores: &mut [Score<T>], written: &mut [f32]) -> usize {
         if scores.len() == 2 {
@@ -328,34 +342,32 @@ impl<T: Number> Classifier<T> {
     fn finish_two(&self, scores: &mut [Score<T>], written: &mut [f32]) -> usize {
         let zero = T::default();
         let second_scored = scores[1].is_some();
-        let [first, second] = [scores[0].unwrap_or_default(), scores[1].unwrap_or_default()];
-        // `None`: the second score is to be made from the first.
-        let pair = match *self.base.as_slice() {
+        let plus = |score: Score<T>, base: T| score.map(|score| score.plus(base));
+        // A class that no leaf scored is written as zero, whatever its base value.
+        match *self.base.as_slice() {
             [_, base] if second_scored => {
-                let second = base.plus(first);
-                (second.negated(), Some(second))
+                let second = base.plus(scores[0].unwrap_or_default());
+                scores[1] = Some(second);
+                scores[0] = scores[0].map(|_| second.negated());
             }
-            [base, base_second] => (first.plus(base), Some(second.plus(base_second))),
-            [base] => (first.plus(base), second_scored.then_some(second)),
-            _ => (first, second_scored.then_some(second)),
-        };
-        let deciding = if second_scored { pair.1.unwrap_or(zero) } else { pair.0 };
-        let half = T::from_f64(0.5);
-        let (won, made) = match (self.one_scored, self.probabilities) {
-            (true, true) => (deciding > half, SecondClass::Complement),
-            (true, false) if deciding > zero => (true, SecondClass::MarginWon),
-            (true, false) => (false, SecondClass::MarginLost),
-            (false, _) if self.base.is_empty() => (deciding > zero, SecondClass::MarginLost),
-            (false, _) => (deciding > zero, SecondClass::Absent),
-        };
-        written[0] = pair.0.to_f32();
-        if let Some(second) = pair.1 {
-            written[1] = second.to_f32();
-            self.post_transform.apply(written);
-        } else {
-            self.post_transform.apply_single(written, made);
+            [base, base_second] => {
+                scores[0] = plus(scores[0], base);
+                scores[1] = plus(scores[1], base_second);
+            }
+            [base] => scores[0] = plus(scores[0], base),
+            _ => {}
         }
-        usize::from(won)
+        let deciding = if second_scored { scores[1] } else { scores[0] }.unwrap_or_default();
+        let probability = self.one_scored && self.probabilities;
+        let threshold = if probability { T::from_f64(0.5) } else { zero };
+        if second_scored || self.base.len() == 2 {
+            self.write(scores, written);
+        } else {
+            written[0] = scores[0].unwrap_or_default().to_f32();
+            let second = if probability { SecondClass::Complement } else { SecondClass::Margin };
+            self.post_transform.apply_single(written, second);
+        }
+        usize::from(deciding > threshold)
     }
 }
 
@@ -434,8 +446,13 @@ fn build_ensemble<T: Number>(node: &Node<'_>) -> Checked<Built> {
     };
     let post_transform = match node.integer("post_transform", 0)? {
         0 => PostTransform::None,
-        1 => PostTransform::Softmax,
-        2 => PostTransform::Logistic,
+        // The specification says 1 is SOFTMAX and 2 LOGISTIC, ONNX Runtime has it the other way.
+        given @ (1 | 2) => {
+            return Err(format!(
+                "post_transform {given} means different things to different runtimes: use 0 and a \
+                 Softmax or Sigmoid node"
+            ));
+        }
         3 => PostTransform::SoftmaxZero,
         4 => PostTransform::Probit,
         other => return Err(format!("post_transform {other} is not one of 0, 1, 2, 3, 4")),
@@ -524,11 +541,15 @@ impl<T: Number> Regressor<T> {
 
     fn finish(&self, scores: &[Score<T>], written: &mut [f32]) {
         for (target, (written, score)) in written.iter_mut().zip(scores).enumerate() {
+            // With several targets, one that no leaf scored stays zero.
+            let scored = score.is_some();
             let mut score = score.unwrap_or_default();
             if self.aggregate == Aggregate::Average {
                 score = score.divided_by(self.forest.trees());
             }
-            if let Some(&base) = self.base.get(target) {
+            if let Some(&base) = self.base.get(target)
+                && (scored || self.targets == 1)
+            {
                 score = score.plus(base);
             }
             *written = score.to_f32();
