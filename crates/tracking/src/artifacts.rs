@@ -1,0 +1,323 @@
+//! Files of runs and models in the object store. `mlflow-artifacts:/P` lies at `P`; every path is
+//! confined before the store sees it.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{Attributes, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _};
+use tokio::io::AsyncWriteExt as _;
+use towpath_core::{Timestamp, names};
+
+use crate::TrackingError;
+
+/// Files smaller than this are written in one request, larger ones in parts.
+const PART: usize = 8 << 20;
+/// Entries of one list.
+pub const LISTED: usize = 100_000;
+/// The scheme of what the server itself stores.
+const SCHEME: &str = "mlflow-artifacts:";
+
+/// Where artifacts lie. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Artifacts(Arc<dyn ObjectStore>);
+
+/// A file or folder in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The last part of its path.
+    pub name: String,
+    /// Bytes; `None` for a folder.
+    pub size: Option<u64>,
+}
+
+/// A file being read.
+pub struct Download {
+    pub size: u64,
+    /// The bytes of `body`, end exclusive.
+    pub range: std::ops::Range<u64>,
+    pub etag: Option<String>,
+    pub modified: Timestamp,
+    pub body: BoxStream<'static, Result<Bytes, TrackingError>>,
+}
+
+/// Which bytes of a file: HTTP's `bytes=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From, to (exclusive).
+    Bounded(u64, u64),
+    From(u64),
+    /// The last so many.
+    Last(u64),
+}
+
+/// The path in the store behind an artifact URI; `None` when it lies somewhere else (`s3://...`), where
+/// clients go by themselves.
+pub fn path_of_uri(uri: &str) -> Option<&str> {
+    let rest = uri.strip_prefix(SCHEME)?;
+    match rest.strip_prefix("//") {
+        // With a host: the path begins at the next slash.
+        Some(authority) => Some(authority.split_once('/').map_or("", |(_, path)| path)),
+        None => Some(rest.trim_start_matches('/')),
+    }
+}
+
+/// Refuses what could leave the root, or what would mean something else to a client.
+fn confined(path: &str) -> Result<Path, TrackingError> {
+    let refused = || TrackingError::ArtifactPath(path.chars().take(200).collect());
+    let drive = path.as_bytes().get(1) == Some(&b':');
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let path = names::confined_path(trimmed).filter(|p| !p.contains('#') && !drive).ok_or_else(refused)?;
+    Path::parse(path).map_err(|_| refused())
+}
+
+fn failed(path: &str, error: object_store::Error) -> TrackingError {
+    match error {
+        object_store::Error::NotFound { .. } => TrackingError::NoArtifact(path.to_owned()),
+        error => {
+            let text = error.to_string();
+            if is_full(&error) { TrackingError::ArtifactStoreFull(text) } else { TrackingError::ArtifactStore(text) }
+        }
+    }
+}
+
+/// Looks for "no space left" below what the store says.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|e| matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+impl Artifacts {
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self(store)
+    }
+
+    /// Writes a file from a stream; nothing is visible until all of it is there. The number of bytes.
+    pub async fn put<S, E>(&self, path: &str, mut body: S) -> Result<u64, TrackingError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let to = confined(path)?;
+        let io = |error: std::io::Error| {
+            if is_full(&error) {
+                TrackingError::ArtifactStoreFull(error.to_string())
+            } else {
+                TrackingError::ArtifactStore(error.to_string())
+            }
+        };
+        let mut writer = BufWriter::with_capacity(Arc::clone(&self.0), to, PART).with_attributes(Attributes::new());
+        let mut size = 0;
+        while let Some(chunk) = body.next().await {
+            let written = match chunk {
+                Ok(chunk) => {
+                    size += chunk.len() as u64;
+                    writer.write_all(&chunk).await.map_err(io)
+                }
+                Err(error) => Err(TrackingError::Upload(format!("the upload of '{path}' broke off: {error}"))),
+            };
+            if let Err(error) = written {
+                // Best effort: the parts of an upload that failed are of no use.
+                let _ = writer.abort().await;
+                return Err(error);
+            }
+        }
+        writer.shutdown().await.map_err(io)?;
+        Ok(size)
+    }
+
+    /// Writes all files of a folder (or one file) below `path`, following no symbolic link. The number
+    /// of files and bytes.
+    pub async fn put_folder(&self, path: &str, from: &FilePath) -> Result<(u64, u64), TrackingError> {
+        let root = from.to_owned();
+        let files = tokio::task::spawn_blocking(move || files_below(&root))
+            .await
+            .map_err(|e| TrackingError::ArtifactStore(e.to_string()))??;
+        let mut bytes = 0;
+        let count = files.len() as u64;
+        for (relative, file) in files {
+            let to = if relative.is_empty() { path.to_owned() } else { format!("{path}/{relative}") };
+            let reader = tokio::fs::File::open(&file).await?;
+            let chunks = futures_util::stream::try_unfold(reader, |mut reader| async move {
+                use tokio::io::AsyncReadExt as _;
+                let mut buffer = bytes::BytesMut::with_capacity(1 << 20);
+                let read = reader.read_buf(&mut buffer).await?;
+                Ok::<_, std::io::Error>((read > 0).then(|| (buffer.freeze(), reader)))
+            });
+            bytes += self.put(&to, Box::pin(chunks)).await?;
+        }
+        Ok((count, bytes))
+    }
+
+    /// Opens a file, or a part of it.
+    pub async fn get(&self, path: &str, range: Option<ByteRange>) -> Result<Download, TrackingError> {
+        let from = confined(path)?;
+        let range = range.map(|r| match r {
+            ByteRange::Bounded(start, end) => GetRange::Bounded(start..end),
+            ByteRange::From(start) => GetRange::Offset(start),
+            ByteRange::Last(count) => GetRange::Suffix(count),
+        });
+        let options = GetOptions { range, ..GetOptions::default() };
+        let result: GetResult = self.0.get_opts(&from, options).await.map_err(|e| failed(path, e))?;
+        let shown = path.to_owned();
+        Ok(Download {
+            size: result.meta.size,
+            range: result.range.clone(),
+            etag: result.meta.e_tag.clone(),
+            modified: Timestamp(result.meta.last_modified.timestamp_millis()),
+            body: result.into_stream().map_err(move |e| failed(&shown, e)).boxed(),
+        })
+    }
+
+    /// A whole file of at most `limit` bytes.
+    pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes, TrackingError> {
+        let from = confined(path)?;
+        let meta = self.0.head(&from).await.map_err(|e| failed(path, e))?;
+        if meta.size > limit {
+            return Err(TrackingError::Upload(format!("'{path}' has {} bytes, more than {limit}", meta.size)));
+        }
+        let result = self.0.get(&from).await.map_err(|e| failed(path, e))?;
+        result.bytes().await.map_err(|e| failed(path, e))
+    }
+
+    /// Files and folders directly below a folder, by name. Nothing there, or a file: the empty list.
+    pub async fn list(&self, path: &str) -> Result<Vec<Entry>, TrackingError> {
+        let below = if path.is_empty() { None } else { Some(confined(path)?) };
+        let listed = self.0.list_with_delimiter(below.as_ref()).await.map_err(|e| failed(path, e))?;
+        let folders = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|p| p.filename())
+            .map(|name| Entry { name: name.to_owned(), size: None });
+        let files = listed
+            .objects
+            .iter()
+            .filter(|o| below.as_ref() != Some(&o.location))
+            .filter_map(|o| Some(Entry { name: o.location.filename()?.to_owned(), size: Some(o.size) }));
+        let mut entries: Vec<Entry> = folders.chain(files).take(LISTED).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Deletes a file, or everything below a folder. What is not there is no error.
+    pub async fn delete(&self, path: &str) -> Result<(), TrackingError> {
+        let target = confined(path)?;
+        let mut below: Vec<Path> =
+            self.0.list(Some(&target)).map_ok(|meta| meta.location).try_collect().await.map_err(|e| failed(path, e))?;
+        below.push(target);
+        for location in below {
+            match self.0.delete(&location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(path, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Path below `root` with `/`, and the file; sorted.
+fn files_below(root: &FilePath) -> Result<Vec<(String, PathBuf)>, TrackingError> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.map_err(std::io::Error::from)?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+        let parts = parts.ok_or_else(|| TrackingError::ArtifactPath(relative.display().to_string()))?;
+        files.push((parts.join("/"), entry.path().to_owned()));
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_memory() -> Artifacts {
+        Artifacts::new(Arc::new(object_store::memory::InMemory::new()))
+    }
+
+    fn chunks(parts: &[&'static str]) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Unpin + use<> {
+        let parts: Vec<_> = parts.iter().map(|p| Ok(Bytes::from_static(p.as_bytes()))).collect();
+        futures_util::stream::iter(parts)
+    }
+
+    async fn text(artifacts: &Artifacts, path: &str, range: Option<ByteRange>) -> String {
+        let download = artifacts.get(path, range).await.unwrap();
+        let parts: Vec<Bytes> = download.body.try_collect().await.unwrap();
+        String::from_utf8(parts.concat()).unwrap()
+    }
+
+    #[test]
+    fn a_uri_of_ours_has_a_path() {
+        assert_eq!(path_of_uri("mlflow-artifacts:/1/abc/artifacts"), Some("1/abc/artifacts"));
+        assert_eq!(path_of_uri("mlflow-artifacts://host:5000/1/a"), Some("1/a"));
+        assert_eq!(path_of_uri("s3://bucket/1"), None);
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_back_whole_or_in_part() {
+        let artifacts = in_memory();
+        let size = artifacts.put("1/r/artifacts/a b.txt", chunks(&["hello ", "world"])).await.unwrap();
+        assert_eq!(size, 11);
+        assert_eq!(text(&artifacts, "1/r/artifacts/a b.txt", None).await, "hello world");
+        assert_eq!(text(&artifacts, "1/r/artifacts/a b.txt", Some(ByteRange::Bounded(6, 8))).await, "wo");
+        assert_eq!(text(&artifacts, "1/r/artifacts/a b.txt", Some(ByteRange::Last(3))).await, "rld");
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_breaks_off_leaves_nothing() {
+        let artifacts = in_memory();
+        let broken = futures_util::stream::iter(vec![
+            Ok(Bytes::from_static(b"half")),
+            Err(std::io::Error::other("the client went away")),
+        ]);
+        assert!(artifacts.put("1/x", broken).await.is_err());
+        assert!(artifacts.get("1/x", None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_stored_and_listed_and_deleted() {
+        let artifacts = in_memory();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(folder.path().join("model.onnx"), "abc").unwrap();
+        std::fs::write(folder.path().join("sub/x"), "").unwrap();
+        assert_eq!(artifacts.put_folder("1/m", folder.path()).await.unwrap(), (2, 3));
+        let entries = artifacts.list("1/m").await.unwrap();
+        assert_eq!(
+            entries,
+            [Entry { name: "model.onnx".into(), size: Some(3) }, Entry { name: "sub".into(), size: None }]
+        );
+        assert_eq!(artifacts.list("1/m/model.onnx").await.unwrap(), []);
+        assert_eq!(artifacts.read("1/m/model.onnx", 10).await.unwrap(), "abc");
+        assert!(artifacts.read("1/m/model.onnx", 2).await.is_err());
+        artifacts.delete("1/m").await.unwrap();
+        assert_eq!(artifacts.list("1/m").await.unwrap(), []);
+        artifacts.delete("1/m").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn paths_that_leave_the_root_are_refused() {
+        let artifacts = in_memory();
+        for bad in ["../x", "a/../../x", "/etc/passwd", "a\\b", "a#b", "C:/x", "", "a//b"] {
+            let refused = artifacts.put(bad, chunks(&["x"])).await.unwrap_err();
+            assert!(matches!(refused, TrackingError::ArtifactPath(_)), "{bad:?}");
+            assert!(artifacts.get(bad, None).await.is_err(), "{bad:?}");
+            assert!(artifacts.delete(bad).await.is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run read and made: datasets, logged models in and out.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use towpath_core::ids;
+use towpath_store::Tx;
+
+use crate::{KeyValue, TrackingError, logged_models, rows, runs, validate};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dataset {
+    pub name: String,
+    /// A hash the client computed, at most 36 characters.
+    pub digest: String,
+    pub source_type: String,
+    pub source: String,
+    pub schema: Option<String>,
+    pub profile: Option<String>,
+}
+
+/// A dataset as one run used it: `mlflow.data.context` among the tags says for what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetInput {
+    pub dataset: Dataset,
+    pub tags: Vec<KeyValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelOutput {
+    pub model_id: String,
+    pub step: i64,
+}
+
+pub const DATASETS: usize = 1000;
+pub const CONTEXT: &str = "mlflow.data.context";
+
+impl DatasetInput {
+    fn check(&self) -> Result<(), TrackingError> {
+        let dataset = &self.dataset;
+        for (what, value) in [
+            ("name", &dataset.name),
+            ("digest", &dataset.digest),
+            ("source_type", &dataset.source_type),
+            ("source", &dataset.source),
+        ] {
+            if value.is_empty() {
+                return Err(TrackingError::Missing(format!("datasets.dataset.{what}")));
+            }
+        }
+        validate::length("name", &dataset.name, validate::DATASET_NAME)?;
+        validate::length("digest", &dataset.digest, validate::DATASET_DIGEST)?;
+        validate::length("source_type", &dataset.source_type, validate::KEY)?;
+        validate::length("source", &dataset.source, validate::DATASET_SOURCE)?;
+        validate::length("schema", dataset.schema.as_deref().unwrap_or(""), validate::DATASET_SCHEMA)?;
+        validate::length("profile", dataset.profile.as_deref().unwrap_or(""), validate::DATASET_PROFILE)?;
+        for tag in &self.tags {
+            validate::length("key", &tag.key, validate::INPUT_TAG_KEY)?;
+            validate::length("value", &tag.value, validate::INPUT_TAG_VALUE)?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes what an active run read. The same dataset again keeps its first tags.
+pub fn log(tx: &mut Tx<'_>, run_id: &str, datasets: &[DatasetInput], models: &[String]) -> Result<(), TrackingError> {
+    if datasets.len() > DATASETS {
+        return Err(TrackingError::Conflicting(format!(
+            "at most {DATASETS} datasets can be logged at once, not {}",
+            datasets.len()
+        )));
+    }
+    for input in datasets {
+        input.check()?;
+    }
+    let run = runs::active(tx, run_id)?;
+    let before = tx.one("select count(*) as n from run_datasets where run = $1", &[&run.id])?.int("n")?;
+    for (position, DatasetInput { dataset, tags }) in (before..).zip(datasets) {
+        tx.run(
+            "insert into datasets (id, experiment, name, digest, source_type, source, schema, profile) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (experiment, name, digest) do nothing",
+            &[
+                &format!("d-{}", ids::new_id()),
+                &run.experiment,
+                &dataset.name,
+                &dataset.digest,
+                &dataset.source_type,
+                &dataset.source,
+                &dataset.schema,
+                &dataset.profile,
+            ],
+        )?;
+        let id = tx
+            .one(
+                "select id from datasets where experiment = $1 and name = $2 and digest = $3",
+                &[&run.experiment, &dataset.name, &dataset.digest],
+            )?
+            .text("id")?;
+        tx.run(
+            "insert into run_datasets (run, position, dataset, tags) values ($1, $2, $3, $4) on conflict do nothing",
+            &[&run.id, &position, &id, &json!(tags)],
+        )?;
+    }
+    for model_id in models {
+        logged_models::get(tx, model_id)?;
+        put_model(tx, &run, "input", model_id, 0)?;
+    }
+    runs::notify(tx, &run);
+    Ok(())
+}
+
+/// Notes the logged models that an active run made.
+pub fn log_outputs(tx: &mut Tx<'_>, run_id: &str, models: &[ModelOutput]) -> Result<(), TrackingError> {
+    let run = runs::active(tx, run_id)?;
+    for output in models {
+        logged_models::get(tx, &output.model_id)?;
+        put_model(tx, &run, "output", &output.model_id, output.step)?;
+    }
+    runs::notify(tx, &run);
+    Ok(())
+}
+
+fn put_model(
+    tx: &mut Tx<'_>,
+    run: &runs::RunInfo,
+    direction: &str,
+    model_id: &str,
+    step: i64,
+) -> Result<(), TrackingError> {
+    tx.run(
+        "insert into run_models (run, direction, model_id, step) values ($1, $2, $3, $4) on conflict do nothing",
+        &[&run.id, &direction, &model_id, &step],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn datasets_of(tx: &mut Tx<'_>, runs: &[i64]) -> Result<BTreeMap<i64, Vec<DatasetInput>>, TrackingError> {
+    let mut found: BTreeMap<i64, BTreeMap<i64, DatasetInput>> = BTreeMap::new();
+    for row in rows::of_many(
+        tx,
+        "select r.run, r.position, r.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile \
+         from run_datasets r join datasets d on d.id = r.dataset where r.run in ({})",
+        runs,
+    )? {
+        let input = DatasetInput {
+            dataset: Dataset {
+                name: row.text("name")?,
+                digest: row.text("digest")?,
+                source_type: row.text("source_type")?,
+                source: row.text("source")?,
+                schema: row.opt_text("schema")?,
+                profile: row.opt_text("profile")?,
+            },
+            tags: row.json("tags")?,
+        };
+        found.entry(row.int("run")?).or_default().insert(row.int("position")?, input);
+    }
+    Ok(found.into_iter().map(|(run, inputs)| (run, inputs.into_values().collect())).collect())
+}
+
+type Models = (Vec<String>, Vec<ModelOutput>);
+
+pub(crate) fn models_of(tx: &mut Tx<'_>, runs: &[i64]) -> Result<BTreeMap<i64, Models>, TrackingError> {
+    let mut found: BTreeMap<i64, Models> = BTreeMap::new();
+    for row in rows::of_many(
+        tx,
+        "select run, direction, model_id, step from run_models where run in ({}) order by model_id",
+        runs,
+    )? {
+        let (inputs, outputs) = found.entry(row.int("run")?).or_default();
+        let model_id = row.text("model_id")?;
+        if row.text("direction")? == "input" {
+            inputs.push(model_id);
+        } else {
+            outputs.push(ModelOutput { model_id, step: row.int("step")? });
+        }
+    }
+    Ok(found)
+}
