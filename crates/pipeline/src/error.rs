@@ -31,11 +31,17 @@ pub enum Error {
     #[error("the environment was not built: {0}")]
     Environment(#[from] crate::environment::Error),
     #[error(transparent)]
-    Plan(#[from] towpath_plan::Error),
+    Plan(Box<towpath_plan::Error>),
     #[error(transparent)]
     Data(#[from] towpath_data::Error),
     #[error(transparent)]
     Check(#[from] towpath_checks::Error),
+}
+
+impl From<towpath_plan::Error> for Error {
+    fn from(error: towpath_plan::Error) -> Self {
+        Self::Plan(Box::new(error))
+    }
 }
 
 impl Classify for Error {

@@ -34,7 +34,7 @@ fn what_comes_after_a_failed_stage_is_skipped() {
 #[test]
 fn a_stage_that_hangs_is_ended_at_its_timeout() {
     let repo = one_stage("sleep 1000");
-    repo.write("towpath.yaml", "timeouts: {train: 1}\n");
+    repo.write("towpath.yaml", "timeouts: {train: 1s}\n");
     let started = Instant::now();
     let outcome = repo.run();
     assert_eq!(outcome.error.as_deref(), Some("stage 'train' did not end within 1 s"));
