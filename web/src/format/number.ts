@@ -1,5 +1,5 @@
-/** Numbers as people read them. A missing value is an en dash, a thin space stands before a unit. */
-const THIN = "\u2009";
+/** Numbers as people read them. A missing value is an en dash, a no-break space stands before a unit. */
+const SPACE = "\u00a0";
 export const MISSING = "–";
 const MINUS = "−";
 
@@ -49,7 +49,7 @@ export function delta(old: number, next: number): string {
 
 /** A share in [0, 1] as a percentage. */
 export function percent(share: number | null | undefined, decimals = 0): string {
-  return share === null || share === undefined ? MISSING : `${(share * 100).toFixed(decimals)}${THIN}%`;
+  return share === null || share === undefined ? MISSING : `${(share * 100).toFixed(decimals)}${SPACE}%`;
 }
 
 /** Of the traffic: no decimals unless there are some. */
@@ -77,7 +77,7 @@ export function bytes(value: number | null | undefined): string {
     unit += 1;
   }
   const text = unit === 0 || size >= 100 ? size.toFixed(0) : significant(size);
-  return `${text}${THIN}${BYTES[unit]}`;
+  return `${text}${SPACE}${BYTES[unit]}`;
 }
 
 function notFinite(value: number): string {

@@ -1,12 +1,12 @@
 /** Times and durations as people read them. */
 const DAY_S = 86_400;
-const THIN = "\u2009";
+const SPACE = "\u00a0";
 
 /** `31 ms`, `4.8 s`, `2 min 14 s`, `3 h 5 min`, `6 days`. */
 export function duration(seconds: number): string {
-  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))}${THIN}ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)}${THIN}s`;
-  if (seconds < 60) return `${Math.round(seconds)}${THIN}s`;
+  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))}${SPACE}ms`;
+  if (seconds < 20) return `${seconds.toFixed(1)}${SPACE}s`;
+  if (seconds < 60) return `${Math.round(seconds)}${SPACE}s`;
   const whole = Math.round(seconds);
   if (whole < 3600) return two(whole, 60, "min", "s");
   if (whole < 2 * DAY_S) return two(Math.round(whole / 60), 60, "h", "min");
@@ -15,8 +15,8 @@ export function duration(seconds: number): string {
 
 function two(value: number, base: number, large: string, small: string): string {
   const rest = value % base;
-  const head = `${Math.floor(value / base)}${THIN}${large}`;
-  return rest === 0 ? head : `${head} ${rest}${THIN}${small}`;
+  const head = `${Math.floor(value / base)}${SPACE}${large}`;
+  return rest === 0 ? head : `${head} ${rest}${SPACE}${small}`;
 }
 
 export function secondsBetween(from: number, to: number): number {
@@ -26,9 +26,9 @@ export function secondsBetween(from: number, to: number): number {
 /** `24 s`, `3 min`, `2 h`: how old, in one unit. */
 export function age(at: number, now: number): string {
   const seconds = Math.round(secondsBetween(at, now));
-  if (seconds < 60) return `${seconds}${THIN}s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)}${THIN}min`;
-  return `${Math.round(seconds / 3600)}${THIN}h`;
+  if (seconds < 60) return `${seconds}${SPACE}s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)}${SPACE}min`;
+  return `${Math.round(seconds / 3600)}${SPACE}h`;
 }
 
 /** Relative below 48 hours ("3 min ago", "yesterday"), then "17 Nov". */

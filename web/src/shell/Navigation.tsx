@@ -53,12 +53,11 @@ export function Navigation({ project, open }: { project?: string; open: boolean 
       </Link>
       <ProjectSwitch project={project} />
       <ul>
-        {GROUPS.flatMap((group, index) => [
-          ...(index > 0 ? [<li key={`gap-${index}`} className="gap" role="presentation" />] : []),
-          ...group.map((entry) => {
+        {GROUPS.flatMap((group, index) =>
+          group.map((entry, place) => {
             const unfinished = data && entry.count ? entry.count(data.counts) : 0;
             return (
-              <li key={entry.href}>
+              <li key={entry.href} className={index > 0 && place === 0 ? "first" : undefined}>
                 <Link href={entry.href} aria-current={entry.under.includes(here) ? "page" : undefined}>
                   <Icon name={entry.icon} />
                   <span className="word">{entry.word}</span>
@@ -72,7 +71,7 @@ export function Navigation({ project, open }: { project?: string; open: boolean 
               </li>
             );
           }),
-        ])}
+        )}
       </ul>
       <LedgerFoot head={data?.ledger[0]} />
     </nav>

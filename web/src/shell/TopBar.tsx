@@ -24,7 +24,7 @@ export function TopBar({ crumbs, onMenu, onFind }: { crumbs: Crumb[]; onMenu: ()
           ))}
         </ol>
       </nav>
-      <button type="button" className="find" aria-label="Search or go to" aria-keyshortcuts="Control+K" onClick={onFind}>
+      <button type="button" className="find" aria-keyshortcuts="Control+K" onClick={onFind}>
         <Icon name="find" />
         <span>Search or go to</span>
         <kbd>Ctrl K</kbd>
@@ -64,7 +64,7 @@ function Viewer() {
   const words = data.user.split(/[-_. ]+/);
   const initials = (words.length > 1 ? `${words[0]?.[0] ?? ""}${words.at(-1)?.[0] ?? ""}` : data.user.slice(0, 2)).toUpperCase();
   return (
-    <Link className="viewer plain" href="/settings" aria-label={`${data.user}, settings`}>
+    <Link className="viewer plain" href="/settings" title="Settings">
       <i>{initials}</i>
       <b>{data.user}</b>
     </Link>

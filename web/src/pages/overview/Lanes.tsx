@@ -154,16 +154,16 @@ function EnvironmentState({ lane }: { lane: EnvironmentLane }) {
   return (
     <div className="cell">
       {live && deployment ? (
-        <Link className="plain row" href={links.deployment(deployment.project, deployment.environment)}>
-          <b>v{live.version}</b>
+        <span>
+          {incoming ? <b>v{live.version}</b> : <Link className="plain medium" href={links.deployment(deployment.project, deployment.environment)}>v{live.version}</Link>}
           {deployment.status === "ready" ? <Status of={{ shape: "success", word: "Live" }} /> : <Status of={deploymentState(deployment.status)} />}
-        </Link>
+        </span>
       ) : (
         <span className="text-3">Nothing in {lane.environment} yet</span>
       )}
       <div className="tiny text-3">{release && incoming ? (
-          <Link className={`plain ${incoming.className}`} href={links.release(release.id)}>
-            {incoming.text}
+          <Link className="plain" href={links.release(release.id)}>
+            <span className={incoming.className}>{incoming.text}</span>
           </Link>
         ) : live ? (
           <>

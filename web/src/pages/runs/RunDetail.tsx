@@ -57,7 +57,6 @@ function Contents({ run }: { run: Run }) {
         </div>
         {selected && <StagePanel key={selected.name} run={run} stage={selected} />}
       </div>
-      <Neighbours run={run} />
     </>
   );
 }
@@ -105,6 +104,7 @@ function Head({ run }: { run: Run }) {
         </div>
       </div>
       <div className="actions">
+        <Neighbours run={run} />
         {run.experiment && run.tracking_run && (
           <Link className="button" href={links.trackedRun(run.experiment, run.tracking_run)}>
             Tracked run
@@ -231,7 +231,7 @@ function Neighbours({ run }: { run: Run }) {
   const newest = useInfiniteQuery(runsQuery(run.project)).data?.pages[0]?.items[0]?.number ?? run.number;
   const go = (number: number) => navigate(links.run(run.project, number));
   return (
-    <nav className="row" aria-label="Neighbouring runs">
+    <>
       {run.number > 1 && (
         <button type="button" className="button" data-key="[" onClick={() => go(run.number - 1)}>
           Run {run.number - 1} <kbd>[</kbd>
@@ -242,6 +242,6 @@ function Neighbours({ run }: { run: Run }) {
           Run {run.number + 1} <kbd>]</kbd>
         </button>
       )}
-    </nav>
+    </>
   );
 }

@@ -132,13 +132,14 @@ function Node({
     );
   }
   const state = STAGE[node.stage.status];
+  const name = clip(node.stage.name, 12);
   return (
     <g
       className="node"
       role="button"
       tabIndex={0}
       aria-pressed={selected}
-      aria-label={`${node.stage.name}, ${state.word.toLowerCase()}, ${below}`}
+      aria-label={`${name} ${below}, ${state.word.toLowerCase()}`}
       data-node={node.id}
       onClick={() => onSelect(node.stage.name)}
       onKeyDown={(event) => {
@@ -148,7 +149,6 @@ function Node({
         } else onKeyDown(event);
       }}
     >
-      <title>{node.stage.name}</title>
       <rect
         x={x}
         y={y}
@@ -163,7 +163,7 @@ function Node({
         <ShapePaths shape={state.shape} />
       </g>
       <text className="node-name" x={x + 30} y={y + 21}>
-        {clip(node.stage.name, 12)}
+        {name}
       </text>
       <text className="node-fact" x={x + 30} y={y + 37}>
         {below}

@@ -1,0 +1,164 @@
+import { useState } from "react";
+
+import type { MetricVerdict, Rollout } from "../../api/types";
+import { count, evidence as evidenceText, percent, significant } from "../../format/number";
+import { Segments } from "../../parts/Choice";
+import { Empty } from "../../parts/Loaded";
+import { Panel } from "../../parts/Panel";
+import { Status, type State } from "../../parts/Status";
+import { useFresh } from "../../parts/useFresh";
+import { EvidenceChart } from "./EvidenceChart";
+import { SERIES, latestEvidence } from "./evidenceSeries";
+
+/** How strong the evidence is that the candidate is worse, and what it rests on. */
+export function Evidence({ rollout }: { rollout: Rollout }) {
+  const [scale, setScale] = useState<"log" | "linear">("log");
+  const needed = rollout.verdict?.combined_needed ?? 1 / rollout.policy.judge.alpha;
+  const combined = rollout.verdict ? rollout.verdict.combined : (rollout.series.at(-1)?.combined ?? 1);
+  const number = useFresh<HTMLElement>(combined);
+  const { judge } = rollout.policy;
+  const total = SERIES.reduce((sum, { policy }) => sum + (judge[policy]?.share ?? 0), 0) || 1;
+  const shown = SERIES.filter(({ policy }) => judge[policy] !== null);
+  if (rollout.stable_version === null) {
+    return (
+      <Panel title="Evidence">
+        <Empty>Nothing served here before, so there is nothing to compare v{rollout.candidate_version} with: it takes all traffic after its readiness and latency checks.</Empty>
+      </Panel>
+    );
+  }
+  return (
+    <Panel
+      title={`Evidence that v${rollout.candidate_version} is worse`}
+      right={
+        <>
+          <span className="not-narrow">valid however often you look</span>
+          <Segments
+            label="Scale"
+            options={[
+              { value: "log", label: "Log" },
+              { value: "linear", label: "Linear" },
+            ]}
+            value={scale}
+            onChange={setScale}
+          />
+        </>
+      }
+    >
+      <div className="evidence">
+        <div className="row wrap evidence-head">
+          <div className="one-number">
+            <b ref={number}>{evidenceText(combined)}</b>
+            <span className="text-2">of {count(needed)} needed to roll back</span>
+          </div>
+          <ul className="legend">
+            <li>
+              <i className="combined" />
+              combined
+            </li>
+            {shown.map(({ policy, word, className }) => (
+              <li key={policy}>
+                <i className={className} />
+                {word} × {significant((judge[policy]?.share ?? 0) / total, 1)}
+              </li>
+            ))}
+          </ul>
+        </div>
+        {rollout.series.length === 0 ? <Empty>No request has been judged yet. The evidence starts at 1.</Empty> : <EvidenceChart rollout={rollout} scale={scale} needed={needed} latest={latestEvidence(rollout)} />}
+      </div>
+      {rollout.verdict && <MetricTable rollout={rollout} metrics={rollout.verdict.metrics} />}
+    </Panel>
+  );
+}
+
+const WORSE: Record<MetricVerdict["worse"], State> = {
+  no_sign: { shape: "success", word: "No sign" },
+  suspected: { shape: "warning", word: "Suspected" },
+  worse: { shape: "danger", word: "Worse" },
+};
+
+function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict[] }) {
+  const range = percent(1 - rollout.policy.judge.alpha);
+  return (
+    <div className="scroll">
+      <table className="dense verdicts">
+        <thead>
+          <tr>
+            <th>Metric</th>
+            <th className="num not-narrow">v{rollout.stable_version} bad / all</th>
+            <th className="num not-narrow">v{rollout.candidate_version} bad / all</th>
+            <th className="num not-narrow">Ratio, {range} range</th>
+            <th className="num">Evidence</th>
+            <th>Worse?</th>
+            <th className="not-narrow">Safe?</th>
+          </tr>
+        </thead>
+        <tbody>
+          {metrics.map((metric) => (
+            <tr key={metric.name}>
+              <td className="medium">
+                <MetricName metric={metric} rollout={rollout} />
+              </td>
+              <td className="num not-narrow">
+                {count(metric.stable.bad)} / {count(metric.stable.all)}
+              </td>
+              <td className="num not-narrow">
+                {count(metric.candidate.bad)} / {count(metric.candidate.all)}
+              </td>
+              <td className="num not-narrow">
+                {metric.ratio ? (
+                  <>
+                    {significant(metric.ratio.estimate, 3)}{" "}
+                    <span className="text-3">
+                      {significant(metric.ratio.low)} to {metric.ratio.high === null ? "∞" : significant(metric.ratio.high, 3)}
+                    </span>
+                  </>
+                ) : (
+                  "–"
+                )}
+              </td>
+              <td className="num strong">{evidenceText(metric.evidence)}</td>
+              <td>
+                <Status of={WORSE[metric.worse]} />
+              </td>
+              <td className="not-narrow">
+                <Safe metric={metric} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Safe({ metric }: { metric: MetricVerdict }) {
+  const safe = metric.safe === null || metric.safe >= metric.safe_needed;
+  return (
+    <Status of={{ shape: safe ? "success" : "queued", word: "" }}>
+      {evidenceText(metric.safe)} of {count(metric.safe_needed)}
+      {metric.required && !safe && <span className="text-3"> required</span>}
+    </Status>
+  );
+}
+
+function MetricName({ metric, rollout }: { metric: MetricVerdict; rollout: Rollout }) {
+  const quantile = /^latency p(\d+)$/.exec(metric.name)?.[1];
+  if (quantile) {
+    const limit = rollout.evidence?.latency.find((each) => Math.round(each.quantile * 100) === Number(quantile))?.limit_seconds;
+    return (
+      <>
+        Latency over p{quantile} {limit !== undefined && <span className="text-3 light">({significant(limit * 1000)} ms)</span>}
+      </>
+    );
+  }
+  if (metric.name === "labels") {
+    const requests = (rollout.evidence?.requests.stable ?? 0) + (rollout.evidence?.requests.candidate ?? 0);
+    const labelled = metric.stable.all + metric.candidate.all;
+    return (
+      <>
+        Wrong labels {requests > 0 && <span className="text-3 light">({percent(labelled / requests, 1)} labelled)</span>}
+      </>
+    );
+  }
+  return <>{metric.name === "errors" ? "Errors" : metric.name}</>;
+}
