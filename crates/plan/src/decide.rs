@@ -341,3 +341,6 @@ fn shown(value: &Value) -> String {
         other => other.to_python_json(),
     }
 }
+
+#[cfg(test)]
+mod tests;

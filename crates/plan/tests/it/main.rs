@@ -1,0 +1,4 @@
+//! Files that the real DVC writes and reads.
+
+mod dvc;
+mod real_dvc;
