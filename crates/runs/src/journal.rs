@@ -2,40 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Handle;
 use towpath_api::runs::{Change, CheckFailure, CheckResult, Item, StageEnvironment, StageRun, StageStatus};
+use towpath_checks::baseline::Baseline;
 use towpath_core::{Actor, Content, Timestamp};
 use towpath_identity::{StageScope, tokens};
 use towpath_pipeline::Environment;
 use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Planned, Variable};
-use towpath_pipeline::engine::stage::Inputs;
 use towpath_pipeline::engine::outcome::{CheckOutcome, StageFailure, StageOutcome, StageStatus as Outcome};
+use towpath_pipeline::engine::stage::Inputs;
 use towpath_plan::decide::{Action, Decision};
 use towpath_plan::pipeline::{Pipeline, Stage};
 use towpath_store::{Durability, Store, Tx};
 use towpath_tracking::runs::{self as tracked, RunStatus};
 use towpath_tracking::{KeyValue, tags};
 
-use crate::rows::{self, Open};
 use crate::Error;
+use crate::rows::{self, Open};
 use crate::sources::sources;
 
 /// A stage's token outlives its longest time limit, and dies with the stage.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// The journal of one pipeline run.
-pub struct DatabaseJournal<'a> {
-    pub store: &'a Store,
-    pub runtime: &'a Handle,
-    pub run: &'a Open,
-    pub server_url: &'a str,
-    pub experiment: i64,
-    pub parent: &'a str,
-    /// When the trigger came; for the time to the first process.
-    pub triggered: Instant,
+pub(crate) struct DatabaseJournal<'a> {
+    store: &'a Store,
+    runtime: &'a Handle,
+    run: &'a Open,
+    server_url: &'a str,
+    experiment: i64,
+    parent: &'a str,
     state: Mutex<State>,
 }
 
@@ -52,17 +51,16 @@ struct Row {
 }
 
 impl<'a> DatabaseJournal<'a> {
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         runtime: &'a Handle,
         run: &'a Open,
         server_url: &'a str,
         experiment: i64,
         parent: &'a str,
-        triggered: Instant,
     ) -> Self {
         let state = Mutex::new(State::default());
-        Self { store, runtime, run, server_url, experiment, parent, triggered, state }
+        Self { store, runtime, run, server_url, experiment, parent, state }
     }
 
     fn write<T: Send + 'static>(
@@ -124,7 +122,13 @@ impl<'a> DatabaseJournal<'a> {
         self.write(move |tx| rows::set_environment(tx, &project, number, &shown, &lock_text))
     }
 
-    fn decided(&self, stage: &Stage, decision: &Decision, inputs: Vec<Item>, params: BTreeMap<String, Value>) -> Result<(), JournalError> {
+    fn decided(
+        &self,
+        stage: &Stage,
+        decision: &Decision,
+        inputs: Vec<Item>,
+        params: BTreeMap<String, Value>,
+    ) -> Result<(), JournalError> {
         let now = self.store.now();
         self.update(&stage.name, |row| {
             row.shown.why = decision.why.clone();
@@ -154,7 +158,7 @@ impl<'a> DatabaseJournal<'a> {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             !std::mem::replace(&mut state.first_process, true)
         };
-        let millis = self.triggered.elapsed().as_secs_f64() * 1000.0;
+        let millis = self.store.now().since(self.run.created_at).as_secs_f64() * 1000.0;
         self.update(stage, |row| row.process = Some((pid, started)))?;
         if first {
             let (project, number) = (self.run.project.clone(), self.run.number);
@@ -253,12 +257,13 @@ fn check_result(outcome: &CheckOutcome, at: Timestamp) -> CheckResult {
         path: outcome.path.clone(),
         data_hash: outcome.data_hash.clone(),
         suite_hash: outcome.suite_hash.clone(),
-        passed: outcome.passed,
+        passed: outcome.verdict.passed,
         stopped_run: outcome.stopped_run,
-        rows: outcome.rows,
-        expectations: outcome.expectations,
-        failed: outcome.failed,
+        rows: outcome.verdict.rows,
+        expectations: outcome.verdict.expectations,
+        failed: outcome.verdict.failed,
         failures: outcome
+            .verdict
             .failures
             .iter()
             .map(|f| CheckFailure {
@@ -330,16 +335,14 @@ impl Journal for DatabaseJournal<'_> {
         ])
     }
 
-    fn baseline(&self, check: &str) -> Result<Option<String>, JournalError> {
+    fn baseline(&self, check: &str) -> Result<Option<Baseline>, JournalError> {
         let (project, check) = (self.run.project.clone(), check.to_owned());
-        let found = self.runtime.block_on(self.store.read(move |tx| rows::baseline(tx, &project, &check)))?;
-        Ok(found.map(|value| value.to_string()))
+        Ok(self.runtime.block_on(self.store.read(move |tx| rows::baseline(tx, &project, &check)))?)
     }
 
-    fn save_baseline(&self, check: &str, baseline: &str) -> Result<(), JournalError> {
-        let value: Value = serde_json::from_str(baseline)?;
+    fn save_baseline(&self, check: &str, baseline: &Baseline) -> Result<(), JournalError> {
         let (project, number, check) = (self.run.project.clone(), self.run.number, check.to_owned());
-        let now = self.store.now();
-        self.write(move |tx| rows::put_baseline(tx, now, &project, number, &check, &value))
+        let (now, baseline) = (self.store.now(), baseline.clone());
+        self.write(move |tx| rows::put_baseline(tx, now, &project, number, &check, &baseline))
     }
 }

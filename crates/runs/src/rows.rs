@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{
     CheckResult, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageEnvironment, StageRun, StageStatus,
 };
+use towpath_checks::baseline::Baseline;
 use towpath_core::ledger::{self as words, Entry};
 use towpath_core::{Actor, Timestamp};
 use towpath_store::{Row, Tx, ledger, sequence};
@@ -333,16 +334,7 @@ pub fn put_check(tx: &mut Tx<'_>, project: &str, number: i64, check: &CheckResul
         "insert into check_verdicts (project, name, data_hash, suite_hash, passed, number, detail, at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (project, name, data_hash, suite_hash, number) \
          do update set passed = $5, detail = $7, at = $8",
-        &[
-            &project,
-            &check.name,
-            &check.data_hash,
-            &check.suite_hash,
-            &check.passed,
-            &number,
-            &json!(check),
-            &check.at,
-        ],
+        &[&project, &check.name, &check.data_hash, &check.suite_hash, &check.passed, &number, &json!(check), &check.at],
     )?;
     let kind = if check.passed { "check.passed" } else { "check.failed" };
     let entry = Entry::new(kind, &Actor::system("checks"), check.at).about(words::run(project, number));
@@ -351,8 +343,8 @@ pub fn put_check(tx: &mut Tx<'_>, project: &str, number: i64, check: &CheckResul
     Ok(())
 }
 
-/// The baseline of a check, as `towpath-checks` serialises it.
-pub fn baseline(tx: &mut Tx<'_>, project: &str, check: &str) -> Result<Option<Value>, Error> {
+/// The accepted batches of a check.
+pub fn baseline(tx: &mut Tx<'_>, project: &str, check: &str) -> Result<Option<Baseline>, Error> {
     let row = tx.opt("select baseline from check_baselines where project = $1 and name = $2", &[&project, &check])?;
     Ok(row.map(|r| r.json("baseline")).transpose()?)
 }
@@ -363,12 +355,12 @@ pub fn put_baseline(
     project: &str,
     number: i64,
     check: &str,
-    baseline: &Value,
+    baseline: &Baseline,
 ) -> Result<(), Error> {
     tx.run(
         "insert into check_baselines (project, name, baseline, number, at) values ($1, $2, $3, $4, $5) \
          on conflict (project, name) do update set baseline = $3, number = $4, at = $5",
-        &[&project, &check, baseline, &number, &now],
+        &[&project, &check, &json!(baseline), &number, &now],
     )?;
     Ok(())
 }
@@ -405,12 +397,7 @@ fn stage_counts(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<BTreeMap<
 }
 
 /// Newest first, older than `before`, and how many there are in all.
-pub fn list(
-    tx: &mut Tx<'_>,
-    project: &str,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<(Vec<RunSummary>, i64), Error> {
+pub fn list(tx: &mut Tx<'_>, project: &str, before: Option<i64>, limit: i64) -> Result<(Vec<RunSummary>, i64), Error> {
     let rows = tx.all(
         "select * from pipeline_runs where project = $1 and number < $2 order by number desc limit $3",
         &[&project, &before.unwrap_or(i64::MAX), &limit],

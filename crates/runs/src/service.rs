@@ -22,10 +22,11 @@ use towpath_store::{Durability, Store};
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
 use towpath_tracking::{KeyValue, experiments, tags};
 
+use crate::Error;
 use crate::journal::DatabaseJournal;
 use crate::rows::{self, NewRun, Open};
 use crate::success::{self, OpenRelease};
-use crate::{Error, triggers};
+use crate::triggers::{self, Triggered};
 
 /// Where runs find what they need.
 #[derive(Clone, Debug)]
@@ -61,18 +62,11 @@ pub struct Runs {
     pub(crate) artifacts: Arc<dyn ObjectStore>,
     pub(crate) releases: Arc<dyn OpenRelease>,
     active: Mutex<HashMap<(String, i64), Cancel>>,
-    /// When each queued run was asked for, for the time to its first process.
-    asked: Mutex<HashMap<(String, i64), Instant>>,
 }
 
 impl Runs {
-    pub fn new(
-        store: Store,
-        config: Config,
-        artifacts: Arc<dyn ObjectStore>,
-        releases: Arc<dyn OpenRelease>,
-    ) -> Self {
-        Self { store, config, artifacts, releases, active: Mutex::default(), asked: Mutex::default() }
+    pub fn new(store: Store, config: Config, artifacts: Arc<dyn ObjectStore>, releases: Arc<dyn OpenRelease>) -> Self {
+        Self { store, config, artifacts, releases, active: Mutex::default() }
     }
 
     /// Makes runs until `shutdown`; those under way are then left for the next start.
@@ -110,11 +104,16 @@ impl Runs {
             Err(error) => return tracing::error!(%error, "projects could not be read"),
         };
         for project in projects {
-            let looked = triggers::look(&self.store, &self.config.repository(&project.name), &project.name).await;
-            if let Err(error) = looked {
+            if let Err(error) = self.look(&project.name).await {
                 tracing::warn!(project = project.name, %error, "branches could not be looked at");
             }
         }
+    }
+
+    /// Acts on what was pushed to a project.
+    pub async fn look(&self, project: &str) -> Result<Vec<Triggered>, Error> {
+        let now = self.store.now();
+        triggers::look(&self.store, &self.config.repository(project), project, now).await
     }
 
     async fn claim(self: Arc<Self>, shutdown: &CancellationToken) -> Result<(), Error> {
@@ -134,13 +133,12 @@ impl Runs {
                 let Ok(cancel) = Cancel::new() else { continue };
                 active.insert(key.clone(), cancel);
             }
-            let triggered = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             let (service, shutdown) = (Arc::clone(&self), shutdown.clone());
             let runtime = Handle::current();
             tokio::task::spawn_blocking(move || {
                 let cancel = service.lock_active().get(&key).cloned();
                 if let Some(cancel) = cancel {
-                    service.make(&runtime, &run, &cancel, triggered.unwrap_or_else(Instant::now), &shutdown);
+                    service.make(&runtime, &run, &cancel, &shutdown);
                 }
                 service.lock_active().remove(&key);
                 // Whatever waited for the slot is looked at again.
@@ -158,8 +156,8 @@ impl Runs {
     }
 
     /// One run from its checkout to its end. Synchronous: the engine is.
-    fn make(&self, runtime: &Handle, run: &Open, cancel: &Cancel, triggered: Instant, shutdown: &CancellationToken) {
-        let made = self.attempt(runtime, run, cancel, triggered);
+    fn make(&self, runtime: &Handle, run: &Open, cancel: &Cancel, shutdown: &CancellationToken) {
+        let made = self.attempt(runtime, run, cancel);
         if shutdown.is_cancelled() && !run.cancel_requested {
             // Cancelled by the shutdown, not by a person: it goes on at the next start.
             return;
@@ -177,7 +175,8 @@ impl Runs {
             tokens::revoke_stage_tokens(tx, now, &project, number, None)?;
             rows::finish(tx, now, &project, number, status, error.as_deref())?;
             if let Some(parent) = tracked_parent(tx, &project, number, parent.as_deref())? {
-                let tracked = if status == RunStatus::Cancelled { TrackedStatus::Killed } else { TrackedStatus::Failed };
+                let tracked =
+                    if status == RunStatus::Cancelled { TrackedStatus::Killed } else { TrackedStatus::Failed };
                 tracked::finish(tx, now, &parent, tracked)?;
             }
             Ok::<_, Error>(())
@@ -193,7 +192,6 @@ impl Runs {
         runtime: &Handle,
         run: &Open,
         cancel: &Cancel,
-        triggered: Instant,
     ) -> Result<Option<(RunStatus, Option<String>)>, Error> {
         let dir = self.config.run_dir(&run.project, run.number);
         let repository = Repository::open(&self.config.repository(&run.project))?;
@@ -205,8 +203,7 @@ impl Runs {
             repository.worktree_remove(&tree)?;
         }
         repository.worktree_add(&tree, &commit)?;
-        let journal =
-            DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent, triggered);
+        let journal = DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent);
         let request = Request {
             cache: Some(self.config.cache.clone()),
             exact_data: true,
@@ -252,7 +249,7 @@ impl Runs {
         let orphans = runtime.block_on(self.store.read(move |tx| rows::orphans(tx, &project, number)))?;
         for (pid, started) in orphans {
             let id = towpath_pipeline::ProcessId { pid: pid as i32, start_time: started as u64 };
-            if kill_orphan(id)? {
+            if kill_orphan(id) {
                 tracing::info!(project = run.project, number, pid, "ended a stage left over from a crash");
             }
         }
@@ -288,11 +285,6 @@ impl Runs {
         }))
     }
 
-    /// Notes when a run was asked for.
-    pub fn asked(&self, project: &str, number: i64, at: Instant) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert((project.to_owned(), number), at);
-    }
-
     /// Starts a run by hand; its number.
     pub async fn start(&self, project: &str, reference: &str, force: bool, by: &Actor) -> Result<i64, Error> {
         let path = self.config.repository(project);
@@ -319,10 +311,7 @@ impl Runs {
             force,
         };
         let now = self.store.now();
-        let at = Instant::now();
-        let number = self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await?;
-        self.asked(project, number, at);
-        Ok(number)
+        self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await
     }
 
     /// A page of a stage's log.
@@ -332,23 +321,19 @@ impl Runs {
         number: i64,
         stage: &str,
         from: u64,
-        limit: u64,
+        limit: usize,
     ) -> Result<LogPage, Error> {
         let (name, wanted) = (project.to_owned(), stage.to_owned());
         let run = self.store.read(move |tx| rows::get(tx, &name, number)).await?;
         let row = run.stages.iter().find(|s| s.name == wanted);
-        let found = row.ok_or_else(|| Error::NoStage { project: project.to_owned(), number, stage: stage.to_owned() })?;
+        let found =
+            row.ok_or_else(|| Error::NoStage { project: project.to_owned(), number, stage: stage.to_owned() })?;
         let finished = !matches!(found.status, StageStatus::Queued | StageStatus::Running);
         let path = self.config.run_dir(project, number).join("logs").join(format!("{stage}.log"));
         let page = tokio::task::spawn_blocking(move || log::read(&path, from, limit))
             .await
             .map_err(|_| towpath_store::StoreError::Closed)?;
-        let page = match page {
-            Ok(page) => page,
-            // A stage that never ran has no log.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => log::Page::default(),
-            Err(source) => return Err(Error::Keep { number, path: format!("log of {stage}"), source }),
-        };
+        let page = page.map_err(|source| Error::Keep { number, path: format!("log of {stage}"), source })?;
         let lines = page.lines.into_iter().map(|line| LogLine {
             number: line.number,
             seconds: line.seconds,

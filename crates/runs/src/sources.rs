@@ -8,8 +8,7 @@ use towpath_plan::pipeline::Pipeline;
 
 /// Dependencies of the planned stages that are no output of a stage; hashes come with the stages.
 pub(crate) fn sources(pipeline: &Pipeline, order: &[Planned]) -> Vec<Source> {
-    let made: BTreeSet<&str> =
-        pipeline.stages.iter().flat_map(|s| &s.outs).map(|out| out.at.path.as_str()).collect();
+    let made: BTreeSet<&str> = pipeline.stages.iter().flat_map(|s| &s.outs).map(|out| out.at.path.as_str()).collect();
     let inside = |path: &str| made.iter().any(|out| path == *out || path.starts_with(&format!("{out}/")));
     let read: BTreeSet<&str> = order
         .iter()

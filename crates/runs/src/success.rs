@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use object_store::ObjectStoreExt as _;
 use object_store::path::Path as ObjectPath;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,7 @@ use towpath_core::project::{ModelOutput, ProjectFile};
 use towpath_core::{Actor, Content, Digest, Timestamp};
 use towpath_git::{FileContent, Repository, Signature};
 use towpath_pipeline::engine::outcome::Outcome;
+use towpath_plan::pipeline::Pipeline;
 use towpath_store::{Durability, Tx};
 use towpath_tracking::lineage::{CheckVerdict, DataItem};
 use towpath_tracking::metrics::Metric;
@@ -54,12 +56,13 @@ pub(crate) fn record(
 ) -> Result<(), Error> {
     let commit = run.commit.id.parse()?;
     let file = triggers::project_file(repository, &commit)?;
-    let reference = write_lock(run, repository, tree, outcome)?;
+    let pipeline = pipeline_of(run, tree)?;
+    let reference = write_lock(run, repository, tree, &pipeline, outcome)?;
     let made = match (&file.model, &outcome.model) {
         (Some(output), Some(content)) => {
             let files = Files::keep(runs, run, &tree.join(&output.path))?;
             upload(runs, runtime, run, parent, &files)?;
-            Some((output.clone(), lineage_of(run, tree, outcome, parent, content, &files)?))
+            Some((output.clone(), lineage_of(run, tree, &pipeline, outcome, parent, content, &files)?))
         }
         _ => None,
     };
@@ -169,15 +172,26 @@ fn log_totals(
 }
 
 /// Commits the new `dvc.lock` and the metric files that Git tracks on top of the pushed commit.
-fn write_lock(run: &Open, repository: &Repository, tree: &Path, outcome: &Outcome) -> Result<String, Error> {
+fn write_lock(
+    run: &Open,
+    repository: &Repository,
+    tree: &Path,
+    pipeline: &Pipeline,
+    outcome: &Outcome,
+) -> Result<String, Error> {
     let mut files = vec![FileContent { path: "dvc.lock".into(), bytes: outcome.lock_text.clone().into_bytes() }];
-    for path in &outcome.uncached {
-        let bytes = fs::read(tree.join(path)).map_err(|source| keep_error(run, path, source))?;
-        files.push(FileContent { path: path.clone(), bytes });
+    for stage in &pipeline.stages {
+        // Git keeps what the cache does not: metrics, as a rule.
+        for path in stage.outs.iter().filter(|o| !o.cache).map(|o| &o.at.path) {
+            let place = tree.join(path);
+            if place.is_file() {
+                let bytes = fs::read(&place).map_err(|source| keep_error(run, path, source))?;
+                files.push(FileContent { path: path.clone(), bytes });
+            }
+        }
     }
     let reference = format!("refs/towpath/runs/{}", run.number);
-    let author =
-        Signature { name: "Towpath".into(), email: "towpath@towpath.invalid".into(), at: run.created_at };
+    let author = Signature { name: "Towpath".into(), email: "towpath@towpath.invalid".into(), at: run.created_at };
     let message = format!("Run {} of {}\n", run.number, run.commit.id);
     repository.commit_files(&reference, &run.commit.id.parse()?, &files, &message, &author)?;
     Ok(reference)
@@ -277,9 +291,18 @@ fn upload(runs: &Runs, runtime: &Handle, run: &Open, parent: &str, files: &Files
     for (name, path) in &files.files {
         let bytes = fs::read(path).map_err(|e| keep_error(run, path, e))?;
         let to = ObjectPath::from(format!("{}/{ARTIFACT_FOLDER}/{name}", root.trim_start_matches('/')));
-        runtime.block_on(runs.artifacts.put(&to, bytes.into())).map_err(|e| keep_error(run, name, io::Error::other(e)))?;
+        runtime
+            .block_on(runs.artifacts.put(&to, bytes.into()))
+            .map_err(|e| keep_error(run, name, io::Error::other(e)))?;
     }
     Ok(())
+}
+
+/// `dvc.yaml` of the checkout, which the engine has just read.
+fn pipeline_of(run: &Open, tree: &Path) -> Result<Pipeline, Error> {
+    const FILE: &str = "dvc.yaml";
+    let text = fs::read_to_string(tree.join(FILE)).map_err(|source| keep_error(run, FILE, source))?;
+    Ok(towpath_plan::frontend::dvc_yaml::read(FILE, &text).map_err(towpath_pipeline::Error::from)?)
 }
 
 fn params_of(outcome: &Outcome) -> BTreeMap<String, Value> {
@@ -298,6 +321,7 @@ fn params_of(outcome: &Outcome) -> BTreeMap<String, Value> {
 fn lineage_of(
     run: &Open,
     tree: &Path,
+    pipeline: &Pipeline,
     outcome: &Outcome,
     parent: &str,
     model: &Content,
@@ -314,7 +338,7 @@ fn lineage_of(
         path: c.path.clone(),
         data_hash: c.data_hash.clone(),
         suite_hash: c.suite_hash.clone(),
-        passed: c.passed,
+        passed: c.verdict.passed,
     });
     Ok(VersionLineage {
         project: run.project.clone(),
@@ -327,7 +351,7 @@ fn lineage_of(
         model: model.clone(),
         content: files.content.clone(),
         size: files.size,
-        data: data_of(tree, outcome)?,
+        data: data_of(tree, pipeline, outcome)?,
         params_hash: Digest::of_json(&json!(params)),
         params,
         metrics: outcome.metrics.clone(),
@@ -340,7 +364,7 @@ fn lineage_of(
 }
 
 /// `.dvc` data of the checkout and every dependency of a stage.
-fn data_of(tree: &Path, outcome: &Outcome) -> Result<Vec<DataItem>, Error> {
+fn data_of(tree: &Path, pipeline: &Pipeline, outcome: &Outcome) -> Result<Vec<DataItem>, Error> {
     let mut items: BTreeMap<String, DataItem> = BTreeMap::new();
     for pointer in towpath_data::Repository::open(tree)?.pointers()? {
         for tracked in pointer.tracked()? {
@@ -350,8 +374,10 @@ fn data_of(tree: &Path, outcome: &Outcome) -> Result<Vec<DataItem>, Error> {
         }
     }
     for stage in &outcome.stages {
-        for (path, content) in &stage.inputs {
-            items.entry(path.clone()).or_insert_with(|| item(path, content, Some(&stage.stage)));
+        let (Some(declared), Some(entry)) = (pipeline.stage(&stage.stage), &stage.entry) else { continue };
+        for dep in &declared.deps {
+            let Some(locked) = entry.deps.iter().find(|l| l.path == dep.written) else { continue };
+            items.entry(dep.path.clone()).or_insert_with(|| item(&dep.path, &locked.content, Some(&stage.stage)));
         }
     }
     Ok(items.into_values().collect())

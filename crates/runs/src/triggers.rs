@@ -5,8 +5,8 @@ use std::path::Path;
 
 use globset::GlobBuilder;
 use towpath_api::projects::Commit;
-use towpath_core::Actor;
 use towpath_core::project::ProjectFile;
+use towpath_core::{Actor, Timestamp};
 use towpath_git::{CommitId, Repository};
 use towpath_store::{Durability, Store};
 
@@ -29,8 +29,13 @@ pub struct Triggered {
     pub text: String,
 }
 
-/// Acts on every branch head that was not acted on yet.
-pub async fn look(store: &Store, repository_path: &Path, project: &str) -> Result<Vec<Triggered>, Error> {
+/// Acts on every branch head that was not acted on yet. `now` is when the push came.
+pub(crate) async fn look(
+    store: &Store,
+    repository_path: &Path,
+    project: &str,
+    now: Timestamp,
+) -> Result<Vec<Triggered>, Error> {
     let repository = Repository::open(repository_path)?;
     let mut triggered = Vec::new();
     for head in blocking({
@@ -69,7 +74,6 @@ pub async fn look(store: &Store, repository_path: &Path, project: &str) -> Resul
             Err(Error::ProjectFile { .. }) => true,
             Err(_) => false,
         };
-        let now = store.now();
         let new = NewRun {
             project: project.to_owned(),
             commit,

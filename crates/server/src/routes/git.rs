@@ -19,7 +19,7 @@ use towpath_core::Kind;
 use towpath_core::names::is_valid_name;
 use towpath_git::{Mode, Pusher, Repository, Service};
 use towpath_identity::Identity;
-use towpath_runs::{projects, triggers};
+use towpath_runs::projects;
 use towpath_store::Durability;
 
 use crate::App;
@@ -184,7 +184,7 @@ async fn after_push(app: &App, project: &str, repository: &Repository) {
         let repository = repository.clone();
         move || repository.point_head_at_a_branch()
     });
-    match triggers::look(&app.store, repository.path(), project).await {
+    match app.runs.look(project).await {
         Ok(triggered) => {
             for one in triggered {
                 tracing::info!(project, branch = one.branch, "{}", one.text);

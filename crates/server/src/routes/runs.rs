@@ -100,7 +100,7 @@ async fn environment(
 struct LogAsked {
     /// The first line, from 0.
     from: Option<u64>,
-    limit: Option<u64>,
+    limit: Option<usize>,
     #[serde(default)]
     follow: bool,
 }
