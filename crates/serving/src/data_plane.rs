@@ -381,7 +381,7 @@ fn logged_labels(tensor: &Tensor) -> (Value, u32) {
     let width = tensor.data.len().checked_div(rows).unwrap_or(0);
     let row = |row: usize| {
         let cells = (row * width..(row + 1) * width).map(|index| cell(&tensor.data, index));
-        if width == 1 { cells.last().unwrap_or(Value::Null) } else { Value::Array(cells.collect()) }
+        if width == 1 { cell(&tensor.data, row) } else { Value::Array(cells.collect()) }
     };
     let labels = (0..rows.min(LOGGED_ROWS)).map(row).collect();
     (Value::Array(labels), u32::try_from(rows).unwrap_or(u32::MAX))

@@ -19,7 +19,7 @@ pub enum ServeError {
     #[error("{path} is not a routing table: {detail}")]
     Table { path: PathBuf, detail: String },
     #[error("load model {model}: {source}")]
-    Load { model: String, source: RevisionError },
+    Load { model: String, source: Box<RevisionError> },
     #[error("two models are called '{0}'")]
     DuplicateModel(String),
     #[error("serve: {0}")]

@@ -238,7 +238,8 @@ impl DataPlane {
             let (info, loader) = (standalone_revision(&name, &path), Arc::clone(&self.loader));
             let loading = tokio::task::spawn_blocking(move || LoadedRevision::load(info, &loader));
             let loaded = loading.await.map_err(|join| ServeError::Io(join.into()))?;
-            let revision = loaded.map_err(|source| ServeError::Load { model: name.clone(), source })?;
+            let revision =
+                loaded.map_err(|source| ServeError::Load { model: name.clone(), source: Box::new(source) })?;
             let stable = Some(Arc::new(revision));
             routes.push(Arc::new(Route { model: Arc::from(name), stable, candidate: None, warm: None }));
         }

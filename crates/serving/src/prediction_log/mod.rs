@@ -144,11 +144,11 @@ impl PredictionLog {
     /// Takes a label in. A prediction that memory has forgotten is looked up on disk.
     pub(crate) async fn label(&self, label: LabelRow) -> Labelling {
         let mut labelling = self.index.label(&label.id, &label.label);
-        if matches!(labelling, Labelling::Unknown) {
-            if let Some((record, labelled)) = self.read(&label.id).await {
-                self.index.add(&label.id, Known::from_record(record, labelled));
-                labelling = self.index.label(&label.id, &label.label);
-            }
+        if matches!(labelling, Labelling::Unknown)
+            && let Some((record, labelled)) = self.read(&label.id).await
+        {
+            self.index.add(&label.id, Known::from_record(record, labelled));
+            labelling = self.index.label(&label.id, &label.label);
         }
         if matches!(labelling, Labelling::Accepted(_)) {
             self.queue(Row::Label(Box::new(label)));

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use towpath_api::control::PredictionRecord;
 use towpath_core::Clock;
 
-use super::segment::{self, Segments};
+use super::segment::{self, LabelRow, Segments};
 use super::{Counters, Row};
 
 /// Rows of this long share one write.
@@ -20,6 +21,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// While the disk refuses, at most this much is held back for another try; the rest is lost.
 const HELD_BYTES: usize = 4 * 1024 * 1024;
+const HELD_LABELS: usize = 20_000;
 
 pub(super) struct Writer {
     segments: Segments,
@@ -27,8 +29,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     segment: Option<Appender>,
     predictions: Rows,
-    /// By path: labels lie beside their predictions.
-    labels: BTreeMap<PathBuf, Rows>,
+    labels: Vec<LabelRow>,
 }
 
 /// Encoded rows that are not on disk yet.
@@ -46,7 +47,7 @@ struct Appender {
 
 impl Writer {
     pub(super) fn new(segments: Segments, counters: Arc<Counters>, clock: Arc<dyn Clock>) -> Self {
-        Self { segments, counters, clock, segment: None, predictions: Rows::default(), labels: BTreeMap::new() }
+        Self { segments, counters, clock, segment: None, predictions: Rows::default(), labels: Vec::new() }
     }
 
     /// Runs until the queue is closed. Between writes it sleeps instead of waiting for rows, so
@@ -62,14 +63,9 @@ impl Writer {
             }
             for row in first.into_iter().chain(queue.try_iter()) {
                 match row {
-                    Row::Prediction(logged) => {
-                        let record = logged.record();
-                        self.hold(None, |out| segment::encode(out, "prediction", &record));
-                    }
-                    Row::Label(label) => match self.segments.labels_path(&label.id) {
-                        Ok(path) => self.hold(Some(path), |out| segment::encode(out, "label", &label)),
-                        Err(error) => self.failed(&error),
-                    },
+                    Row::Prediction(logged) => self.hold(&logged.record()),
+                    Row::Label(label) if self.labels.len() < HELD_LABELS => self.labels.push(*label),
+                    Row::Label(_) => self.lose(),
                     Row::Flush(done) => waiting.push(done),
                     Row::Close => closed = true,
                 }
@@ -77,7 +73,10 @@ impl Writer {
             match self.write() {
                 Ok(()) => {
                     self.counters.failing.store(false, Ordering::Relaxed);
-                    waiting.drain(..).for_each(|done| drop(done.send(())));
+                    for done in waiting.drain(..) {
+                        // Who asked may have gone.
+                        let _ = done.send(());
+                    }
                 }
                 Err(error) => {
                     self.failed(&error);
@@ -97,17 +96,18 @@ impl Writer {
         }
     }
 
-    fn hold(&mut self, labels_of: Option<PathBuf>, encode: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) {
-        let rows = match labels_of {
-            Some(path) => self.labels.entry(path).or_default(),
-            None => &mut self.predictions,
-        };
-        let before = rows.bytes.len();
-        if before < HELD_BYTES && encode(&mut rows.bytes).is_ok() {
-            rows.count += 1;
+    fn lose(&self) {
+        self.counters.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn hold(&mut self, record: &PredictionRecord) {
+        let bytes = &mut self.predictions.bytes;
+        let before = bytes.len();
+        if before < HELD_BYTES && segment::encode(bytes, "prediction", record).is_ok() {
+            self.predictions.count += 1;
         } else {
-            rows.bytes.truncate(before);
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+            bytes.truncate(before);
+            self.lose();
         }
     }
 
@@ -121,10 +121,17 @@ impl Writer {
             self.counters.written.fetch_add(self.predictions.count, Ordering::Relaxed);
             self.predictions = Rows::default();
         }
-        while let Some(labels) = self.labels.first_entry() {
-            Appender::open(labels.key())?.append(&labels.get().bytes)?;
-            labels.remove();
+        // Labels lie beside their predictions. When one file fails, all are tried again: a label
+        // that is then there twice says the same.
+        let mut by_path: BTreeMap<_, Vec<u8>> = BTreeMap::new();
+        for label in &self.labels {
+            let rows = by_path.entry(self.segments.labels_path(&label.id)?).or_default();
+            segment::encode(rows, "label", label)?;
         }
+        for (path, rows) in by_path {
+            Appender::open(&path)?.append(&rows)?;
+        }
+        self.labels.clear();
         Ok(())
     }
 
@@ -152,12 +159,11 @@ impl Appender {
     /// All of `rows` or, after an error, none: what was written of them is cut again.
     fn append(&mut self, rows: &[u8]) -> io::Result<()> {
         let written = self.file.write_all(rows).and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => self.length += rows.len() as u64,
-            Err(_) => {
-                self.file.set_len(self.length)?;
-                self.file.seek(SeekFrom::Start(self.length))?;
-            }
+        if written.is_ok() {
+            self.length += rows.len() as u64;
+        } else {
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
         }
         written
     }

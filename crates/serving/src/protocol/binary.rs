@@ -105,12 +105,12 @@ fn half(bits: u16) -> f32 {
 /// Appends the elements; `narrow` writes integers in four bytes (`INT32`).
 pub(super) fn encode(out: &mut Vec<u8>, data: &Data, narrow: bool) {
     match data {
-        Data::F32(values) => values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
-        Data::F64(values) => values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
+        Data::F32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Data::F64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Data::I64(values) if narrow => {
-            values.iter().for_each(|value| out.extend_from_slice(&(*value as i32).to_le_bytes()));
+            out.extend(values.iter().flat_map(|value| (*value as i32).to_le_bytes()));
         }
-        Data::I64(values) => values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
+        Data::I64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Data::Bool(values) => out.extend(values.iter().map(|value| u8::from(*value))),
         Data::Text(values) => {
             for value in values {

@@ -16,11 +16,11 @@ use serde_json::{Map, Value};
 use super::json_tensor::{self, Nested};
 use super::v2::describe;
 use super::{body, identify, key};
-use crate::data_plane::{Answered, Call, DataPlane};
+use crate::data_plane::{Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
 use crate::revision::LoadedRevision;
-use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec};
 
 pub(super) fn routes() -> Router<Arc<DataPlane>> {
     Router::new().route("/invocations", post(invocations))
@@ -299,6 +299,7 @@ fn respond(revision: &LoadedRevision, outputs: &[Tensor]) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::{Data, ElementType};
 
     fn matrix() -> Vec<TensorSpec> {
         vec![TensorSpec { name: "X".into(), element_type: ElementType::F32, shape: vec![None, Some(2)] }]

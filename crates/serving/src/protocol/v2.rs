@@ -75,12 +75,12 @@ fn chosen(plane: &DataPlane, model: &str, version: Option<&str>) -> Result<(Vec<
     let snapshot = plane.router.snapshot();
     let route = snapshot.route(Some(model))?;
     let versions = route.revisions().map(|(_, _, revision)| revision.info.model_version.to_string()).collect();
-    let choice = match version {
-        Some(version) => route.pinned(version)?,
-        None => {
-            let first = route.revisions().find(|(arm, _, _)| *arm != Arm::Warm).ok_or(RequestError::NotReady)?;
-            Choice { revision: Arc::clone(first.2), arm: first.0, rollout: None }
-        }
+    let choice = if let Some(version) = version {
+        route.pinned(version)?
+    } else {
+        let mut serving = route.revisions().filter(|(arm, _, _)| *arm != Arm::Warm);
+        let (arm, _, revision) = serving.next().ok_or(RequestError::NotReady)?;
+        Choice { revision: Arc::clone(revision), arm, rollout: None }
     };
     Ok((versions, choice))
 }
@@ -148,9 +148,14 @@ struct InferRequest<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Parameters {
+    /// Of an input: bytes behind the JSON.
     binary_data_size: Option<usize>,
-    binary_data: Option<bool>,
-    binary_data_output: Option<bool>,
+    /// Of an output: wanted as bytes.
+    #[serde(rename = "binary_data")]
+    binary: Option<bool>,
+    /// Of a request: all outputs are wanted as bytes.
+    #[serde(rename = "binary_data_output")]
+    all_binary: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -390,14 +395,14 @@ pub(super) fn describe(spec: &TensorSpec) -> String {
 
 fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) -> Response {
     let revision = &answered.revision;
-    let all_binary = request.parameters.binary_data_output.unwrap_or(false);
+    let all_binary = request.parameters.all_binary.unwrap_or(false);
     let mut behind = Vec::new();
     let mut outputs = Vec::with_capacity(tensors.len());
     for (spec, tensor) in revision.runtime.outputs().iter().zip(tensors) {
         let binary = match &request.outputs {
             None => all_binary,
             Some(wanted) => match wanted.iter().find(|output| output.name == spec.name) {
-                Some(output) => output.parameters.binary_data.unwrap_or(all_binary),
+                Some(output) => output.parameters.binary.unwrap_or(all_binary),
                 None => continue,
             },
         };

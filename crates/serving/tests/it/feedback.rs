@@ -1,0 +1,64 @@
+//! Labels that come later.
+
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, revision, rolling_out, table};
+
+#[tokio::test]
+async fn labels_are_accepted_once_and_unknown_predictions_are_counted() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&table(1, revision(1, "label:7"))).await;
+    let (right, wrong) = (deployment.predict("a").await, deployment.predict("b").await);
+    let batch = json!({ "labels": [
+        { "prediction_id": right.id, "label": "7" },
+        { "prediction_id": wrong.id, "label": 8 },
+        { "prediction_id": right.id, "label": 9 },
+        { "prediction_id": "no such id", "label": 7 },
+    ] });
+    let received: Value = deployment.post("/feedback", &batch).send().await.unwrap().json().await.unwrap();
+    assert_eq!(received, json!({ "accepted": 2, "duplicate": 1, "unknown": 1, "late": 0 }));
+
+    let state = deployment.state().await;
+    assert_eq!((state.revisions[0].labelled, state.revisions[0].correct), (2, 1));
+    assert_eq!((state.labels.accepted, state.labels.duplicate, state.labels.unknown), (2, 1, 1));
+    assert_eq!(deployment.prediction(&right.id).await.label, Some(json!("7")));
+}
+
+#[tokio::test]
+async fn a_label_after_its_rollout_is_accepted_and_counted_as_late() {
+    let deployment = Deployment::start().await;
+    let stable = table(1, revision(1, "label:7"));
+    deployment.serve_table(&rolling_out(stable.clone(), "label:7", 0.5, 0)).await;
+    let (during, after) = (deployment.predict("a").await, deployment.predict("b").await);
+    assert_eq!(deployment.label(&during.id, 7).await["late"], 0);
+    let evidence = deployment.state().await.rollout.unwrap().evidence;
+    assert_eq!(evidence.labels.unwrap().tallies.len(), 1);
+
+    deployment.serve_table(&table(2, revision(1, "label:7"))).await;
+    assert_eq!(deployment.label(&after.id, 7).await, json!({ "accepted": 1, "duplicate": 0, "unknown": 0, "late": 1 }));
+}
+
+#[tokio::test]
+async fn labels_and_predictions_survive_a_restart() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&table(1, revision(1, "label:7"))).await;
+    let (first, second) = (deployment.predict("a").await, deployment.predict("b").await);
+    deployment.label(&first.id, 7).await;
+
+    let deployment = deployment.restart().await;
+    assert_eq!(deployment.label(&first.id, 7).await["duplicate"], 1);
+    assert_eq!(deployment.label(&second.id, 7).await["accepted"], 1);
+    let record = deployment.prediction(&second.id).await;
+    assert_eq!((record.output, record.label), (json!([7]), Some(json!(7))));
+    let state = deployment.state().await;
+    assert_eq!((state.requests, state.predictions_logged, state.revisions[0].labelled), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_body_that_holds_no_labels_is_refused() {
+    let deployment = Deployment::start().await;
+    let answer = deployment.post("/feedback", &json!({ "label": 3 })).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let error: Value = answer.json().await.unwrap();
+    assert!(error["error"].as_str().unwrap().contains("missing field `prediction_id`"), "{error}");
+}

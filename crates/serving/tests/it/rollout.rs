@@ -1,0 +1,165 @@
+//! A canary under the judge of the data plane.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use towpath_api::control::RoutingTable;
+
+use crate::deployment::{Deployment, revision, rolling_out, row, table, until};
+
+fn canary(version: u64, candidate: &str, weight: f64, step: usize) -> RoutingTable {
+    rolling_out(table(version, revision(1, "label:7")), candidate, weight, step)
+}
+
+#[tokio::test]
+async fn a_key_stays_with_its_revision_and_a_larger_weight_only_adds_keys() {
+    let deployment = Deployment::start().await;
+    let on_candidate = async || {
+        let mut keys = HashSet::new();
+        for i in 0..200 {
+            if deployment.predict(&format!("user-{i}")).await.revision == "digits-v2-r2" {
+                keys.insert(i);
+            }
+        }
+        keys
+    };
+    deployment.serve_table(&canary(1, "label:7", 0.25, 0)).await;
+    let first = on_candidate().await;
+    assert!((25..75).contains(&first.len()), "{} of 200 at 25 %", first.len());
+    assert_eq!(on_candidate().await, first);
+    deployment.serve_table(&canary(2, "label:7", 0.5, 1)).await;
+    assert!(on_candidate().await.is_superset(&first));
+
+    let rollout = deployment.state().await.rollout.unwrap();
+    assert_eq!((rollout.step, rollout.weight, rollout.rolled_back), (1, 0.5, None));
+    assert_eq!(rollout.evidence_at_step.requests.candidate, 2 * first.len() as u64);
+}
+
+#[tokio::test]
+async fn a_failing_candidate_is_rolled_back_within_100_ms_and_stays_away() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&canary(1, "fails", 0.5, 0)).await;
+    let mut failed = 0;
+    for i in 0..200 {
+        failed += u64::from(deployment.predict(&format!("user-{i}")).await.status == 500);
+        if deployment.state().await.rollout.unwrap().rolled_back.is_some() {
+            break;
+        }
+    }
+    let rollout = deployment.state().await.rollout.unwrap();
+    let rolled_back = rollout.rolled_back.expect("it was rolled back");
+    assert_eq!(rolled_back.by, "judge");
+    assert!(rolled_back.reason.contains("(errors)"), "{}", rolled_back.reason);
+    assert!(rolled_back.effective_micros < 100_000, "{} us", rolled_back.effective_micros);
+    assert_eq!(rollout.weight, 0.0);
+    // At an even split, E passes 1 / (0.01 x 0.5) after about eleven failures and no stable one.
+    assert!((5..20).contains(&failed), "{failed} requests failed");
+
+    // No request fails after the decision, no table brings the candidate back.
+    for i in 0..100 {
+        assert_eq!(deployment.predict(&format!("user-{i}")).await.status, 200);
+    }
+    deployment.serve_table(&canary(2, "fails", 0.9, 1)).await;
+    assert_eq!(deployment.predict("user-1").await.revision, "digits-v1-r1");
+    assert_eq!(deployment.state().await.rollout.unwrap().weight, 0.0);
+}
+
+#[tokio::test]
+async fn wrong_labels_roll_back_although_every_request_succeeds() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&canary(1, "label:1", 0.5, 0)).await;
+    for i in 0..200 {
+        let answer = deployment.predict(&format!("user-{i}")).await;
+        assert_eq!(answer.status, 200);
+        deployment.label(&answer.id, 7).await;
+    }
+    let rolled_back = deployment.state().await.rollout.unwrap().rolled_back.expect("it was rolled back");
+    assert!(rolled_back.reason.contains("(labels)"), "{}", rolled_back.reason);
+    let labels = rolled_back.evidence.labels.unwrap();
+    assert_eq!(labels.tallies[0].stable.bad, 0);
+}
+
+#[tokio::test]
+async fn a_kill_forgets_neither_the_evidence_nor_a_rollback() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&canary(1, "fails", 0.2, 0)).await;
+    let mut failed = 0;
+    for i in 0.. {
+        failed += u64::from(deployment.predict(&format!("user-{i}")).await.status == 500);
+        if failed == 2 {
+            break;
+        }
+    }
+    let evidence = deployment.state().await.rollout.unwrap().evidence;
+    let stored = async || std::fs::read(deployment.state_dir().join("state.bin")).unwrap_or_default();
+    let needle = serde_json::to_string(&evidence).unwrap();
+    until(stored, |bytes| String::from_utf8_lossy(bytes).contains(&needle)).await;
+
+    let after_kill = deployment.as_killed_now().await;
+    assert_eq!(after_kill.state().await.rollout.unwrap().evidence, evidence);
+    for i in 1000..2000 {
+        after_kill.predict(&format!("user-{i}")).await;
+        if after_kill.state().await.rollout.unwrap().rolled_back.is_some() {
+            break;
+        }
+    }
+    let rolled_back = after_kill.state().await.rollout.unwrap().rolled_back;
+    assert!(rolled_back.is_some());
+    let stored = async || std::fs::read(after_kill.state_dir().join("state.bin")).unwrap_or_default();
+    until(stored, |bytes| String::from_utf8_lossy(bytes).contains("\"by\":\"judge\"")).await;
+
+    let again = after_kill.as_killed_now().await;
+    assert_eq!(again.state().await.rollout.unwrap().rolled_back, rolled_back);
+    for i in 0..50 {
+        assert_eq!(again.predict(&format!("user-{i}")).await.revision, "digits-v1-r1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_under_load_drop_no_request() {
+    let deployment = Arc::new(Deployment::start().await);
+    deployment.serve_table(&table(1, revision(1, "label:1"))).await;
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|caller| {
+            let (deployment, stop, answered) = (Arc::clone(&deployment), Arc::clone(&stop), Arc::clone(&answered));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = deployment.predict(&format!("user-{caller}")).await;
+                    assert_eq!(answer.status, 200, "{}", answer.body);
+                    // The answer is of the revision that it names.
+                    let label = answer.body["outputs"][0]["data"][0].as_i64().unwrap();
+                    assert!(answer.revision.starts_with(&format!("digits-v{label}-")), "{label}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let started = Instant::now();
+    let mut version = 1;
+    while version < 30 || answered.load(Ordering::Relaxed) < 200 {
+        version += 1;
+        let serves = 1 + version % 3;
+        let revision = revision(serves, &format!("label:{serves}"));
+        deployment.serve_table(&table(u64::try_from(version).unwrap(), revision)).await;
+        assert!(started.elapsed() < Duration::from_secs(30), "{version} swaps");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_waits_for_requests_in_flight() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&table(1, revision(1, "slow"))).await;
+    let request = deployment.post("/v2/models/digits/infer", &row(1.0, 2.0));
+    let in_flight = tokio::spawn(request.send());
+    let metrics = async || deployment.get("/metrics").send().await.unwrap().text().await.unwrap();
+    until(metrics, |text| text.contains("towpath_in_flight_requests 1")).await;
+    deployment.stop().await;
+    assert_eq!(in_flight.await.unwrap().unwrap().status(), 200);
+}
