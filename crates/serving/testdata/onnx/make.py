@@ -4,7 +4,7 @@ Every model is exported by skl2onnx (or built with onnx.helper, where an operato
 does not come out of an exporter) and judged by ONNX Runtime: the JSON file holds inputs and what
 ONNX Runtime answered. Needs numpy, scikit-learn, skl2onnx, onnx, onnxruntime and pandas. Run:
 
-    python make.py
+    PYTHONHASHSEED=0 python make.py    (skl2onnx writes sets in hash order)
 """
 
 import itertools
