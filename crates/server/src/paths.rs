@@ -29,34 +29,39 @@ impl Paths {
         self.0.join("owner.token")
     }
 
+    pub fn repositories(&self) -> PathBuf {
+        self.0.join("repositories")
+    }
+
     pub fn repository(&self, project: &str) -> PathBuf {
-        self.0.join("repositories").join(format!("{project}.git"))
+        self.repositories().join(format!("{project}.git"))
     }
 
     /// What a push to a project that is not there yet is shown.
     pub fn empty_repository(&self) -> PathBuf {
-        self.0.join("repositories").join(".empty.git")
+        self.repositories().join(".empty.git")
     }
 
     pub fn cache(&self) -> PathBuf {
         self.0.join("cache")
     }
 
-    pub fn environments(&self) -> PathBuf {
-        self.0.join("environments")
-    }
-
-    /// Checkout and logs of a pipeline run.
-    pub fn run(&self, project: &str, number: i64) -> PathBuf {
-        self.0.join("runs").join(project).join(number.to_string())
+    /// Checkouts and logs of pipeline runs: `<project>/<n>`.
+    pub fn runs(&self) -> PathBuf {
+        self.0.join("runs")
     }
 
     pub fn artifacts(&self) -> PathBuf {
         self.0.join("artifacts")
     }
 
-    /// The files of a model version, as serving reads them.
-    pub fn model_version(&self, model: &str, version: i64) -> PathBuf {
-        self.0.join("models").join(model).join(version.to_string())
+    /// The files of model versions, by content.
+    pub fn models(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    /// The state of data planes: `<project>/<environment>`.
+    pub fn deployments(&self) -> PathBuf {
+        self.0.join("deployments")
     }
 }

@@ -1,0 +1,136 @@
+//! Registered models: `/models`.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::routing::get;
+use serde::Deserialize;
+use towpath_api::Page;
+use towpath_api::models::{Model, ModelVersion};
+use towpath_store::Tx;
+use towpath_tracking::registry::{models, versions};
+use towpath_tracking::{TrackingError, lineage, views};
+
+use crate::App;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::registry::{self, shown};
+
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/models", get(list))
+        .route("/models/{model}", get(show))
+        .route("/models/{model}/versions/{version}", get(show_version))
+        .route("/models/{model}/aliases/{alias}", get(show_alias))
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    cursor: Option<String>,
+    limit: Option<i64>,
+}
+
+fn model(
+    tx: &mut Tx<'_>,
+    row: models::RegisteredModel,
+    rows: Vec<versions::ModelVersion>,
+) -> Result<Model, TrackingError> {
+    let mut shown_versions = Vec::with_capacity(rows.len());
+    for version in rows {
+        let made = lineage::get(tx, &version.model, version.version)?;
+        shown_versions.push(shown(version, made.as_ref()));
+    }
+    Ok(Model {
+        name: row.name,
+        created_at: row.created_at,
+        description: row.description,
+        aliases: row.aliases,
+        versions: shown_versions,
+    })
+}
+
+async fn list(
+    State(app): State<App>,
+    _: Caller,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Page<Model>>, ApiError> {
+    let limit = asked.limit.unwrap_or(100).clamp(1, 1000);
+    let mut items = app
+        .store
+        .read(move |tx| {
+            let found = views::models(tx, asked.cursor.as_deref(), limit)?;
+            found.into_iter().map(|(row, rows)| model(tx, row, rows)).collect::<Result<Vec<_>, TrackingError>>()
+        })
+        .await?;
+    for item in &mut items {
+        for version in &mut item.versions {
+            served(&app, version).await?;
+        }
+    }
+    let next = (items.len() as i64 == limit).then(|| items.last().map(|m| m.name.clone())).flatten();
+    let total = items.len() as i64;
+    Ok(Json(Page { items, next, total }))
+}
+
+async fn show(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Json<Model>, ApiError> {
+    let mut found = app
+        .store
+        .read(move |tx| {
+            let (row, rows) = views::model(tx, &name)?;
+            model(tx, row, rows)
+        })
+        .await?;
+    for version in &mut found.versions {
+        served(&app, version).await?;
+    }
+    Ok(Json(found))
+}
+
+async fn show_version(
+    State(app): State<App>,
+    _: Caller,
+    Path((name, version)): Path<(String, i64)>,
+) -> Result<Json<ModelVersion>, ApiError> {
+    Ok(Json(version_of(&app, &name, version).await?))
+}
+
+/// The version that an alias names now.
+async fn show_alias(
+    State(app): State<App>,
+    _: Caller,
+    Path((name, alias)): Path<(String, String)>,
+) -> Result<Json<ModelVersion>, ApiError> {
+    let model = name.clone();
+    let version = app
+        .store
+        .read(move |tx| towpath_tracking::registry::aliases::resolve(tx, &model, &alias))
+        .await?
+        .version;
+    Ok(Json(version_of(&app, &name, version).await?))
+}
+
+/// A version with its releases and where it serves.
+pub async fn version_of(app: &App, model: &str, version: i64) -> Result<ModelVersion, ApiError> {
+    let name = model.to_owned();
+    let mut found = app.store.read(move |tx| registry::version(tx, &name, version)).await?;
+    served(app, &mut found).await?;
+    Ok(found)
+}
+
+async fn served(app: &App, version: &mut ModelVersion) -> Result<(), ApiError> {
+    let releases = app.delivery.of_version(&version.model, version.version).await?;
+    version.releases = releases.iter().map(|(id, ..)| *id).collect();
+    let Some(project) = version.lineage.as_ref().map(|l| l.project.clone()) else { return Ok(()) };
+    for deployment in app.delivery.deployments(Some(&project)).await? {
+        let weight: f64 = deployment
+            .revisions
+            .iter()
+            .filter(|r| version.releases.iter().any(|id| r.id.ends_with(&format!("-r{id}"))))
+            .map(|r| r.weight)
+            .sum();
+        if weight > 0.0 {
+            version.serving.insert(deployment.environment, weight);
+        }
+    }
+    Ok(())
+}
