@@ -237,3 +237,89 @@ fn hash_text(field: Field<'_>) -> Result<String, YamlError> {
         Err(field.expected("an MD5 (32 hex digits, for a folder with '.dir' behind)"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locked(path: &str, md5: &str) -> Locked {
+        Locked::new(
+            path,
+            Content { md5: md5.into(), size: 3, nfiles: md5.ends_with(".dir").then_some(2), isexec: false },
+        )
+    }
+
+    fn stage() -> LockedStage {
+        LockedStage {
+            cmd: "python train.py".into(),
+            deps: vec![
+                locked("train.py", "acbd18db4cc2f85cedef654fccc4a4d8"),
+                locked("data", "37b51d194a7513e45b56f6524f2d51f2.dir"),
+            ],
+            params: vec![
+                ("a.yaml".into(), vec![("z".into(), Value::Int(1))]),
+                ("params.yaml".into(), vec![("lr".into(), Value::Float(1e-5)), ("epochs".into(), Value::Int(3))]),
+            ],
+            outs: vec![locked("model", "1234567890123456789e123456789012")],
+        }
+    }
+
+    const TEXT: &str = "\
+schema: '2.0'
+stages:
+  train:
+    cmd: python train.py
+    deps:
+    - path: data
+      hash: md5
+      md5: 37b51d194a7513e45b56f6524f2d51f2.dir
+      size: 3
+      nfiles: 2
+    - path: train.py
+      hash: md5
+      md5: acbd18db4cc2f85cedef654fccc4a4d8
+      size: 3
+    params:
+      params.yaml:
+        epochs: 3
+        lr: 1e-05
+      a.yaml:
+        z: 1
+    outs:
+    - path: model
+      hash: md5
+      md5: '1234567890123456789e123456789012'
+      size: 3
+";
+
+    #[test]
+    fn an_entry_is_written_as_dvc_orders_and_quotes_it() {
+        assert_eq!(Lock::update_text("dvc.lock", None, "train", &stage()).unwrap(), TEXT);
+    }
+
+    #[test]
+    fn other_stages_keep_their_text() {
+        let text = TEXT.replace("stages:\n", "stages:\n  # by hand\n  old: {cmd: 'x'}   # keep\n");
+        let changed = LockedStage { cmd: "python3 train.py".into(), ..stage() };
+        let updated = Lock::update_text("dvc.lock", Some(&text), "train", &changed).unwrap();
+        assert_eq!(updated, text.replace("python train.py", "python3 train.py"));
+        assert_eq!(
+            Lock::remove_text("dvc.lock", &updated, "old").unwrap(),
+            updated.replace("  old: {cmd: 'x'}   # keep\n", "")
+        );
+    }
+
+    #[test]
+    fn an_unquoted_number_is_no_md5() {
+        let error =
+            Lock::read("dvc.lock", &TEXT.replace('\'', "").replace("schema: 2.0", "schema: '2.0'")).unwrap_err();
+        assert_eq!((error.line, error.help.as_deref()), (24, Some("quote an MD5 that reads as a number")));
+    }
+
+    #[test]
+    fn a_hash_that_would_leave_the_cache_is_refused() {
+        let error = Lock::read("dvc.lock", &TEXT.replace("acbd18db4cc2f85cedef654fccc4a4d8", "../../../../etc/passwd"))
+            .unwrap_err();
+        assert!(error.message.contains("must be an MD5"), "{error}");
+    }
+}

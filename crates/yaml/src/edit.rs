@@ -127,7 +127,7 @@ fn splice_child(text: &str, parent: &Node, step: Step<'_>, new: Option<&Value>) 
     let indent = column(text, first);
     let written = |value: &Value| match step {
         Step::Key(key) => emit_entry(key, value, indent),
-        Step::Index(_) if *value == Value::Null => "-".to_owned(),
+        Step::Index(_) if *value == Value::Null => "- ".to_owned(),
         Step::Index(_) => format!("- {}", emit_at(value, indent + 2)),
     };
     match (child, new) {
@@ -255,5 +255,39 @@ mod tests {
     fn a_path_that_leads_nowhere_is_named() {
         let error = set("x.yaml", "a: 1\n", &[Key("a"), Key("b")], &Value::Int(2)).unwrap_err();
         assert_eq!(error.message, "there is no 'a.b' to change");
+    }
+
+    #[test]
+    fn the_last_child_of_a_mapping_leaves_an_empty_one() {
+        let edited = remove("x.yaml", "a:\n  b: 1\nc: 2\n", &[Key("a"), Key("b")]).unwrap();
+        assert_eq!(edited, "a: {}\nc: 2\n");
+    }
+
+    proptest::proptest! {
+        /// Any entry of a nested file can be set, added and removed, whatever stands around it.
+        #[test]
+        fn an_edit_changes_what_it_says_and_nothing_else(
+            keys in proptest::collection::btree_set("[a-c0-9 é#:-]{1,4}", 1..5),
+            text in "[ -~é\n]{0,30}",
+            at in 0usize..5,
+            blank in proptest::bool::ANY,
+        ) {
+            let entries: Vec<(String, Value)> = keys.iter().map(|k| (k.clone(), Value::Seq(vec![Value::string(k), cmd(k)]))).collect();
+            let before = Value::Map(vec![("x".into(), Value::Int(1)), ("stages".into(), Value::Map(entries.clone())), ("z".into(), Value::Null)]);
+            let separator = if blank { "# c\n\nstages:" } else { "stages:" };
+            let file = emit(&before).replacen("stages:", separator, 1);
+            let key = keys.iter().nth(at).map_or("new key", String::as_str);
+
+            let edited = set("x.yaml", &file, &[Key("stages"), Key(key)], &cmd(&text)).map_err(|e| e.to_string());
+            proptest::prop_assert!(edited.is_ok(), "{:?}", edited);
+            let read = parse("x.yaml", &edited.unwrap_or_default()).map(|d| d.root().to_value());
+            let read = read.map_err(|e| e.to_string());
+            let stages = read.as_ref().ok().and_then(|v| v.get("stages"));
+            proptest::prop_assert_eq!(stages.and_then(|s| s.get(key)), Some(&cmd(&text)));
+            for (other, value) in entries.iter().filter(|(k, _)| k != key) {
+                proptest::prop_assert_eq!(stages.and_then(|s| s.get(other)), Some(value));
+            }
+            proptest::prop_assert!(remove("x.yaml", &file, &[Key("stages"), Key(key)]).is_ok());
+        }
     }
 }

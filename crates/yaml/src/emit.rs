@@ -69,10 +69,9 @@ impl Emitter {
                     if i > 0 {
                         self.newline(indent);
                     }
-                    self.put("-");
-                    // A null item is a bare dash.
+                    // A null item is the dash and its blank.
+                    self.put("- ");
                     if *item != Value::Null {
-                        self.put(" ");
                         self.value(item, indent + 2);
                     }
                 }
@@ -181,12 +180,12 @@ impl Emitter {
                     start = end + 1;
                 }
             }
-            let long = self.column + end.saturating_sub(start) > WIDTH;
+            let long = self.column + end > WIDTH + start;
             let foldable = end > 0 && end + 1 < chars.len() && (here == Some(' ') || start >= end);
             if !(fold && foldable && long) {
                 continue;
             }
-            let needs_backslash = !breaks_at_a_lone_blank(&chars, end);
+            let needs_backslash = !(breaks_as_the_library(&chars, end) && reads_as_one_blank(&chars, start.max(end)));
             let run: String = chars[start.min(end)..end].iter().collect();
             self.put(&run);
             start = start.max(end);
@@ -207,11 +206,19 @@ impl Emitter {
     }
 }
 
-/// True when a line break at `end` reads as the one blank that stands there. (The library breaks
-/// without a backslash in more places, some of which then read back with a blank too many.)
-fn breaks_at_a_lone_blank(chars: &[char], end: usize) -> bool {
-    let next_is_blank = chars.get(end + 1).is_none_or(|c| *c == ' ');
-    chars[end] == ' ' && chars[end - 1] != ' ' && !next_is_blank
+/// Where the library breaks without a backslash: the next blank stands alone, with no quotes before
+/// it.
+fn breaks_as_the_library(chars: &[char], end: usize) -> bool {
+    let Some(blank) = chars[end..].iter().position(|c| *c == ' ').map(|at| end + at) else { return false };
+    let quotes = chars[end..blank].iter().any(|c| matches!(c, '"' | '\''));
+    let two_blanks = chars[end - 1] == ' ' && chars[end] == ' ';
+    !quotes && !two_blanks && chars.get(blank + 1).is_some_and(|c| *c != ' ')
+}
+
+/// Only then does the text read back equal after a break without a backslash before `next`, which
+/// the library does not look at.
+fn reads_as_one_blank(chars: &[char], next: usize) -> bool {
+    chars[next] == ' ' && chars.get(next + 1).is_some_and(|c| *c != ' ')
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +234,7 @@ fn style(text: &str) -> Style {
     }
     let resolves_to_text = matches!(resolve_plain(text), Ok(Scalar::String(_)));
     let plain = resolves_to_text
+        && !is_number_without_digits(text)
         && !matches!(text, "<<" | "=")
         && !has_block_indicator(text)
         && !text.starts_with(' ')
@@ -236,6 +244,13 @@ fn style(text: &str) -> Style {
         false if text.contains('\'') => Style::Double,
         false => Style::Single,
     }
+}
+
+/// `+_`, `._`, `0x__`: the library takes these for numbers and fails on them.
+fn is_number_without_digits(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let body = [".", "0b", "0o", "0x"].iter().find_map(|p| unsigned.strip_prefix(p)).unwrap_or(unsigned);
+    body.len() < text.len() && !body.is_empty() && body.bytes().all(|b| b == b'_')
 }
 
 /// Line breaks and characters that only an escape can write.
@@ -356,6 +371,7 @@ mod tests {
             ("a: b", "'a: b'"),
             ("a:b #c", "'a:b #c'"),
             ("ä", "ä"),
+            ("+_", "'+_'"),
         ] {
             assert_eq!(emit(&Value::string(text)).trim_end(), written);
         }

@@ -285,6 +285,8 @@ impl<'t> Builder<'t> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::Value;
 
@@ -335,12 +337,8 @@ mod tests {
     fn nested_aliases_do_not_blow_up() {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..9 {
-            let alias = format!("*a{}", i - 1);
-            let aliases = vec![alias; 10].join(", ");
-            text += &format!(
-                "a{i}: &a{i} [{aliases}]
-"
-            );
+            let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
+            let _ = writeln!(text, "a{i}: &a{i} [{aliases}]");
         }
         assert!(refusal(&text).contains("aliases repeat more than 100000 values"));
     }

@@ -263,3 +263,83 @@ fn output_flags(flags: Field<'_>, output: &mut Output) -> Result<(), YamlError> 
     }
     fields.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(text: &str) -> Stage {
+        read("dvc.yaml", &format!("stages: {{train: {text}}}")).unwrap_or_else(|e| panic!("{e}")).stages.remove(0)
+    }
+
+    fn refusal(text: &str) -> String {
+        match read("dvc.yaml", text) {
+            Err(Error::Yaml(error)) => error.headline(),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn outputs_have_the_flags_of_dvc() {
+        let stage = stage(
+            "{cmd: x, outs: [model: {cache: false, persist: true, push: false, remote: backup}], metrics: [m.json]}",
+        );
+        let model = &stage.outs[0];
+        assert_eq!(
+            (model.cache, model.persist, model.push, model.remote.as_deref()),
+            (false, true, false, Some("backup"))
+        );
+        assert_eq!((stage.outs[1].kind, stage.outs[1].cache), (OutputKind::Metric, true));
+    }
+
+    #[test]
+    fn parameters_are_joined_by_file() {
+        let stage = stage("{cmd: x, params: [lr, other.json: [a.b], params.yaml: [seed, lr], whole.yaml: null]}");
+        let files: Vec<(&str, Option<&[String]>)> =
+            stage.params.iter().map(|p| (p.file.path.as_str(), p.keys.as_deref())).collect();
+        let (lr, seed, ab) = ("lr".to_owned(), "seed".to_owned(), "a.b".to_owned());
+        assert_eq!(
+            files,
+            [("params.yaml", Some(&[lr, seed][..])), ("other.json", Some(&[ab][..])), ("whole.yaml", None)]
+        );
+    }
+
+    #[test]
+    fn a_command_is_split_into_the_lines_that_run() {
+        assert_eq!(stage("{cmd: \"a\\n\\nb\\n\"}").commands, ["a", "b"]);
+        assert_eq!(stage("{cmd: [a, b]}").commands, ["a", "b"]);
+        assert_eq!(stage("{cmd: 'echo \\${HOME}'}").commands, ["echo ${HOME}"]);
+    }
+
+    #[test]
+    fn what_comes_later_is_refused_by_name_and_place() {
+        for (text, headline) in [
+            ("vars: [a: 1]", "dvc.yaml:1:1: not supported yet: vars"),
+            ("stages: {a: {foreach: [1], do: {cmd: x}}}", "dvc.yaml:1:14: not supported yet: foreach"),
+            ("stages: {a: {cmd: x, matrix: {b: [1]}}}", "dvc.yaml:1:22: not supported yet: matrix"),
+            ("stages: {a: {cmd: 'x ${lr}'}}", "dvc.yaml:1:19: not supported yet: templating ('${lr}')"),
+            (
+                "stages: {a: {cmd: x, deps: ['s3://b/x']}}",
+                "dvc.yaml:1:29: not supported yet: 's3://b/x' is outside the repository",
+            ),
+        ] {
+            assert_eq!(refusal(text), headline);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, headline) in [
+            ("stages: {a: {deps: [x]}}", "dvc.yaml:1:13: 'cmd' is missing in 'a'"),
+            ("stages: {a: {cmd: x, out: [y]}}", "dvc.yaml:1:22: unknown key 'out' in 'a'"),
+            ("stages: {a.b: {cmd: x}}", "dvc.yaml:1:10: 'a.b' cannot be the name of a stage"),
+            ("stages: {a: {cmd: x, deps: [../y]}}", "dvc.yaml:1:29: '../y' is not a path inside the repository"),
+            (
+                "stages: {a: {cmd: x, outs: [d, d/e]}}",
+                "dvc.yaml:1:32: output 'd/e' overlaps output 'd' of the same stage",
+            ),
+        ] {
+            assert_eq!(refusal(text), headline);
+        }
+    }
+}
