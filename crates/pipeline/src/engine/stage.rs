@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use towpath_core::{Content, Digest};
+use towpath_data::locks::RepositoryLock;
 use towpath_plan::decide::{self, Action, Observed};
 use towpath_plan::lock::{Lock, LockedStage};
 use towpath_plan::params::{self, ParamValues};
@@ -16,13 +17,16 @@ use towpath_plan::run_cache;
 use super::journal::Event;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
 use super::{LOCK_FILE, Run, data, read_text};
-use crate::environment::{Build, Environment, Resolved};
+use crate::environment::{self, Build, Environment, Resolved};
 use crate::executor::{Ending, Finished, Progress, Task};
 use crate::sandbox::Sandbox;
 use crate::{Error, metrics};
 
 /// Larger metric files are refused.
 const METRICS_LIMIT: u64 = 4 << 20;
+
+/// How long another `dvc` or `towpath` command may hold the repository's lock.
+const LOCK_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Variables that a stage inherits; all others of the caller stay away from it.
 const INHERITED: [&str; 20] = [
@@ -80,7 +84,11 @@ impl<'a> StageRunner<'a> {
         let build = Build { log: &log, cancel: run.cancel };
         let root = run.workspace.root();
         let resolve = |file| run.request.environments.resolve(root, file, build);
-        let resolved = run.project.python.as_deref().map(resolve).transpose()?;
+        let resolved = match run.project.python.as_deref().map(resolve).transpose() {
+            // The first stage notices.
+            Err(environment::Error::Cancelled) => None,
+            resolved => resolved?,
+        };
         Ok(Self { run, lock: run.lock()?, lock_text: read_text(&run.lock_file())?, resolved, environment: None })
     }
 
@@ -205,7 +213,9 @@ impl<'a> StageRunner<'a> {
         entry: Option<LockedStage>,
         missing: &[(RepoPath, Content)],
     ) -> Result<StageOutcome, Error> {
-        let _lock = self.run.repository.lock()?;
+        let in_lock = entry.as_ref().is_none_or(|entry| self.lock.get(&stage.name) == Some(entry));
+        // Nothing is written when nothing is missing.
+        let _lock = if missing.is_empty() && in_lock { None } else { Some(self.lock_repository()?) };
         for (at, content) in missing {
             self.run.cache.checkout(&self.run.workspace, content, Path::new(&at.path))?;
         }
@@ -214,7 +224,7 @@ impl<'a> StageRunner<'a> {
         }
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Reused);
         if let Some(entry) = entry {
-            if self.lock.get(&stage.name) != Some(&entry) {
+            if !in_lock {
                 self.write_lock(stage, &entry)?;
             }
             outcome.outputs = outputs_of(stage, &entry);
@@ -224,11 +234,10 @@ impl<'a> StageRunner<'a> {
     }
 
     fn execute(&mut self, stage: &Stage, mut observed: Observed) -> Result<StageOutcome, Error> {
-        self.build_environment()?;
-        {
-            let _lock = self.run.repository.lock()?;
-            self.clear_outputs(stage)?;
+        if !self.build_environment()? {
+            return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
         }
+        self.clear_outputs(stage)?;
         let finished = self.run_commands(stage)?;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
         outcome.duration = finished.duration;
@@ -252,14 +261,29 @@ impl<'a> StageRunner<'a> {
         Ok(self.with_metrics(stage, outcome))
     }
 
-    fn build_environment(&mut self) -> Result<(), Error> {
-        let Some(resolved) = self.resolved.as_ref().filter(|_| self.environment.is_none()) else { return Ok(()) };
+    /// False when cancelled.
+    fn build_environment(&mut self) -> Result<bool, Error> {
+        let Some(resolved) = self.resolved.as_ref().filter(|_| self.environment.is_none()) else { return Ok(true) };
         let log = self.run.request.log_of("environment");
-        let environment =
-            self.run.request.environments.build(resolved, Build { log: &log, cancel: self.run.cancel })?;
+        let build = Build { log: &log, cancel: self.run.cancel };
+        let environment = match self.run.request.environments.build(resolved, build) {
+            Err(environment::Error::Cancelled) => return Ok(false),
+            built => built?,
+        };
         self.run.record(Event::Environment(&environment))?;
         self.environment = Some(environment);
-        Ok(())
+        Ok(true)
+    }
+
+    /// DVC's lock. Waits a while longer than DVC does: a result that took hours is at stake.
+    fn lock_repository(&self) -> Result<RepositoryLock, Error> {
+        let deadline = Instant::now() + LOCK_DEADLINE;
+        loop {
+            match self.run.repository.lock() {
+                Err(towpath_data::Error::Locked { .. }) if Instant::now() < deadline => {}
+                lock => return Ok(lock?),
+            }
+        }
     }
 
     /// Deletes what the stage is going to make, so that a leftover is never taken for its result, and
@@ -360,7 +384,7 @@ impl<'a> StageRunner<'a> {
 
     /// Into the cache, `dvc.lock` and the run cache, in this order: what a lock entry names is there.
     fn keep_result(&mut self, stage: &Stage, observed: &mut Observed, outcome: &mut StageOutcome) -> Result<(), Error> {
-        let _lock = self.run.repository.lock()?;
+        let _lock = self.lock_repository()?;
         for out in &stage.outs {
             // DVC's run cache keeps metrics that Git tracks too.
             let content = if out.cache || out.kind == OutputKind::Metric {

@@ -36,3 +36,79 @@ fn what_dvc_ran_is_not_run_again() {
     assert_eq!(repo.why("train"), "it has not run before, but an earlier run had exactly these inputs");
     assert_eq!(repo.read("dvc.lock"), lock);
 }
+
+/// Every kind of output and input that the format has.
+const ALL_KINDS: &str = "\
+stages:
+  split:
+    wdir: steps
+    cmd:
+    - mkdir -p parts 'with space'
+    - cp ../data/a.txt parts/ä.txt && cp ../data/a.txt parts/b.txt && chmod +x parts/b.txt
+    - cp ../data/a.txt tool && chmod +x tool
+    - cp ../data/a.txt 'with space/x'
+    deps:
+    - ../data
+    params:
+    - model.hidden
+    - ../other.json:
+      - rate
+    outs:
+    - parts
+    - tool
+    - with space
+  grow:
+    cmd: echo line >> history.txt && printf 'a,b\\n1,2\\n' > plot.csv && printf 'auc:\\x200.5' > m.yaml
+    deps:
+    - steps/parts/b.txt
+    outs:
+    - history.txt:
+        persist: true
+    metrics:
+    - m.yaml
+    plots:
+    - plot.csv:
+        cache: false
+        x: a
+  fixed:
+    cmd: cp data/a.txt frozen.txt
+    frozen: true
+    deps:
+    - data/a.txt
+    outs:
+    - frozen.txt
+  every_time:
+    cmd: echo ran
+    always_changed: true
+";
+
+#[test]
+fn every_kind_of_output_and_input_is_recorded_as_dvc_does() {
+    let repo = Repo::with(ALL_KINDS);
+    repo.write("data/a.txt", "x\n");
+    repo.write("steps/params.yaml", "model: {hidden: 3}\n");
+    repo.write("other.json", "{\"rate\": 1e-5}\n");
+    let first = repo.run();
+    assert_eq!(first.error, None);
+    assert_eq!(first.metrics["auc"].to_bits(), 0.5_f64.to_bits());
+    let status = dvc(&repo.root(), &["status", "--json"]);
+    assert!(status.contains("{\"every_time\": [\"always changed\"]}"), "{status}");
+
+    let ours = repo.read("dvc.lock");
+    dvc(&repo.root(), &["repro", "--force", "split", "fixed"]);
+    assert_eq!(repo.read("dvc.lock"), ours, "dvc records the same");
+
+    repo.write("data/a.txt", "y\n");
+    let second = repo.run();
+    assert_eq!(
+        statuses(&second),
+        [
+            ("split", StageStatus::Ran),
+            ("grow", StageStatus::Ran),
+            ("fixed", StageStatus::Reused),
+            ("every_time", StageStatus::Ran)
+        ]
+    );
+    assert_eq!(repo.read("history.txt"), "line\nline\n", "a persistent output is not deleted");
+    assert_eq!(repo.read("frozen.txt"), "x\n");
+}
