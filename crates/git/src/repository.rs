@@ -77,8 +77,7 @@ impl Repository {
     /// Points `HEAD` at a branch that exists, so that a clone is not empty: the first push may have
     /// gone to any branch. Returns the branch when `HEAD` had to move.
     pub fn point_head_at_a_branch(&self) -> Result<Option<String>, Error> {
-        let head = self.git("symbolic-ref").args(["--quiet", "--short", "HEAD"]).run()?;
-        let current = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+        let current = self.default_branch()?.unwrap_or_default();
         let heads = self.heads()?;
         if heads.iter().any(|h| h.branch == current) {
             return Ok(None);
@@ -89,6 +88,13 @@ impl Repository {
         };
         self.git("symbolic-ref").arg("HEAD").arg(format!("refs/heads/{}", to.branch)).bytes()?;
         Ok(Some(to.branch.clone()))
+    }
+
+    /// The branch that `HEAD` names, whether it exists or not.
+    pub fn default_branch(&self) -> Result<Option<String>, Error> {
+        let head = self.git("symbolic-ref").args(["--quiet", "--short", "HEAD"]).run()?;
+        let name = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+        Ok((!name.is_empty()).then_some(name))
     }
 
     /// The commit that a branch, a tag, a full ref name or a full or shortened commit id names.
