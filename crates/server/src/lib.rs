@@ -6,10 +6,12 @@ mod auth;
 mod error;
 mod metrics;
 mod paths;
+mod registry;
+mod releases;
 mod routes;
 mod start;
 
 pub use app::App;
 pub use error::ServerError;
 pub use paths::Paths;
-pub use start::{Options, serve};
+pub use start::{Options, Running, serve};

@@ -59,9 +59,4 @@ impl Paths {
     pub fn models(&self) -> PathBuf {
         self.0.join("models")
     }
-
-    /// The state of data planes: `<project>/<environment>`.
-    pub fn deployments(&self) -> PathBuf {
-        self.0.join("deployments")
-    }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use towpath_core::SystemClock;
 use towpath_data::Cache;
 use towpath_delivery::Delivery;
-use towpath_delivery::target::LocalTarget;
+use towpath_delivery::target::local::{LocalConfig, LocalTarget};
 use towpath_git::Repository;
 use towpath_identity::accounts_exist;
 use towpath_runs::{Config, Runs};
@@ -85,11 +85,14 @@ pub async fn serve(
     let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { host_of(address) };
     let url = format!("http://{host}:{}", address.port());
 
-    let target = LocalTarget::new(towpath_delivery::target::LocalConfig {
-        program: options.program.clone(),
-        deployments: paths.deployments(),
-    });
-    let delivery = Arc::new(Delivery::new(store.clone(), Arc::new(TrackedModels), Arc::new(target)));
+    let config = LocalConfig { executable: options.program.clone(), data_dir: paths.root().to_owned() };
+    let target = LocalTarget::new(store.clone(), config).map_err(|e| ServerError::Delivery(e.to_string()))?;
+    let delivery = Arc::new(Delivery::new(
+        store.clone(),
+        Arc::new(TrackedModels),
+        Arc::new(target.clone()),
+        Arc::new(target),
+    ));
     let runs = Arc::new(Runs::new(
         store.clone(),
         Config {
@@ -119,7 +122,7 @@ pub async fn serve(
         tokio::spawn(Arc::clone(&runs).run(shutdown.clone())),
         tokio::spawn({
             let (delivery, shutdown) = (Arc::clone(&delivery), shutdown.clone());
-            async move { delivery.run(shutdown).await }
+            async move { delivery.run(shutdown, true).await }
         }),
     ];
     write_private(&paths.server_file(), &running(&url))?;
