@@ -118,7 +118,7 @@ impl DataPlane {
     pub(crate) async fn predict(
         &self,
         call: Call<'_>,
-        inputs: impl FnOnce(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+        inputs: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
     ) -> Result<Answered, RequestError> {
         if self.limits.on_log_failure == OnLogFailure::Refuse && self.log.failing() {
             return Err(RequestError::NotLogged("the disk refuses to write, for example because it is full".into()));
@@ -132,7 +132,13 @@ impl DataPlane {
         let deadline = call.received + self.limits.deadline;
         let result = match inputs(&choice.revision) {
             Ok(inputs) => choice.revision.run(inputs, deadline).await,
-            Err(error) => Err(error),
+            // A candidate that refuses what stable takes has changed its inputs: its fault.
+            Err(error) => match &route.stable {
+                Some(stable) if choice.arm == Arm::Candidate && inputs(stable).is_ok() => {
+                    Err(RequestError::Model(format!("it does not take what the stable revision takes: {error}")))
+                }
+                _ => Err(error),
+            },
         };
         let id = new_id();
         self.record(&id, &snapshot, route, &choice, &call, result.as_ref());

@@ -130,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         let mut filter = FirstBad::default();
-        filter.insert(2, 42);
+        filter.see(42);
         let stored = Stored { requests: 7, ..Stored::default() };
         state.write_stored(&stored, &filter.to_bytes(), true).unwrap();
         assert_eq!(state.stored(), (stored, filter));

@@ -203,7 +203,7 @@ impl Recent {
     }
 
     pub(crate) fn last_minute(&self, now: Timestamp) -> LastMinute {
-        let fresh = |at: &Timestamp| now.since(*at) < Duration::from_secs(60);
+        let fresh = |at: &Timestamp| now.since(*at) < Duration::from_mins(1);
         let latencies = self.samples.iter().filter(|(at, _)| fresh(at)).map(|(_, micros)| *micros).collect();
         let quantiles = pick(latencies, &[0.5, 0.99]);
         let second = now.millis() / 1000;

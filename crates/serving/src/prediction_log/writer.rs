@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,9 +40,28 @@ struct Rows {
 }
 
 /// A file that only ever holds whole rows.
-struct Appender {
-    file: File,
+struct Appender<F = File> {
+    file: F,
     length: u64,
+}
+
+/// What appending needs of a file.
+trait Storage: Write {
+    fn sync(&self) -> io::Result<()>;
+
+    /// Leaves the first `length` bytes; the next write follows them.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Storage for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)?;
+        self.seek(SeekFrom::Start(length)).map(drop)
+    }
 }
 
 impl Writer {
@@ -155,16 +174,63 @@ impl Appender {
         let (file, length) = segment::open_for_append(path)?;
         Ok(Self { file, length })
     }
+}
 
+impl<F: Storage> Appender<F> {
     /// All of `rows` or, after an error, none: what was written of them is cut again.
     fn append(&mut self, rows: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(rows).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(rows).and_then(|()| self.file.sync());
         if written.is_ok() {
             self.length += rows.len() as u64;
         } else {
-            self.file.set_len(self.length)?;
-            self.file.seek(SeekFrom::Start(self.length))?;
+            self.file.cut(self.length)?;
         }
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds `room` bytes.
+    struct SmallDisk {
+        bytes: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for SmallDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.room - self.bytes.len());
+            self.bytes.extend_from_slice(&bytes[..fits]);
+            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Storage for SmallDisk {
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.bytes.truncate(length as usize);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_whole_rows_only_and_takes_the_rest_when_there_is_room() {
+        let mut appender = Appender { file: SmallDisk { bytes: Vec::new(), room: 10 }, length: 0 };
+        appender.append(b"first\n").unwrap();
+        let error = appender.append(b"second\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(appender.file.bytes, b"first\n");
+        appender.file.room = 100;
+        appender.append(b"second\n").unwrap();
+        assert_eq!(appender.file.bytes, b"first\nsecond\n");
     }
 }

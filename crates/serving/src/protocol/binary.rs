@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(decode(Datatype::Uint8, &[255]).unwrap(), Data::I64(vec![255]));
         assert_eq!(decode(Datatype::Fp16, &[0x00, 0x3e, 0x00, 0xc0]).unwrap(), Data::F32(vec![1.5, -2.0]));
         assert_eq!(decode(Datatype::Bf16, &[0xc0, 0x3f]).unwrap(), Data::F32(vec![1.5]));
-        assert_eq!(decode(Datatype::Bytes, b"\x02\0\0\0hi\0\0\0\0").unwrap(), Data::Text(vec!["hi".into(), "".into()]));
+        assert_eq!(
+            decode(Datatype::Bytes, b"\x02\0\0\0hi\0\0\0\0").unwrap(),
+            Data::Text(vec!["hi".into(), String::new()])
+        );
     }
 
     #[test]

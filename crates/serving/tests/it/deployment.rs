@@ -14,13 +14,13 @@ use towpath_api::control::{DeploymentState, PredictionRecord, Revision, Rollout,
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
 use towpath_serving::runtime::{LoadError, RunError, Runtime};
 use towpath_serving::tensor::{Data, ElementType, Tensor, TensorSpec};
-use towpath_serving::{Options, ServeError, Source, serve};
+use towpath_serving::{OnLogFailure, Options, ServeError, Source, serve};
 
 const CONTROL_TOKEN: &str = "control";
 
 /// A model that is told how to behave by its path: `label:N` answers N for every row, `fails`
 /// fails, `panics` panics (both answer zeros, so that they can be warmed), `slow` takes 200 ms,
-/// `sum` adds the two columns.
+/// `wider` wants three columns, `sum` adds the two.
 struct Scripted {
     behaviour: String,
     inputs: Vec<TensorSpec>,
@@ -71,10 +71,11 @@ fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
     if behaviour == "missing" {
         return Err(LoadError::Missing { path: behaviour });
     }
+    let width = if behaviour == "wider" { 3 } else { 2 };
     let spec = |name: &str, element_type, shape| TensorSpec { name: name.into(), element_type, shape };
     Ok(Box::new(Scripted {
         behaviour,
-        inputs: vec![spec("X", ElementType::F32, vec![None, Some(2)])],
+        inputs: vec![spec("X", ElementType::F32, vec![None, Some(width)])],
         outputs: vec![
             spec("label", ElementType::I64, vec![None]),
             spec("scores", ElementType::F32, vec![None, Some(2)]),
@@ -97,6 +98,15 @@ impl Deployment {
     }
 
     async fn start_in(state: Arc<TempDir>) -> Self {
+        Self::start_with(state, OnLogFailure::Answer).await
+    }
+
+    /// Refuses predictions while they cannot be logged.
+    pub(crate) async fn start_refusing() -> Self {
+        Self::start_with(Arc::new(tempfile::tempdir().unwrap()), OnLogFailure::Refuse).await
+    }
+
+    async fn start_with(state: Arc<TempDir>, on_log_failure: OnLogFailure) -> Self {
         let source = Source::Controlled { state_dir: state.path().to_owned(), control_token: CONTROL_TOKEN.to_owned() };
         let (bound, address) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
@@ -104,6 +114,7 @@ impl Deployment {
         options.loader = Arc::new(load);
         options.bound = Some(bound);
         options.limits.body = 1024 * 1024;
+        options.limits.on_log_failure = on_log_failure;
         let served = tokio::spawn(serve(options, async {
             let _ = ended.await;
         }));

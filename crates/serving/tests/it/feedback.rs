@@ -1,8 +1,8 @@
-//! Labels that come later.
+//! The prediction log and the labels that come later.
 
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, revision, rolling_out, table};
+use crate::deployment::{Deployment, revision, rolling_out, table, until};
 
 #[tokio::test]
 async fn labels_are_accepted_once_and_unknown_predictions_are_counted() {
@@ -61,4 +61,32 @@ async fn a_body_that_holds_no_labels_is_refused() {
     assert_eq!(answer.status(), 400);
     let error: Value = answer.json().await.unwrap();
     assert!(error["error"].as_str().unwrap().contains("missing field `prediction_id`"), "{error}");
+}
+
+#[tokio::test]
+async fn while_the_disk_refuses_answers_go_on_and_rows_follow_later() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&table(1, revision(1, "label:7"))).await;
+    let (folder, away) = (deployment.state_dir().join("predictions"), deployment.state_dir().join("away"));
+    std::fs::rename(&folder, &away).unwrap();
+    let answer = deployment.predict("a").await;
+    assert_eq!(answer.status, 200);
+    let failures = async || deployment.get("/metrics").send().await.unwrap().text().await.unwrap();
+    until(failures, |text| !text.contains("towpath_prediction_log_failures_total 0")).await;
+    assert_eq!(deployment.predict("b").await.status, 200);
+
+    std::fs::rename(&away, &folder).unwrap();
+    let state = async || deployment.state().await.predictions_logged;
+    until(state, |logged| *logged == 2).await;
+    assert_eq!(deployment.prediction(&answer.id).await.output, json!([7]));
+}
+
+#[tokio::test]
+async fn a_policy_may_refuse_predictions_that_cannot_be_logged() {
+    let deployment = Deployment::start_refusing().await;
+    deployment.serve_table(&table(1, revision(1, "label:7"))).await;
+    std::fs::remove_dir(deployment.state_dir().join("predictions")).unwrap();
+    let refused = until(async || deployment.predict("a").await, |answer| answer.status != 200).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body["error"].as_str().unwrap().starts_with("predictions cannot be logged"));
 }

@@ -1,5 +1,7 @@
 //! The data plane through real HTTP: every test starts one on a free port with a model of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test may end wherever something is not as expected")]
+
 mod control;
 mod deployment;
 mod feedback;

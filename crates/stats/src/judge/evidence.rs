@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use towpath_core::project::JudgePolicy;
 
-use super::FirstBad;
+use super::first_bad::{BadIn, FirstBad};
 
 /// Which revision answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,31 +123,30 @@ impl Evidence {
         match *observation {
             Observation::Request { arm, weight, key, error, latency_seconds } => {
                 *self.requests.of(arm) += 1;
-                if key.is_none_or(|key| first_bad.insert(FirstBad::SEEN, key)) {
+                if key.is_none_or(|key| first_bad.see(key)) {
                     tally_at(&mut self.new_keys, weight).of(arm).all += 1;
                 }
                 if let Some(errors) = &mut self.errors {
-                    errors.add(arm, weight, error, || first(first_bad, FirstBad::ERRORS, key));
+                    errors.add(arm, weight, error, || first(first_bad, BadIn::Errors, key));
                 }
                 if let Some(seconds) = latency_seconds {
                     for (index, latency) in self.latency.iter_mut().enumerate() {
                         let slow = seconds > latency.limit_seconds;
-                        let domain = FirstBad::LATENCY + index as u64;
-                        latency.comparison.add(arm, weight, slow, || first(first_bad, domain, key));
+                        latency.comparison.add(arm, weight, slow, || first(first_bad, BadIn::Latency(index), key));
                     }
                 }
             }
             Observation::Label { arm, weight, key, correct } => {
                 if let Some(labels) = &mut self.labels {
-                    labels.add(arm, weight, !correct, || first(first_bad, FirstBad::LABELS, key));
+                    labels.add(arm, weight, !correct, || first(first_bad, BadIn::Labels, key));
                 }
             }
         }
     }
 }
 
-fn first(filter: &mut FirstBad, domain: u64, key: Option<u64>) -> bool {
-    key.is_none_or(|key| filter.insert(domain, key))
+fn first(filter: &mut FirstBad, bad_in: BadIn, key: Option<u64>) -> bool {
+    key.is_none_or(|key| filter.insert(bad_in, key))
 }
 
 impl ByArm {

@@ -2,48 +2,70 @@
 
 use crate::routing::fmix64;
 
-/// A filter of 2^20 bits (128 KiB). A key that collides with an earlier one is taken for seen: this
-/// loses an event whatever its arm, so it costs power, never validity.
+/// Two filters: 2^20 bits for keys with a bad event, 2^18 for keys seen at all; apart, because there
+/// are far more of the latter and a full filter sees nothing new. A key that collides with an
+/// earlier one is taken for known: this loses an event whatever its arm, so it costs power, never
+/// validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstBad {
-    words: Vec<u64>,
+    bad: Vec<u64>,
+    seen: Vec<u64>,
 }
 
-const BITS: u64 = 1 << 20;
+const BAD_WORDS: usize = (1 << 20) / 64;
+const SEEN_WORDS: usize = (1 << 18) / 64;
+
+/// What an event is bad in: keeps the metrics apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadIn {
+    Errors,
+    Labels,
+    /// The index of the latency limit.
+    Latency(usize),
+}
 
 impl FirstBad {
-    /// Domains keep the metrics apart.
-    pub(crate) const SEEN: u64 = 1;
-    pub(crate) const ERRORS: u64 = 2;
-    pub(crate) const LABELS: u64 = 3;
-    /// Plus the index of the limit.
-    pub(crate) const LATENCY: u64 = 16;
+    /// Marks a bad event of `key`; true when it is the key's first.
+    pub fn insert(&mut self, bad_in: BadIn, key: u64) -> bool {
+        let metric = match bad_in {
+            BadIn::Errors => 0,
+            BadIn::Labels => 1,
+            BadIn::Latency(index) => 2 + index as u64,
+        };
+        mark(&mut self.bad, fmix64(key ^ metric.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
 
-    /// Marks `key` in `domain`; true when it was not marked before.
-    pub fn insert(&mut self, domain: u64, key: u64) -> bool {
-        let bit = fmix64(key ^ domain.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % BITS;
-        let (word, mask) = ((bit / 64) as usize, 1_u64 << (bit % 64));
-        let new = self.words[word] & mask == 0;
-        self.words[word] |= mask;
-        new
+    /// Marks a request of `key`; true when it is the key's first.
+    pub fn see(&mut self, key: u64) -> bool {
+        mark(&mut self.seen, fmix64(key))
     }
 
     /// Little-endian words, for storage.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        self.bad.iter().chain(&self.seen).flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// `None` when `bytes` are not a filter of this size.
+    /// `None` when `bytes` are not filters of this size.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (chunks, rest) = bytes.as_chunks::<8>();
-        let fits = rest.is_empty() && chunks.len() as u64 * 64 == BITS;
-        fits.then(|| Self { words: chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect() })
+        let words = || chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
+        let fits = rest.is_empty() && chunks.len() == BAD_WORDS + SEEN_WORDS;
+        fits.then(|| Self { bad: words().take(BAD_WORDS).collect(), seen: words().skip(BAD_WORDS).collect() })
     }
+}
+
+/// Sets a bit; true when it was not set.
+fn mark(words: &mut [u64], hash: u64) -> bool {
+    let bit = hash % (words.len() as u64 * 64);
+    let (word, mask) = ((bit / 64) as usize, 1_u64 << (bit % 64));
+    let new = words[word] & mask == 0;
+    words[word] |= mask;
+    new
 }
 
 impl Default for FirstBad {
     fn default() -> Self {
-        Self { words: vec![0; (BITS / 64) as usize] }
+        Self { bad: vec![0; BAD_WORDS], seen: vec![0; SEEN_WORDS] }
     }
 }
 
@@ -52,14 +74,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_new_once_in_each_domain_also_after_storage() {
+    fn the_first_bad_event_of_a_key_is_told_for_each_metric_also_after_storage() {
         let mut filter = FirstBad::default();
-        assert!(filter.insert(FirstBad::ERRORS, 7));
-        assert!(!filter.insert(FirstBad::ERRORS, 7));
-        assert!(filter.insert(FirstBad::LABELS, 7));
+        assert!(filter.insert(BadIn::Errors, 7));
+        assert!(!filter.insert(BadIn::Errors, 7));
+        assert!(filter.insert(BadIn::Labels, 7));
+
+        assert!(filter.see(7));
 
         let mut restored = FirstBad::from_bytes(&filter.to_bytes()).unwrap();
-        assert!(!restored.insert(FirstBad::ERRORS, 7));
+        assert!(!restored.insert(BadIn::Errors, 7));
+        assert!(!restored.see(7));
+        assert!(restored.insert(BadIn::Latency(0), 7));
         assert_eq!(FirstBad::from_bytes(&[0; 9]), None);
     }
 }

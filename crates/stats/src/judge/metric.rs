@@ -164,7 +164,9 @@ impl Part<'_> {
             Safe::Ratio(rho) => eprocess::safe_ratio(&self.first_bad(), rho),
             Safe::Margin(margin) => eprocess::safe_margin(&self.splits(), margin),
         };
-        ratios.iter_mut().for_each(|ln| *ln *= times);
+        for ln in &mut ratios {
+            *ln *= times;
+        }
         ratios
     }
 

@@ -11,9 +11,11 @@ mod evidence;
 mod first_bad;
 mod metric;
 mod sample_ratio;
+#[cfg(test)]
+mod tests;
 
 pub use abort::{Abort, abort};
 pub use decide::{Action, Verdict, decide};
 pub use evidence::{Arm, ByArm, Comparison, Counts, Evidence, LatencyComparison, Observation, Tally};
-pub use first_bad::FirstBad;
+pub use first_bad::{BadIn, FirstBad};
 pub use metric::{MetricVerdict, Outcomes, RatioRange, Worse};

@@ -1,0 +1,294 @@
+//! The judge on whole rollouts.
+
+use proptest::prelude::*;
+use towpath_core::Timestamp;
+use towpath_core::project::{
+    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, StepPolicy, Strategy as RolloutStrategy,
+};
+
+use super::*;
+use crate::routing;
+
+fn metric(share: f64, required: bool, safe: Safe) -> MetricPolicy {
+    MetricPolicy { share, required, safe, over: vec![0.9] }
+}
+
+fn judge_policy(alpha: f64) -> JudgePolicy {
+    JudgePolicy {
+        alpha,
+        alpha_advance: 0.05,
+        errors: Some(metric(0.5, false, Safe::Ceiling(0.01))),
+        latency: Some(metric(0.3, false, Safe::Ratio(2.0))),
+        labels: Some(metric(0.2, true, Safe::Margin(0.05))),
+        min_bad_events: 3,
+    }
+}
+
+fn policy() -> RolloutPolicy {
+    RolloutPolicy {
+        strategy: RolloutStrategy::Canary,
+        steps: vec![0.25, 0.5, 1.0],
+        step: StepPolicy { min_seconds: 10.0, min_requests: 50, max_seconds: 600.0, inconclusive: Inconclusive::Hold },
+        judge: judge_policy(0.01),
+        warm_seconds: 0.0,
+    }
+}
+
+/// Collects evidence as the data plane does.
+struct Traffic {
+    evidence: Evidence,
+    first_bad: FirstBad,
+}
+
+impl Traffic {
+    fn new() -> Self {
+        Self { evidence: Evidence::new(&judge_policy(0.01)), first_bad: FirstBad::default() }
+    }
+
+    fn requests(&mut self, arm: Arm, weight: f64, count: u64, failing: u64) -> &mut Self {
+        for i in 0..count {
+            let request =
+                Observation::Request { arm, weight, key: None, error: i < failing, latency_seconds: Some(0.001) };
+            self.evidence.observe(&request, &mut self.first_bad);
+        }
+        self
+    }
+
+    fn labels(&mut self, arm: Arm, weight: f64, count: u64, wrong: u64) -> &mut Self {
+        for i in 0..count {
+            let label = Observation::Label { arm, weight, key: None, correct: i >= wrong };
+            self.evidence.observe(&label, &mut self.first_bad);
+        }
+        self
+    }
+
+    fn decide(&self, step: usize, seconds: i64) -> Verdict {
+        let at_step = Evidence::default();
+        decide(&policy(), &self.evidence, &at_step, step, Timestamp(0), Timestamp(seconds * 1000))
+    }
+}
+
+#[test]
+fn a_required_metric_without_evidence_holds() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 3000, 0).requests(Arm::Candidate, 0.25, 1000, 0);
+    let verdict = traffic.decide(0, 3600);
+    assert_eq!(verdict.action, Action::Hold);
+    assert_eq!(verdict.text, "Hold at 25 %, inconclusive after 10 min: no evidence on labels of the candidate yet");
+}
+
+#[test]
+fn a_hold_says_what_it_still_needs() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 120, 0).requests(Arm::Candidate, 0.25, 40, 0);
+    traffic.labels(Arm::Stable, 0.25, 120, 4).labels(Arm::Candidate, 0.25, 40, 1);
+    let verdict = traffic.decide(0, 4);
+    assert_eq!(verdict.action, Action::Hold);
+    let labels = verdict.metrics.iter().find(|row| row.name == "labels").unwrap();
+    assert_eq!((labels.stable, labels.candidate), (Outcomes { bad: 4, all: 120 }, Outcomes { bad: 1, all: 40 }));
+    assert!(verdict.text.starts_with("Hold at 25 %: labels are not shown safe yet ("), "{}", verdict.text);
+    assert!(
+        verdict.text.ends_with("40 of 50 candidate requests in this step; 6 s more in this step"),
+        "{}",
+        verdict.text
+    );
+}
+
+#[test]
+fn the_requests_a_hold_foretells_are_enough() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 300, 0).requests(Arm::Candidate, 0.25, 100, 0);
+    traffic.labels(Arm::Stable, 0.25, 300, 6).labels(Arm::Candidate, 0.25, 100, 2);
+    let text = traffic.decide(0, 60).text;
+    let foretold = text.split("about ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let foretold: u64 = foretold.parse().unwrap();
+    let quarter = foretold / 4 + 1;
+    traffic.labels(Arm::Stable, 0.25, 3 * quarter, 3 * quarter / 50);
+    traffic.labels(Arm::Candidate, 0.25, quarter, quarter / 50);
+    assert_eq!(traffic.decide(0, 60).action, Action::Advance, "{text} -> {}", traffic.decide(0, 60).text);
+}
+
+#[test]
+fn a_candidate_as_good_as_stable_advances_and_is_promoted_from_the_last_step_but_one() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 6000, 0).requests(Arm::Candidate, 0.25, 2000, 0);
+    traffic.labels(Arm::Stable, 0.25, 6000, 120).labels(Arm::Candidate, 0.25, 2000, 40);
+    let verdict = traffic.decide(0, 60);
+    assert_eq!(
+        (verdict.action, verdict.text.as_str()),
+        (Action::Advance, "Advance to 50 %: everything required at 25 % is shown")
+    );
+    assert_eq!(traffic.decide(1, 60).action, Action::Promote);
+}
+
+#[test]
+fn a_candidate_with_wrong_labels_is_rolled_back_with_its_numbers() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 90, 0).requests(Arm::Candidate, 0.25, 30, 0);
+    traffic.labels(Arm::Stable, 0.25, 90, 3).labels(Arm::Candidate, 0.25, 30, 26);
+    let verdict = traffic.decide(0, 60);
+    assert_eq!(verdict.action, Action::RollBack);
+    assert!(verdict.text.ends_with("26 of 30 wrong against 3 of 90 (labels)"), "{}", verdict.text);
+    let abort = abort(&judge_policy(0.01), &traffic.evidence).unwrap();
+    assert_eq!((abort.culprits, abort.text), (vec!["labels".to_owned()], verdict.text));
+    let labels = verdict.metrics.iter().find(|row| row.name == "labels").unwrap();
+    assert_eq!(labels.worse, Worse::Worse);
+    let ratio = labels.ratio.unwrap();
+    assert!(ratio.low > 1.0 && ratio.estimate > Some(20.0), "{ratio:?}");
+}
+
+#[test]
+fn too_few_bad_events_roll_nothing_back() {
+    let mut policy = judge_policy(0.01);
+    policy.min_bad_events = 5;
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Candidate, 0.05, 4, 4);
+    assert_eq!(abort(&policy, &traffic.evidence), None);
+    traffic.requests(Arm::Candidate, 0.05, 1, 1);
+    assert!(abort(&policy, &traffic.evidence).is_some());
+}
+
+#[test]
+fn an_outage_of_both_arms_is_no_evidence() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 300, 300).requests(Arm::Candidate, 0.25, 100, 100);
+    assert_eq!(abort(&judge_policy(0.01), &traffic.evidence), None);
+}
+
+#[test]
+fn requests_that_do_not_split_as_they_should_hold() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.5, 6000, 0).requests(Arm::Candidate, 0.5, 5000, 0);
+    traffic.labels(Arm::Stable, 0.5, 6000, 60).labels(Arm::Candidate, 0.5, 5000, 50);
+    let verdict = traffic.decide(1, 60);
+    assert_eq!(verdict.action, Action::Hold);
+    assert!(verdict.text.contains("the candidate gets 45.5 % of new keys instead of 50 %"), "{}", verdict.text);
+}
+
+#[test]
+fn after_the_longest_time_the_policy_decides() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Candidate, 0.25, 10, 0);
+    for (inconclusive, action) in [
+        (Inconclusive::Hold, Action::Hold),
+        (Inconclusive::Advance, Action::Advance),
+        (Inconclusive::Rollback, Action::RollBack),
+    ] {
+        let mut policy = policy();
+        policy.step.inconclusive = inconclusive;
+        let at = |seconds: i64| {
+            decide(&policy, &traffic.evidence, &Evidence::default(), 0, Timestamp(0), Timestamp(seconds * 1000)).action
+        };
+        assert_eq!((at(599), at(600)), (Action::Hold, action));
+    }
+}
+
+#[test]
+fn one_unlucky_key_counts_once() {
+    let (mut evidence, mut first_bad) = (Evidence::new(&judge_policy(0.01)), FirstBad::default());
+    let failure = |key| Observation::Request {
+        arm: Arm::Candidate,
+        weight: 0.05,
+        key: Some(key),
+        error: true,
+        latency_seconds: None,
+    };
+    for _ in 0..50 {
+        evidence.observe(&failure(7), &mut first_bad);
+    }
+    let counts = evidence.errors.as_ref().unwrap().total(Arm::Candidate);
+    assert_eq!((counts.all, counts.bad, counts.first_bad), (50, 50, 1));
+    assert_eq!(abort(&judge_policy(0.01), &evidence), None);
+    for key in 0..5 {
+        evidence.observe(&failure(key), &mut first_bad);
+    }
+    assert!(abort(&judge_policy(0.01), &evidence).is_some());
+}
+
+#[test]
+fn a_frozen_limit_does_not_move() {
+    let mut evidence = Evidence::new(&judge_policy(0.01));
+    evidence.freeze_latency([(0.9, 0.010)]);
+    evidence.freeze_latency([(0.9, 0.999)]);
+    assert!(evidence.latency[0].limit_seconds < 0.011);
+    let mut first_bad = FirstBad::default();
+    for _ in 0..20 {
+        let slow = Observation::Request {
+            arm: Arm::Candidate,
+            weight: 0.5,
+            key: None,
+            error: false,
+            latency_seconds: Some(0.020),
+        };
+        evidence.observe(&slow, &mut first_bad);
+    }
+    let abort = abort(&judge_policy(0.01), &evidence).unwrap();
+    assert_eq!(abort.culprits, ["latency"]);
+    assert!(abort.text.contains("20 of 20 slow against 0 of 0 (latency p90)"), "{}", abort.text);
+}
+
+/// Rolls one rollout of a candidate exactly as good as stable, through 5 %, 25 % and 50 %, looking
+/// after every event; true when it is rolled back.
+fn falsely_rolled_back(rollout: u32, alpha: f64) -> bool {
+    let policy = judge_policy(alpha);
+    let (mut evidence, mut first_bad) = (Evidence::new(&policy), FirstBad::default());
+    evidence.freeze_latency([(0.9, 0.010)]);
+    let salt = format!("rollout-{rollout}");
+    let chance = |what: &str, i: u32| routing::position(&salt, format!("{what} {i}").as_bytes());
+    for i in 0..900 {
+        let weight = [0.05, 0.25, 0.5][i as usize / 300];
+        let arm = if chance("route", i) < weight { Arm::Candidate } else { Arm::Stable };
+        // Errors come in an outage; labels are wrong now and then.
+        let error = chance("error", i) < if i / 100 == 4 { 0.2 } else { 0.01 };
+        let latency_seconds = Some(if chance("latency", i) < 0.1 { 0.020 } else { 0.005 });
+        let before = evidence.bad_candidates();
+        evidence.observe(&Observation::Request { arm, weight, key: None, error, latency_seconds }, &mut first_bad);
+        let correct = chance("label", i) > 0.04;
+        evidence.observe(&Observation::Label { arm, weight, key: None, correct }, &mut first_bad);
+        if evidence.bad_candidates() > before && abort(&policy, &evidence).is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_candidate_that_is_not_worse_is_rolled_back_in_at_most_alpha_of_all_rollouts() {
+    let (rollouts, alpha) = (2_000, 0.05);
+    let rolled_back = (0..rollouts).filter(|rollout| falsely_rolled_back(*rollout, alpha)).count();
+    assert!(rolled_back <= 100, "{rolled_back} of {rollouts}");
+    assert!(rolled_back > 0, "the test must be able to fail");
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    (0_u64..100_000, 0.0..1.0_f64, 0.0..1.0_f64).prop_map(|(all, bad, first)| {
+        let bad = (all as f64 * bad) as u64;
+        Counts { all, bad, first_bad: (bad as f64 * first) as u64 }
+    })
+}
+
+fn comparison() -> impl Strategy<Value = Comparison> {
+    let tally = (0.0..=1.0_f64, counts(), counts());
+    let tally = tally.prop_map(|(weight, stable, candidate)| Tally { weight, stable, candidate });
+    proptest::collection::vec(tally, 0..4).prop_map(|tallies| Comparison { tallies })
+}
+
+proptest! {
+    #[test]
+    fn any_evidence_gives_the_same_finite_verdict_again_after_storage(
+        errors in comparison(), labels in comparison(), latency in comparison(), step in 0_usize..4,
+    ) {
+        let latency = LatencyComparison { quantile: 0.9, limit_seconds: 0.01, comparison: latency };
+        let evidence = Evidence { errors: Some(errors), labels: Some(labels), latency: vec![latency], ..Evidence::default() };
+        let verdict = |evidence: &Evidence| {
+            decide(&policy(), evidence, &Evidence::default(), step, Timestamp(0), Timestamp(60_000))
+        };
+        let stored: Evidence = serde_json::from_str(&serde_json::to_string(&evidence).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &evidence);
+        let first = verdict(&evidence);
+        prop_assert_eq!(&first, &verdict(&stored));
+        // What is no number would be written as null and could not be read back.
+        let text = serde_json::to_string(&first).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), first);
+    }
+}
