@@ -1,4 +1,5 @@
 use towpath_pipeline::StageStatus;
+use towpath_plan::lock::Lock;
 
 use crate::repository::{Repo, dvc, statuses};
 
@@ -94,9 +95,11 @@ fn every_kind_of_output_and_input_is_recorded_as_dvc_does() {
     let status = dvc(&repo.root(), &["status", "--json"]);
     assert!(status.contains("{\"every_time\": [\"always changed\"]}"), "{status}");
 
-    let ours = repo.read("dvc.lock");
+    // As values: where long commands are folded differs between versions of dvc's YAML writer.
+    let lock = || Lock::read("dvc.lock", &repo.read("dvc.lock")).unwrap();
+    let ours = lock();
     dvc(&repo.root(), &["repro", "--force", "split", "fixed"]);
-    assert_eq!(repo.read("dvc.lock"), ours, "dvc records the same");
+    assert_eq!(lock(), ours, "dvc records the same");
 
     repo.write("data/a.txt", "y\n");
     let second = repo.run();
