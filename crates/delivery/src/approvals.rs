@@ -17,7 +17,7 @@ use towpath_store::{Row, Tx, ledger};
 
 use crate::DeliveryError;
 use crate::error::words;
-use crate::registry::Registry;
+use crate::registry;
 use crate::releases::{self, Event, Release};
 
 /// So many persons with one of these roles have to approve.
@@ -171,23 +171,19 @@ pub(crate) fn missing(
 }
 
 /// Who never counts for a release, and why: `author`, `trainer`, `requester`.
-pub(crate) fn excluded(
-    tx: &mut Tx<'_>,
-    registry: &dyn Registry,
-    release: &Release,
-) -> Result<BTreeMap<String, &'static str>, DeliveryError> {
+pub(crate) fn excluded(tx: &mut Tx<'_>, release: &Release) -> Result<BTreeMap<String, &'static str>, DeliveryError> {
     let mut excluded = BTreeMap::new();
     excluded.insert(release.requested_by.to_string(), "requester");
     if let Some(policy) = releases::policy_of(tx, &release.model, release.version)? {
         // Who pushed a commit is as good as its author.
         excluded.insert(policy.pushed_by.to_string(), "author (pushed the commit)");
     }
-    let version = registry.version(tx, &release.model, release.version)?;
-    if let Some((version, lineage)) = version.as_ref().and_then(|v| v.view.lineage.as_ref().map(|l| (v, l))) {
+    let version = registry::version(tx, &release.model, release.version)?;
+    if let Some(lineage) = &version.view.lineage {
         excluded.insert(lineage.trainer.clone(), "trainer");
-        if let Some(author) = users::by_email(tx, &version.author_email)? {
-            excluded.insert(author.name, "author");
-        }
+    }
+    if let Some(author) = users::by_email(tx, &version.author_email)? {
+        excluded.insert(author.name, "author");
     }
     Ok(excluded)
 }
@@ -196,11 +192,10 @@ pub(crate) fn excluded(
 pub(crate) fn voters(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     requirements: &[Requirement],
 ) -> Result<Vec<Voter>, DeliveryError> {
-    let excluded = excluded(tx, registry, release)?;
+    let excluded = excluded(tx, release)?;
     let voters = users::list(tx, now)?.into_iter().map(|user| {
         let why_not = excluded.get(&user.name).map(|why| (*why).to_owned()).or_else(|| {
             let holds = |role: &str| user.roles.iter().any(|held| held == role);
@@ -228,7 +223,6 @@ fn lacks_role(requirements: &[Requirement], holds: impl Fn(&str) -> bool) -> Opt
 pub(crate) fn vote(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     identity: &Identity,
     release: i64,
     approve: bool,
@@ -263,7 +257,7 @@ pub(crate) fn vote(
     }
     let incumbent = releases::incumbent(tx, &release.project, &release.environment)?;
     let requirements = requirements(&release, incumbent.as_ref());
-    if let Some(why) = excluded(tx, registry, &release)?.get(user) {
+    if let Some(why) = excluded(tx, &release)?.get(user) {
         return Err(may_not(format!("the {why} of a release never counts for it")));
     }
     if let Some(why) = lacks_role(&requirements, |role| identity.holds(role)) {

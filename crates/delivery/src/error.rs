@@ -4,6 +4,7 @@ use towpath_api::releases::ReleaseState;
 use towpath_core::{Classify, Kind};
 use towpath_identity::IdentityError;
 use towpath_store::StoreError;
+use towpath_tracking::TrackingError;
 
 use crate::target::TargetError;
 
@@ -14,10 +15,9 @@ pub enum DeliveryError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
+    Tracking(#[from] TrackingError),
+    #[error(transparent)]
     Target(#[from] TargetError),
-    /// The registry of models failed.
-    #[error("{detail}")]
-    Registry { kind: Kind, detail: String },
     #[error("there is no release {0}")]
     NoRelease(i64),
     #[error("release {0} has no rollout")]
@@ -64,7 +64,7 @@ impl Classify for DeliveryError {
             Self::Store(error) => error.kind(),
             Self::Identity(error) => error.kind(),
             Self::Target(error) => error.kind(),
-            Self::Registry { kind, .. } => *kind,
+            Self::Tracking(error) => error.kind(),
             Self::NoRelease(_) | Self::NoRollout(_) | Self::NoVersion { .. } | Self::NoDeployment { .. } => {
                 Kind::NotFound
             }

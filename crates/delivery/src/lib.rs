@@ -21,19 +21,17 @@ mod approvals;
 mod comparison;
 mod error;
 pub mod gates;
-pub mod registry;
+mod registry;
 pub mod releases;
 mod rollouts;
 pub mod target;
 mod views;
 
 pub use error::DeliveryError;
-pub use registry::Registry;
-pub use releases::Opened;
+pub use releases::{OpenRequest, Opened};
 pub use target::{DeploymentId, Prober, Target};
 pub use views::Filter;
 
-use releases::OpenRequest;
 use releases::reconciler::ReleaseReconciler;
 use rollouts::reconciler::RolloutReconciler;
 
@@ -41,29 +39,20 @@ use rollouts::reconciler::RolloutReconciler;
 #[derive(Clone)]
 pub struct Delivery {
     store: Store,
-    registry: Arc<dyn Registry>,
     target: Arc<dyn Target>,
     prober: Arc<dyn Prober>,
 }
 
 impl Delivery {
-    pub fn new(store: Store, registry: Arc<dyn Registry>, target: Arc<dyn Target>, prober: Arc<dyn Prober>) -> Self {
-        Self { store, registry, target, prober }
+    pub fn new(store: Store, target: Arc<dyn Target>, prober: Arc<dyn Prober>) -> Self {
+        Self { store, target, prober }
     }
 
     /// Runs the reconcilers until `shutdown`; then lets go of the data planes, or, with
     /// `stop_data_planes`, ends them, requests in flight first.
     pub async fn run(&self, shutdown: CancellationToken, stop_data_planes: bool) {
-        let releases = ReleaseReconciler {
-            store: self.store.clone(),
-            registry: Arc::clone(&self.registry),
-            prober: Arc::clone(&self.prober),
-        };
-        let rollouts = RolloutReconciler {
-            store: self.store.clone(),
-            registry: Arc::clone(&self.registry),
-            target: Arc::clone(&self.target),
-        };
+        let releases = ReleaseReconciler { store: self.store.clone(), prober: Arc::clone(&self.prober) };
+        let rollouts = RolloutReconciler { store: self.store.clone(), target: Arc::clone(&self.target) };
         // Periods are for what time alone changes: soaking, warm revisions, tokens that expire.
         let release_schedule =
             Schedule { topics: &["releases", "users", "tokens", "checks"], period: Duration::from_secs(1) };
@@ -85,14 +74,14 @@ impl Delivery {
         now: Timestamp,
         request: OpenRequest<'_>,
     ) -> Result<Opened, DeliveryError> {
-        releases::open_for_version(tx, now, &*self.registry, request)
+        releases::open_for_version(tx, now, request)
     }
 
     /// Opens a release because a person says so; its id.
     pub async fn promote(&self, identity: &Identity, request: &CreateRelease) -> Result<i64, DeliveryError> {
-        let (registry, identity, request) = (Arc::clone(&self.registry), identity.clone(), request.clone());
+        let (identity, request) = (identity.clone(), request.clone());
         let now = self.store.now();
-        self.store.write(Durability::Full, move |tx| releases::promote(tx, now, &*registry, &identity, &request)).await
+        self.store.write(Durability::Full, move |tx| releases::promote(tx, now, &identity, &request)).await
     }
 
     pub async fn approve(&self, identity: &Identity, release: i64, vote: &CastVote) -> Result<(), DeliveryError> {
@@ -111,22 +100,20 @@ impl Delivery {
         approve: bool,
         vote: &CastVote,
     ) -> Result<(), DeliveryError> {
-        let (registry, identity, vote) = (Arc::clone(&self.registry), identity.clone(), vote.clone());
+        let (identity, vote) = (identity.clone(), vote.clone());
         let now = self.store.now();
-        self.store
-            .write(Durability::Full, move |tx| approvals::vote(tx, now, &*registry, &identity, release, approve, &vote))
-            .await
+        self.store.write(Durability::Full, move |tx| approvals::vote(tx, now, &identity, release, approve, &vote)).await
     }
 
     /// Takes back a rollout, or a live release in favour of the one it replaced. Has taken effect in
     /// the data plane when it returns, unless that is down: then it takes effect when it is back.
     pub async fn roll_back(&self, identity: &Identity, release: i64, reason: &str) -> Result<(), DeliveryError> {
-        let (registry, identity, reason) = (Arc::clone(&self.registry), identity.clone(), reason.to_owned());
+        let (identity, reason) = (identity.clone(), reason.to_owned());
         let now = self.store.now();
         let (deployment, order) = self
             .store
             .write(Durability::Full, move |tx| {
-                let order = rollouts::roll_back(tx, now, &*registry, &identity, release, &reason)?;
+                let order = rollouts::roll_back(tx, now, &identity, release, &reason)?;
                 let release = releases::get(tx, release)?;
                 let id = DeploymentId { project: release.project, environment: release.environment };
                 let desired = rollouts::table::of(tx, &id)?;
@@ -153,9 +140,8 @@ impl Delivery {
     /// One release with everything people decide on. `commit` and the comparison's `code` are left to
     /// whoever has the repository.
     pub async fn release(&self, id: i64) -> Result<Release, DeliveryError> {
-        let registry = Arc::clone(&self.registry);
         let now = self.store.now();
-        let mut release = self.store.read(move |tx| views::release(tx, now, &*registry, id)).await?;
+        let mut release = self.store.read(move |tx| views::release(tx, now, id)).await?;
         release.rollout = match self.rollout(id).await {
             Ok(rollout) => Some(rollout),
             Err(DeliveryError::NoRollout(_)) => None,

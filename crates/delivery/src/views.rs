@@ -10,14 +10,13 @@ use towpath_stats::judge::{Evidence, Verdict};
 use towpath_store::{Tx, ledger};
 
 use crate::comparison::compare;
-use crate::registry::Registry;
 use crate::releases::reconciler::verdicts;
 use crate::releases::{self, Release, text_of};
 use crate::rollouts::decisions::{self, Judged, Record};
 use crate::rollouts::table::{self, Desired};
 use crate::rollouts::{Rollout, RolloutStatus, of_release, series, weight_in_force};
 use crate::target::{DeploymentId, Observed};
-use crate::{DeliveryError, approvals};
+use crate::{DeliveryError, approvals, registry};
 
 /// Which releases to list.
 #[derive(Clone, Debug, Default)]
@@ -100,20 +99,15 @@ fn compared_with(tx: &mut Tx<'_>, release: &Release) -> Result<Option<Release>, 
 }
 
 /// One release, without its rollout.
-pub(crate) fn release(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    registry: &dyn Registry,
-    id: i64,
-) -> Result<View, DeliveryError> {
+pub(crate) fn release(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<View, DeliveryError> {
     let release = releases::get(tx, id)?;
     let compared = compared_with(tx, &release)?;
     let requirements = approvals::requirements(&release, compared.as_ref());
     let votes = approvals::votes(tx, id)?;
-    let voters = approvals::voters(tx, now, registry, &release, &requirements)?;
-    let candidate = registry.version(tx, &release.model, release.version)?;
+    let voters = approvals::voters(tx, now, &release, &requirements)?;
+    let candidate = registry::version(tx, &release.model, release.version)?;
     let incumbent_version = match &compared {
-        Some(live) => registry.version(tx, &live.model, live.version)?,
+        Some(live) => Some(registry::version(tx, &live.model, live.version)?),
         None => None,
     };
     let live = releases::incumbent(tx, &release.project, &release.environment)?;
@@ -134,7 +128,7 @@ pub(crate) fn release(
         verdicts_hash: release.verdicts_hash.clone(),
         votes: votes.iter().map(|vote| vote.view(&release, live_id)).collect(),
         voters,
-        comparison: candidate.zip(incumbent_version).map(|(new, old)| compare(old.view, new.view)),
+        comparison: incumbent_version.map(|old| compare(old.view, candidate.view)),
         rollout: None,
         history: history.into_iter().map(entry).collect(),
     })

@@ -74,12 +74,13 @@ fn is_opcode(byte: u8) -> bool {
 /// Walks the opcodes from the start until one names a global and a later one calls.
 fn calls_something(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    let mut named = false;
+    let (mut named, mut marked) = (false, false);
     while let [opcode, after @ ..] = rest {
         let Some(argument) = argument(*opcode) else { return false };
         match opcode {
+            b'(' => marked = true,
             // INST names and calls; the EXT opcodes name by number.
-            b'i' => return lines(after, 2).is_some(),
+            b'i' if marked => return lines(after, 2).is_some(),
             b'c' | 0x82..=0x84 | 0x93 => named = true,
             b'R' | b'o' | b'b' | 0x81 | 0x92 if named => return true,
             b'.' => return false,

@@ -45,7 +45,45 @@ pub(crate) fn gather(grounds: &Grounds) -> Inputs {
     Inputs { candidate: Side::of(&grounds.candidate), production: grounds.incumbent.as_ref().map(Side::of) }
 }
 
+/// Longest expression, and deepest nesting of brackets in it.
+const LONGEST: usize = 4_000;
+const DEEPEST: usize = 64;
+/// The parser of `cel` recurses; this is enough for the longest expression.
+const STACK: usize = 128 << 20;
+
 pub(crate) fn decide(expression: &str, inputs: &Inputs) -> Decided {
+    if expression.len() > LONGEST || depth(expression) > DEEPEST {
+        return Decided::new(
+            Outcome::Error,
+            format!("the expression is longer than {LONGEST} bytes or nested more than {DEEPEST} brackets deep"),
+        );
+    }
+    std::thread::scope(|scope| {
+        let evaluation =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || evaluate(expression, inputs));
+        let decided = evaluation.map(std::thread::ScopedJoinHandle::join);
+        match decided {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(_)) => Decided::new(Outcome::Error, format!("{expression} broke the evaluation off")),
+            Err(error) => Decided::new(Outcome::Error, format!("no thread to evaluate {expression}: {error}")),
+        }
+    })
+}
+
+fn depth(expression: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in expression.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn evaluate(expression: &str, inputs: &Inputs) -> Decided {
     let program = match Program::compile(expression) {
         Ok(program) => program,
         Err(errors) => return Decided::new(Outcome::Error, format!("'{expression}' is not CEL: {errors}")),
@@ -219,7 +257,10 @@ mod tests {
 
     #[test]
     fn hostile_expressions_end_in_an_error() {
-        let deep = format!("{}true{}", "(".repeat(5000), ")".repeat(5000));
-        assert_eq!(decide(&deep, &against(0.9, 0.9)).outcome, Outcome::Error);
+        let nested = format!("{}true{}", "(".repeat(5000), ")".repeat(5000));
+        let chain = format!("{}true", "true?true:".repeat(390));
+        for hostile in [nested.as_str(), &"(".repeat(60), &"true?".repeat(790), &"[".repeat(4000), &chain] {
+            assert_eq!(decide(hostile, &against(0.9, 0.9)).outcome, Outcome::Error);
+        }
     }
 }

@@ -17,8 +17,8 @@ mod open;
 pub(crate) mod reconciler;
 
 pub use lifecycle::{Event, is_final, ledger_kind, transition};
-pub use open::Opened;
-pub(crate) use open::{OpenRequest, follow, open_for_version, promote};
+pub use open::{OpenRequest, Opened};
+pub(crate) use open::{follow, open_for_version, promote};
 
 /// A row of `releases`.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use towpath_store::{Tx, ledger, sequence};
 use super::{Event, Release, VersionPolicy, binds, of_environment, pin, policy_of, text_of};
 use crate::DeliveryError;
 use crate::error::words as state_words;
-use crate::registry::{Registry, Version};
+use crate::registry::{self, Version};
 
 /// What came of opening a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +42,9 @@ pub struct OpenRequest<'a> {
 pub(crate) fn open_for_version(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     request: OpenRequest<'_>,
 ) -> Result<Opened, DeliveryError> {
-    let version = version_of(tx, registry, request.model, request.version)?;
+    let version = registry::version(tx, request.model, request.version)?;
     tx.run(
         "insert into version_policies (model, version, project, requested_by, project_file, at) \
          values ($1,$2,$3,$4,$5,$6) on conflict do nothing",
@@ -58,12 +57,7 @@ pub(crate) fn open_for_version(
 }
 
 /// Opens the release of the environment after the one in which `live` has soaked, once.
-pub(crate) fn follow(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    registry: &dyn Registry,
-    live: &Release,
-) -> Result<Option<Opened>, DeliveryError> {
+pub(crate) fn follow(tx: &mut Tx<'_>, now: Timestamp, live: &Release) -> Result<Option<Opened>, DeliveryError> {
     let Some(policy) = policy_of(tx, &live.model, live.version)? else {
         return Err(DeliveryError::NoPolicy { model: live.model.clone(), version: live.version });
     };
@@ -75,7 +69,7 @@ pub(crate) fn follow(
     }
     let first = tx.run("update releases set followed = 1 where id = $1 and followed = 0", &[&live.id])? == 1;
     let Some(next) = next.filter(|_| first) else { return Ok(None) };
-    let version = version_of(tx, registry, &live.model, live.version)?;
+    let version = registry::version(tx, &live.model, live.version)?;
     by_automation(tx, now, &live.project, &version, next, &policy.pushed_by).map(Some)
 }
 
@@ -115,7 +109,6 @@ fn by_automation(
 pub(crate) fn promote(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     identity: &Identity,
     request: &CreateRelease,
 ) -> Result<i64, DeliveryError> {
@@ -128,7 +121,7 @@ pub(crate) fn promote(
     if reason.is_some_and(|reason| reason.chars().count() > 2000) {
         return Err(DeliveryError::NoReason);
     }
-    let version = version_of(tx, registry, &request.model, request.version)?;
+    let version = registry::version(tx, &request.model, request.version)?;
     let VersionPolicy { project, file, .. } = policy_of(tx, &request.model, request.version)?
         .ok_or_else(|| DeliveryError::NoPolicy { model: request.model.clone(), version: request.version })?;
     let environment = file.environment(&request.environment).ok_or_else(|| {
@@ -179,10 +172,6 @@ pub(crate) fn promote(
     }
     let why = reason.map_or_else(|| "Promoted".to_owned(), |reason| format!("Promoted: {reason}"));
     insert(tx, now, &project, &version, environment, &identity.actor, &why)
-}
-
-fn version_of(tx: &mut Tx<'_>, registry: &dyn Registry, model: &str, version: i64) -> Result<Version, DeliveryError> {
-    registry.version(tx, model, version)?.ok_or_else(|| DeliveryError::NoVersion { model: model.to_owned(), version })
 }
 
 /// The newest release of the same model bytes into this environment that was thrown out.

@@ -12,14 +12,12 @@ use towpath_store::{Durability, Store, StoreError, Tx};
 
 use super::{Event, Release, binds, differing, find, in_state, incumbent, of_environment, policy_of};
 use crate::gates::{self, Grounds};
-use crate::registry::Registry;
-use crate::rollouts;
 use crate::target::Prober;
 use crate::{DeliveryError, approvals};
+use crate::{registry, rollouts};
 
 pub(crate) struct ReleaseReconciler {
     pub(crate) store: Store,
-    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) prober: Arc<dyn Prober>,
 }
 
@@ -66,17 +64,14 @@ impl ReleaseReconciler {
     /// Moves one release one step; whether anything changed.
     async fn step(&self, release: Release) -> Result<bool, DeliveryError> {
         match release.state {
-            ReleaseState::Pending => self.write(release, |tx, now, _, release| begin(tx, now, release)).await,
+            ReleaseState::Pending => self.write(release, begin).await,
             ReleaseState::Gating => self.gate(release).await,
             ReleaseState::AwaitingApproval => {
                 let rollout = ids::new_id();
-                self.write(release, move |tx, now, registry, release| admit(tx, now, registry, release, &rollout)).await
+                self.write(release, move |tx, now, release| admit(tx, now, release, &rollout)).await
             }
             ReleaseState::Live => {
-                self.write(release, |tx, now, registry, release| {
-                    Ok(super::follow(tx, now, registry, release)?.is_some())
-                })
-                .await
+                self.write(release, |tx, now, release| Ok(super::follow(tx, now, release)?.is_some())).await
             }
             _ => Ok(false),
         }
@@ -86,15 +81,12 @@ impl ReleaseReconciler {
     async fn write(
         &self,
         seen: Release,
-        work: impl Fn(&mut Tx<'_>, Timestamp, &dyn Registry, &Release) -> Result<bool, DeliveryError> + Send + 'static,
+        work: impl Fn(&mut Tx<'_>, Timestamp, &Release) -> Result<bool, DeliveryError> + Send + 'static,
     ) -> Result<bool, DeliveryError> {
-        let registry = Arc::clone(&self.registry);
         let now = self.store.now();
         self.store
             .write(Durability::Full, move |tx| match find(tx, seen.id)? {
-                Some(release) if (release.state, release.round) == (seen.state, seen.round) => {
-                    work(tx, now, &*registry, &release)
-                }
+                Some(release) if (release.state, release.round) == (seen.state, seen.round) => work(tx, now, &release),
                 _ => Ok(false),
             })
             .await
@@ -102,14 +94,13 @@ impl ReleaseReconciler {
 
     /// Evaluates the first gate of this round that has no verdict yet, or sums up.
     async fn gate(&self, release: Release) -> Result<bool, DeliveryError> {
-        let registry = Arc::clone(&self.registry);
         let (grounds, done) = self
             .store
             .read({
                 let release = release.clone();
                 move |tx| {
                     let done = verdicts(tx, release.id, release.round)?.len();
-                    Ok::<_, DeliveryError>((grounds(tx, &*registry, &release)?, done))
+                    Ok::<_, DeliveryError>((grounds(tx, &release)?, done))
                 }
             })
             .await?;
@@ -123,11 +114,11 @@ impl ReleaseReconciler {
             }
             _ => None,
         };
-        self.write(release, move |tx, now, registry, release| {
+        self.write(release, move |tx, now, release| {
             let verdict = if let Some(verdict) = &tried {
                 verdict.clone()
             } else {
-                let grounds = self::grounds(tx, registry, release)?;
+                let grounds = self::grounds(tx, release)?;
                 let Some(verdict) = gates::evaluate_from_records(tx, now, &grounds, &gate)? else { return Ok(false) };
                 verdict
             };
@@ -153,17 +144,11 @@ pub(crate) fn verdicts(tx: &mut Tx<'_>, release: i64, round: i64) -> Result<Vec<
 }
 
 /// What the gates of `release` are evaluated on now.
-fn grounds(tx: &mut Tx<'_>, registry: &dyn Registry, release: &Release) -> Result<Grounds, DeliveryError> {
-    let no_version = |model: &str, version| DeliveryError::NoVersion { model: model.to_owned(), version };
-    let candidate = registry
-        .version(tx, &release.model, release.version)?
-        .ok_or_else(|| no_version(&release.model, release.version))?;
+fn grounds(tx: &mut Tx<'_>, release: &Release) -> Result<Grounds, DeliveryError> {
+    let candidate = registry::version(tx, &release.model, release.version)?;
     let incumbent = match incumbent(tx, &release.project, &release.environment)? {
         None => None,
-        Some(live) => {
-            let version = registry.version(tx, &live.model, live.version)?;
-            Some(version.ok_or_else(|| no_version(&live.model, live.version))?)
-        }
+        Some(live) => Some(registry::version(tx, &live.model, live.version)?),
     };
     let declared_checks =
         policy_of(tx, &release.model, release.version)?.map(|policy| policy.file.checks).unwrap_or_default();
@@ -200,12 +185,12 @@ fn begin_round(
 }
 
 /// Every gate has its verdict: goes on, or ends here.
-fn sum_up(tx: &mut Tx<'_>, now: Timestamp, registry: &dyn Registry, release: &Release) -> Result<bool, DeliveryError> {
+fn sum_up(tx: &mut Tx<'_>, now: Timestamp, release: &Release) -> Result<bool, DeliveryError> {
     let verdicts = verdicts(tx, release.id, release.round)?;
     if verdicts.len() < release.policy.gates.len() {
         return Ok(false);
     }
-    if let Some(moved) = grounds_changed(tx, now, registry, release)? {
+    if let Some(moved) = grounds_changed(tx, now, release)? {
         return Ok(moved);
     }
     let hash = gates::verdicts_hash(&verdicts, release.gated_against);
@@ -244,12 +229,7 @@ fn matching(outcome: Outcome, refusal: Refusal) -> bool {
 /// Begins another round when what serves is not what the gates compared with any more, or when the
 /// records say something else now; gives up when the version itself was changed. `None`: all is as it
 /// was.
-fn grounds_changed(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    registry: &dyn Registry,
-    release: &Release,
-) -> Result<Option<bool>, DeliveryError> {
+fn grounds_changed(tx: &mut Tx<'_>, now: Timestamp, release: &Release) -> Result<Option<bool>, DeliveryError> {
     let live = incumbent(tx, &release.project, &release.environment)?.map(|live| live.id);
     if live != release.gated_against {
         let why = format!(
@@ -258,7 +238,7 @@ fn grounds_changed(
         );
         return begin_round(tx, now, release, Event::GroundsChanged, live, &why).map(Some);
     }
-    let grounds = grounds(tx, registry, release)?;
+    let grounds = grounds(tx, release)?;
     let bound = binds(&grounds.candidate, &release.policy);
     let differing = differing(&release.binds, &bound);
     if !differing.is_empty() {
@@ -282,14 +262,8 @@ fn grounds_changed(
 
 /// Begins the rollout when approvals are complete and no other rollout is in the way; says what it
 /// waits for otherwise.
-fn admit(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    registry: &dyn Registry,
-    release: &Release,
-    rollout: &str,
-) -> Result<bool, DeliveryError> {
-    if let Some(moved) = grounds_changed(tx, now, registry, release)? {
+fn admit(tx: &mut Tx<'_>, now: Timestamp, release: &Release, rollout: &str) -> Result<bool, DeliveryError> {
+    if let Some(moved) = grounds_changed(tx, now, release)? {
         return Ok(moved);
     }
     let live = incumbent(tx, &release.project, &release.environment)?;
@@ -323,6 +297,6 @@ fn admit(
     if !release.advance(tx, now, Event::Admitted, &Actor::system("delivery"), &reason, evidence)? {
         return Ok(false);
     }
-    rollouts::open(tx, now, registry, release, live.as_ref(), rollout)?;
+    rollouts::open(tx, now, release, live.as_ref(), rollout)?;
     Ok(true)
 }

@@ -10,7 +10,7 @@ use towpath_stats::judge::{Evidence, Verdict};
 use towpath_store::{Row, Tx};
 
 use crate::DeliveryError;
-use crate::registry::Registry;
+use crate::registry;
 use crate::releases::{self, Event, Release};
 
 pub(crate) mod decisions;
@@ -107,7 +107,6 @@ pub(crate) fn of_release(tx: &mut Tx<'_>, release: i64) -> Result<Option<Rollout
 pub(crate) fn open(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     incumbent: Option<&Release>,
     id: &str,
@@ -130,7 +129,7 @@ pub(crate) fn open(
         ],
     )?;
     changed(tx, release);
-    table::refresh(tx, now, registry, &release.project, &release.environment)?;
+    table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(())
 }
 
@@ -158,7 +157,6 @@ pub(crate) fn finish(
 pub(crate) fn promote(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     rollout: &Rollout,
     reason: &str,
@@ -176,9 +174,9 @@ pub(crate) fn promote(
     }
     tx.run("update releases set live_at = $1 where id = $2", &[&now, &release.id])?;
     finish(tx, now, rollout, RolloutStatus::Promoted, 1.0)?;
-    registry.follow_release(tx, now, &judge, &release.model, &release.environment, release.version)?;
+    registry::follow_release(tx, now, &judge, &release.model, &release.environment, release.version)?;
     changed(tx, release);
-    table::refresh(tx, now, registry, &release.project, &release.environment)?;
+    table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(true)
 }
 

@@ -15,13 +15,11 @@ use super::decisions::{self, Judged, Record, Verb};
 use super::table::{self, Desired};
 use super::{Rollout, RolloutStatus, changed, finish, is_current, of_release, promote, series};
 use crate::DeliveryError;
-use crate::registry::Registry;
 use crate::releases::{self, Event, Release};
 use crate::target::{Target, TargetError};
 
 pub(crate) struct RolloutReconciler {
     pub(crate) store: Store,
-    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) target: Arc<dyn Target>,
 }
 
@@ -64,12 +62,10 @@ impl RolloutReconciler {
     /// Moves one deployment one step; whether anything changed.
     async fn step(&self, deployment: &Desired) -> Result<bool, DeliveryError> {
         let id = deployment.id.clone();
-        let registry = Arc::clone(&self.registry);
         let now = self.store.now();
         // What time alone changes: a warm revision that is not needed any more, a token that expired.
         let (project, environment) = (id.project.clone(), id.environment.clone());
-        let refreshed =
-            self.store.write(Durability::Full, move |tx| table::refresh(tx, now, &*registry, &project, &environment));
+        let refreshed = self.store.write(Durability::Full, move |tx| table::refresh(tx, now, &project, &environment));
         if refreshed.await? {
             return Ok(true);
         }
@@ -89,11 +85,10 @@ impl RolloutReconciler {
             return Ok(false);
         };
         let durability = if matches!(&step, Step::Note { .. }) { Durability::Relaxed } else { Durability::Full };
-        let registry = Arc::clone(&self.registry);
         let now = self.store.now();
         self.store
             .write(durability, move |tx| match is_current(tx, &rollout)? {
-                Some((release, rollout)) => carry_out(tx, now, &*registry, &release, &rollout, &step),
+                Some((release, rollout)) => carry_out(tx, now, &release, &rollout, &step),
                 None => Ok(false),
             })
             .await
@@ -111,9 +106,8 @@ impl RolloutReconciler {
                 Ok(true)
             }
             Err(TargetError::Refused { revision, detail }) => {
-                let registry = Arc::clone(&self.registry);
                 let now = self.store.now();
-                let give_up = move |tx: &mut Tx<'_>| refused(tx, now, &*registry, &id, version, &revision, &detail);
+                let give_up = move |tx: &mut Tx<'_>| refused(tx, now, &id, version, &revision, &detail);
                 self.store.write(Durability::Full, give_up).await
             }
             Err(error) => Err(error.into()),
@@ -126,7 +120,6 @@ impl RolloutReconciler {
 fn refused(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     id: &crate::target::DeploymentId,
     version: u64,
     revision: &str,
@@ -150,7 +143,7 @@ fn refused(
         finish(tx, now, &rollout, RolloutStatus::Failed, 0.0)?;
     }
     changed(tx, &release);
-    table::refresh(tx, now, registry, &id.project, &id.environment)?;
+    table::refresh(tx, now, &id.project, &id.environment)?;
     Ok(true)
 }
 
@@ -232,7 +225,6 @@ fn judge(
 fn carry_out(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     rollout: &Rollout,
     step: &Step,
@@ -245,21 +237,21 @@ fn carry_out(
             };
             let record = record(now, Verb::Promote, text, rollout, None);
             let hash = decisions::append(tx, &rollout.id, &record)?;
-            promote(tx, now, registry, release, rollout, text, json!({"decision": hash, "rollout": rollout.id}))
+            promote(tx, now, release, rollout, text, json!({"decision": hash, "rollout": rollout.id}))
         }
         Step::Start { at } => start(tx, now, release, rollout, *at),
         Step::Note { judged, point } => note(tx, now, release, rollout, judged, point),
         Step::Act { judged } => match judged.verdict.action {
             Action::Hold => Ok(false),
-            Action::Advance => advance(tx, now, registry, release, rollout, judged),
+            Action::Advance => advance(tx, now, release, rollout, judged),
             Action::Promote => {
                 let hash = decide(tx, now, rollout, judged, &judged.verdict.text)?;
                 let evidence = json!({"decision": hash, "rollout": rollout.id, "evidence": judged.evidence});
-                promote(tx, now, registry, release, rollout, &judged.verdict.text, evidence)
+                promote(tx, now, release, rollout, &judged.verdict.text, evidence)
             }
-            Action::RollBack => take_back(tx, now, registry, release, rollout, judged, None),
+            Action::RollBack => take_back(tx, now, release, rollout, judged, None),
         },
-        Step::RolledBack { judged, what } => take_back(tx, now, registry, release, rollout, judged, Some(what)),
+        Step::RolledBack { judged, what } => take_back(tx, now, release, rollout, judged, Some(what)),
     }
 }
 
@@ -365,7 +357,6 @@ fn note(
 fn advance(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     rollout: &Rollout,
     judged: &Judged,
@@ -389,7 +380,7 @@ fn advance(
         "evidence": judged.evidence,
     });
     step_entry(tx, now, release, "rollout.advanced", evidence)?;
-    table::refresh(tx, now, registry, &release.project, &release.environment)?;
+    table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(true)
 }
 
@@ -397,7 +388,6 @@ fn advance(
 fn take_back(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     release: &Release,
     rollout: &Rollout,
     judged: &Judged,
@@ -421,7 +411,7 @@ fn take_back(
     }
     finish(tx, now, rollout, RolloutStatus::RolledBack, 0.0)?;
     changed(tx, release);
-    table::refresh(tx, now, registry, &release.project, &release.environment)?;
+    table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(true)
 }
 

@@ -13,7 +13,7 @@ use super::{RolloutStatus, changed, finish, of_release, table};
 use crate::DeliveryError;
 use crate::approvals::checked_reason;
 use crate::error::words;
-use crate::registry::Registry;
+use crate::registry;
 use crate::releases::{self, Event, Release};
 use crate::target::DeploymentId;
 
@@ -24,7 +24,6 @@ pub(crate) type Order = Option<(DeploymentId, RollbackOrder)>;
 pub(crate) fn roll_back(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     identity: &Identity,
     release: i64,
     reason: &str,
@@ -41,13 +40,13 @@ pub(crate) fn roll_back(
     let why = format!("Rolled back by {}: {reason}", identity.actor);
     let order = match release.state {
         ReleaseState::RollingOut => of_rollout(tx, now, identity, &release, &why)?,
-        ReleaseState::Live => of_live(tx, now, registry, identity, &release, &why)?,
+        ReleaseState::Live => of_live(tx, now, identity, &release, &why)?,
         state => {
             return Err(DeliveryError::WrongState { release: release.id, state: words(state), wanted: "rolled back" });
         }
     };
     changed(tx, &release);
-    table::refresh(tx, now, registry, &release.project, &release.environment)?;
+    table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(order)
 }
 
@@ -80,7 +79,6 @@ fn of_rollout(
 fn of_live(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     identity: &Identity,
     release: &Release,
     why: &str,
@@ -115,6 +113,6 @@ fn of_live(
         return Err(DeliveryError::Changed(release.title()));
     }
     tx.run("update releases set live_at = $1, warm_until = null, followed = 1 where id = $2", &[&now, &previous.id])?;
-    registry.follow_release(tx, now, &identity.actor, &previous.model, &previous.environment, previous.version)?;
+    registry::follow_release(tx, now, &identity.actor, &previous.model, &previous.environment, previous.version)?;
     Ok(None)
 }

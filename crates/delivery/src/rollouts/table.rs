@@ -7,10 +7,10 @@ use towpath_api::releases::ReleaseState;
 use towpath_core::Timestamp;
 use towpath_identity::accounts_exist;
 use towpath_store::{Row, Tx};
+use towpath_tracking::lineage;
 
 use super::of_release;
 use crate::DeliveryError;
-use crate::registry::Registry;
 use crate::releases::{self, Release};
 use crate::target::DeploymentId;
 
@@ -50,7 +50,6 @@ pub(crate) fn of(tx: &mut Tx<'_>, id: &DeploymentId) -> Result<Option<Desired>, 
 pub(crate) fn refresh(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     project: &str,
     environment: &str,
 ) -> Result<bool, DeliveryError> {
@@ -58,7 +57,7 @@ pub(crate) fn refresh(
     let stored = of(tx, &id)?;
     let version = stored.as_ref().map_or(0, |stored| stored.table.version);
     let model = stored.as_ref().map(|stored| stored.table.model.clone());
-    let Some(mut table) = compute(tx, now, registry, &id, version, model)? else { return Ok(false) };
+    let Some(mut table) = compute(tx, now, &id, version, model)? else { return Ok(false) };
     if stored.as_ref().is_some_and(|stored| stored.table == table) {
         return Ok(false);
     }
@@ -87,7 +86,6 @@ pub(crate) fn overtake(tx: &mut Tx<'_>, id: &DeploymentId, in_force: u64) -> Res
 fn compute(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    registry: &dyn Registry,
     id: &DeploymentId,
     version: u64,
     model: Option<String>,
@@ -109,15 +107,15 @@ fn compute(
         project: id.project.clone(),
         environment: id.environment.clone(),
         model,
-        stable: live.as_ref().map(|release| revision(tx, registry, release)).transpose()?,
+        stable: live.as_ref().map(|release| revision(tx, release)).transpose()?,
         rollout: None,
-        warm: warm.as_ref().map(|release| revision(tx, registry, release)).transpose()?,
+        warm: warm.as_ref().map(|release| revision(tx, release)).transpose()?,
         accepted_tokens: accepted_tokens(tx, now)?,
     };
     if let Some(release) = rolling
         && let Some(rollout) = of_release(tx, release.id)?
     {
-        let candidate = revision(tx, registry, &release)?;
+        let candidate = revision(tx, &release)?;
         if rollout.is_judged(&release) {
             table.rollout = Some(Route {
                 id: rollout.id,
@@ -133,16 +131,11 @@ fn compute(
     Ok(Some(table))
 }
 
-fn revision(tx: &mut Tx<'_>, registry: &dyn Registry, release: &Release) -> Result<Revision, DeliveryError> {
-    let version = registry
-        .version(tx, &release.model, release.version)?
+fn revision(tx: &mut Tx<'_>, release: &Release) -> Result<Revision, DeliveryError> {
+    // Not by the registry: what serves goes on serving when its entry there is deleted.
+    let made = lineage::get(tx, &release.model, release.version)?
         .ok_or_else(|| DeliveryError::NoVersion { model: release.model.clone(), version: release.version })?;
-    Ok(Revision {
-        id: release.revision_id(),
-        release: release.id,
-        model_version: release.version,
-        path: version.path.to_string_lossy().into_owned(),
-    })
+    Ok(Revision { id: release.revision_id(), release: release.id, model_version: release.version, path: made.path })
 }
 
 /// Hashes of the living tokens of users: whoever may call the server may predict. Without accounts

@@ -124,6 +124,10 @@ impl Deployment {
     }
 }
 
+fn unavailable(id: &DeploymentId, detail: impl std::fmt::Display) -> TargetError {
+    TargetError::Unavailable { deployment: id.to_string(), detail: detail.to_string() }
+}
+
 fn address(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
@@ -133,19 +137,15 @@ impl Shared {
         self.deployments.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(Arc::clone)
     }
 
-    fn unavailable(&self, id: &DeploymentId, detail: impl std::fmt::Display) -> TargetError {
-        TargetError::Unavailable { deployment: id.to_string(), detail: detail.to_string() }
-    }
-
     fn access(&self, id: &DeploymentId) -> Result<(String, String), TargetError> {
         let access = self.find(id).and_then(|deployment| deployment.access());
-        access.ok_or_else(|| self.unavailable(id, "it has not been started yet"))
+        access.ok_or_else(|| unavailable(id, "it has not been started yet"))
     }
 
     async fn state(&self, id: &DeploymentId) -> Result<DeploymentState, TargetError> {
         let (base, token) = self.access(id)?;
         let call = self.http.get(format!("{base}/control/state")).bearer_auth(token).timeout(CALL).send();
-        let response = call.await.map_err(|error| self.unavailable(id, error))?;
+        let response = call.await.map_err(|error| unavailable(id, error))?;
         self.answer(id, response).await
     }
 
@@ -156,18 +156,17 @@ impl Shared {
         response: Response,
     ) -> Result<T, TargetError> {
         let status = response.status();
-        let body = body(response).await.map_err(|error| self.unavailable(id, error))?;
+        let body = body(response).await.map_err(|error| unavailable(id, error))?;
         if !status.is_success() {
-            return Err(self.unavailable(id, format!("{status}: {}", shown(&body))));
+            return Err(unavailable(id, format!("{status}: {}", shown(&body))));
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| self.unavailable(id, format!("its answer cannot be read: {error}")))
+        serde_json::from_slice(&body).map_err(|error| unavailable(id, format!("its answer cannot be read: {error}")))
     }
 
     async fn put(&self, id: &DeploymentId, table: &RoutingTable) -> Result<(), TargetError> {
         let (base, token) = self.access(id)?;
         let call = self.http.put(format!("{base}/control/table")).bearer_auth(token).json(table).timeout(PUT).send();
-        let response = call.await.map_err(|error| self.unavailable(id, error))?;
+        let response = call.await.map_err(|error| unavailable(id, error))?;
         match response.status() {
             status if status.is_success() => Ok(()),
             StatusCode::CONFLICT => {
@@ -180,9 +179,9 @@ impl Shared {
                     error: String,
                     revision: Option<String>,
                 }
-                let body = body(response).await.map_err(|error| self.unavailable(id, error))?;
-                let refusal: Refusal = serde_json::from_slice(&body)
-                    .map_err(|_| self.unavailable(id, format!("422: {}", shown(&body))))?;
+                let body = body(response).await.map_err(|error| unavailable(id, error))?;
+                let refusal: Refusal =
+                    serde_json::from_slice(&body).map_err(|_| unavailable(id, format!("422: {}", shown(&body))))?;
                 Err(TargetError::Refused { revision: refusal.revision.unwrap_or_default(), detail: refusal.error })
             }
             _ => self.answer::<serde::de::IgnoredAny>(id, response).await.map(|_| ()),
@@ -299,26 +298,26 @@ impl Shared {
         let id = &deployment.id;
         let (base, token) = self.access(id)?;
         let call = self.http.get(format!("{base}/control/watch")).bearer_auth(token).send();
-        let response = timeout(CALL, call).await.map_err(|_| self.unavailable(id, "no answer to watch"))?;
-        let mut response = response.map_err(|error| self.unavailable(id, error))?;
+        let response = timeout(CALL, call).await.map_err(|_| unavailable(id, "no answer to watch"))?;
+        let mut response = response.map_err(|error| unavailable(id, error))?;
         if !response.status().is_success() {
-            return Err(self.unavailable(id, format!("watch: {}", response.status())));
+            return Err(unavailable(id, format!("watch: {}", response.status())));
         }
         let mut buffer = Vec::new();
         loop {
             let chunk = timeout(SILENCE, response.chunk())
                 .await
-                .map_err(|_| self.unavailable(id, format!("it said nothing for {} s", SILENCE.as_secs())))?;
-            let Some(chunk) = chunk.map_err(|error| self.unavailable(id, error))? else { return Ok(()) };
+                .map_err(|_| unavailable(id, format!("it said nothing for {} s", SILENCE.as_secs())))?;
+            let Some(chunk) = chunk.map_err(|error| unavailable(id, error))? else { return Ok(()) };
             buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
                 let state: DeploymentState = serde_json::from_slice(&line)
-                    .map_err(|error| self.unavailable(id, format!("its state cannot be read: {error}")))?;
+                    .map_err(|error| unavailable(id, format!("its state cannot be read: {error}")))?;
                 self.see(deployment, state);
             }
             if buffer.len() > LONGEST {
-                return Err(self.unavailable(id, "its state is too long"));
+                return Err(unavailable(id, "its state is too long"));
             }
         }
     }
@@ -421,7 +420,7 @@ impl Target for LocalTarget {
             let shared = &self.shared;
             let (base, token) = shared.access(id)?;
             let call = shared.http.post(format!("{base}/control/rollback")).bearer_auth(token).json(order);
-            let response = call.timeout(CALL).send().await.map_err(|error| shared.unavailable(id, error))?;
+            let response = call.timeout(CALL).send().await.map_err(|error| unavailable(id, error))?;
             let state = shared.answer(id, response).await?;
             if let Some(deployment) = shared.find(id) {
                 shared.see(&deployment, state);
@@ -443,7 +442,7 @@ impl Target for LocalTarget {
             }
             let (base, token) = shared.access(id)?;
             let call = shared.http.get(format!("{base}/control/predictions/{prediction}")).bearer_auth(token);
-            let response = call.timeout(CALL).send().await.map_err(|error| shared.unavailable(id, error))?;
+            let response = call.timeout(CALL).send().await.map_err(|error| unavailable(id, error))?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
