@@ -1,0 +1,115 @@
+//! What a caller may write. A user's token needs the role `write`; a stage may write its own run, the
+//! runs below it, their experiment's new runs, and the logged models of all these.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use towpath_core::Actor;
+use towpath_identity::Identity;
+use towpath_store::Tx;
+use towpath_tracking::logged_models::{self, LoggedModel, NewModel};
+use towpath_tracking::runs::{self, NewRun};
+use towpath_tracking::{KeyValue, tags};
+
+use crate::ApiError;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(Identity);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Identity>().cloned().map(Self).ok_or_else(ApiError::unauthenticated)
+    }
+}
+
+impl Caller {
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.0.actor
+    }
+
+    /// Experiments and the registry: users only.
+    pub(crate) fn may_write(&self) -> Result<(), ApiError> {
+        match self.0.stage() {
+            Some(stage) => Err(ApiError::denied(format!(
+                "the token of stage '{}' may only write its own run and models; the server registers the model when the pipeline run succeeds",
+                stage.stage
+            ))),
+            None if self.0.may_write() => Ok(()),
+            None => Err(ApiError::denied(format!("the token of '{}' does not carry the role 'write'", self.0.actor))),
+        }
+    }
+
+    /// Writing to a run.
+    pub(crate) fn may_write_run(&self, tx: &mut Tx<'_>, run_id: &str) -> Result<(), ApiError> {
+        let Some(stage) = self.0.stage() else { return self.may_write() };
+        // A run that does not exist is reported as such by whoever writes to it.
+        runs::info(tx, run_id)?;
+        if runs::descends_from(tx, run_id, &stage.tracking_run)? {
+            Ok(())
+        } else {
+            Err(ApiError::denied(format!(
+                "the token of stage '{}' may only write run {} and the runs below it, not {run_id}",
+                stage.stage, stage.tracking_run
+            )))
+        }
+    }
+
+    /// Starting a run. One that a stage starts without a parent becomes a child of the stage's.
+    pub(crate) fn may_start(&self, tx: &mut Tx<'_>, new: &mut NewRun) -> Result<(), ApiError> {
+        let Some(stage) = self.0.stage() else { return self.may_write() };
+        self.in_own_experiment(tx, new.experiment)?;
+        if let Some(parent) = new.tags.iter().find(|t| t.key == tags::PARENT) {
+            return self.may_write_run(tx, &parent.value);
+        }
+        new.tags.push(KeyValue::new(tags::PARENT, &stage.tracking_run));
+        Ok(())
+    }
+
+    /// Starting a logged model. One that a stage makes without a source run belongs to the stage's.
+    pub(crate) fn may_log_model(&self, tx: &mut Tx<'_>, new: &mut NewModel) -> Result<(), ApiError> {
+        let Some(stage) = self.0.stage() else { return self.may_write() };
+        self.in_own_experiment(tx, new.experiment)?;
+        if let Some(run) = new.source_run_id.as_ref().filter(|r| !r.is_empty()) {
+            return self.may_write_run(tx, run);
+        }
+        new.source_run_id = Some(stage.tracking_run.clone());
+        Ok(())
+    }
+
+    pub(crate) fn may_write_model(&self, tx: &mut Tx<'_>, model_id: &str) -> Result<LoggedModel, ApiError> {
+        let model = logged_models::get(tx, model_id)?;
+        match &model.source_run_id {
+            Some(run) => self.may_write_run(tx, run)?,
+            None => self.may_write()?,
+        }
+        Ok(model)
+    }
+
+    fn in_own_experiment(&self, tx: &mut Tx<'_>, experiment: i64) -> Result<(), ApiError> {
+        let Some(stage) = self.0.stage() else { return Ok(()) };
+        let own = runs::info(tx, &stage.tracking_run)?.experiment;
+        if own == experiment {
+            Ok(())
+        } else {
+            Err(ApiError::denied(format!(
+                "the token of stage '{}' may only write to experiment {own}, not {experiment}",
+                stage.stage
+            )))
+        }
+    }
+
+    /// Writing a file: `<experiment>/<run>/artifacts/...` or `<experiment>/models/<model>/artifacts/...`.
+    pub(crate) fn may_write_file(&self, tx: &mut Tx<'_>, path: &str) -> Result<(), ApiError> {
+        if self.0.is_user() {
+            return self.may_write();
+        }
+        let mut parts = path.split('/').skip(1);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("models"), Some(model_id), Some("artifacts")) => self.may_write_model(tx, model_id).map(|_| ()),
+            (Some(run_id), Some("artifacts"), _) => self.may_write_run(tx, run_id),
+            _ => Err(ApiError::denied(format!("the token of a stage may not write '{path}'"))),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Errors as MLflow's client reads them. The client retries 408, 429, 500, 502, 503 and 504 for
+//! minutes, so nothing that a user did wrong is ever one of these.
+
+use axum::Json;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use towpath_core::{Classify, Kind};
+use towpath_tracking::TrackingError;
+
+/// `{"error_code": ..., "message": ...}` with its status.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_PARAMETER_VALUE", message: message.into() }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "BAD_REQUEST", message: message.into() }
+    }
+
+    pub(crate) fn missing(parameter: &str) -> Self {
+        Self::invalid(format!(
+            "Missing value for required parameter '{parameter}'. See the API docs for more information about request parameters."
+        ))
+    }
+
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
+    }
+
+    pub(crate) fn unauthenticated() -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "UNAUTHENTICATED",
+            message: "this server asks for a token: set MLFLOW_TRACKING_TOKEN".into(),
+        }
+    }
+
+    pub(crate) fn unimplemented(what: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_IMPLEMENTED,
+            code: "NOT_IMPLEMENTED",
+            message: format!("{what} is not available on this server"),
+        }
+    }
+
+    /// The one place that maps kinds to MLflow's codes.
+    pub(crate) fn classified(error: &(impl Classify + ?Sized)) -> Self {
+        let (status, code) = match error.kind() {
+            Kind::Invalid => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST"),
+            // MLflow answers 400 to what exists already.
+            Kind::Conflict => (StatusCode::BAD_REQUEST, "RESOURCE_ALREADY_EXISTS"),
+            Kind::Denied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+            Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
+            // Not among the statuses that the client retries: a full disk stays full.
+            Kind::Exhausted => (StatusCode::INSUFFICIENT_STORAGE, "RESOURCE_EXHAUSTED"),
+            Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        };
+        if code == "INTERNAL_ERROR" {
+            tracing::error!(%error, "an MLflow call failed");
+        }
+        Self { status, code, message: error.to_string() }
+    }
+}
+
+impl From<TrackingError> for ApiError {
+    fn from(error: TrackingError) -> Self {
+        match error {
+            TrackingError::Missing(parameter) => Self::missing(&parameter),
+            error => Self::classified(&error),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"error_code": self.code, "message": self.message}))).into_response()
+    }
+}
+
+pub(crate) async fn no_such_endpoint(uri: Uri) -> ApiError {
+    ApiError {
+        status: StatusCode::NOT_FOUND,
+        code: "ENDPOINT_NOT_FOUND",
+        message: format!("No such endpoint: {}", uri.path()),
+    }
+}
+
+pub(crate) async fn not_implemented() -> ApiError {
+    ApiError::unimplemented("storing traces")
+}

@@ -1,0 +1,112 @@
+//! Logging a point, and reading series.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::Value;
+use towpath_tracking::metrics::{self, Metric};
+use towpath_tracking::search::page_token;
+use towpath_tracking::validate;
+
+use super::{Answer, empty};
+use crate::access::Caller;
+use crate::request::Fields;
+use crate::{ApiError, wire};
+
+/// Runs of one bulk request, and points of each.
+const RUNS: usize = 100;
+const POINTS: usize = 2500;
+
+pub(crate) fn router() -> Router<crate::State> {
+    Router::new()
+        .route("/metrics/get-history", get(history))
+        .route("/metrics/get-history-bulk-interval", get(bulk_interval))
+}
+
+/// Reads a point; `path` is how messages call it (`metrics[0].`).
+pub(super) fn point(fields: &Fields, path: &str) -> Result<Metric, ApiError> {
+    let key = fields.text("key")?.filter(|k| !k.is_empty());
+    Ok(Metric {
+        key: key.ok_or_else(|| ApiError::missing(&format!("{path}key")))?,
+        value: fields.float("value", &format!("{path}value"))?,
+        timestamp: fields.int("timestamp")?.ok_or_else(|| ApiError::missing(&format!("{path}timestamp")))?,
+        step: fields.int("step")?.unwrap_or(0),
+        model_id: fields.text("model_id")?.filter(|t| !t.is_empty()),
+        dataset_name: fields.text("dataset_name")?.filter(|t| !t.is_empty()),
+        dataset_digest: fields.text("dataset_digest")?.filter(|t| !t.is_empty()),
+    })
+}
+
+pub(super) async fn log(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
+    let run_id = fields.run_id()?;
+    let point = point(&fields, "")?;
+    state
+        .write(move |tx| {
+            caller.may_write_run(tx, &run_id)?;
+            Ok(metrics::log(tx, &run_id, &point)?)
+        })
+        .await?;
+    Ok(empty())
+}
+
+async fn history(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+    let run_id = fields.run_id()?;
+    let key = fields.required("metric_key")?;
+    let limit = match fields.int("max_results")? {
+        None => None,
+        given => Some(validate::max_results(given, 0, 1_000_000)?),
+    };
+    let token = fields.text("page_token")?;
+    let offset = page_token::offset(token.as_deref())?;
+    let points = state
+        .read(move |tx| {
+            // One more than asked for says whether there is a next page.
+            Ok(metrics::history(tx, &run_id, &key, offset, limit.map(|l| l + 1))?)
+        })
+        .await?;
+    let shown = limit.unwrap_or(usize::MAX).min(points.len());
+    let next = (shown < points.len()).then(|| page_token::at(offset + shown));
+    let items: Vec<Value> = points[..shown].iter().map(|p| wire::metric(p, None)).collect();
+    Ok(Json(wire::page("metrics", items, next)))
+}
+
+async fn bulk_interval(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+    let mut run_ids = fields.texts("run_ids")?;
+    if run_ids.is_empty() {
+        return Err(ApiError::missing("run_ids"));
+    }
+    if run_ids.len() > RUNS {
+        return Err(ApiError::invalid(format!(
+            "GetMetricHistoryBulkInterval request must specify at most {RUNS} run_ids. Received {} run_ids.",
+            run_ids.len()
+        )));
+    }
+    run_ids.sort();
+    run_ids.dedup();
+    let key = fields.required("metric_key")?;
+    let limit = validate::max_results(fields.int("max_results")?, POINTS, POINTS)?;
+    let steps = match (fields.int("start_step")?, fields.int("end_step")?) {
+        (None, None) => None,
+        (Some(from), Some(to)) if from <= to => Some((from, to)),
+        (Some(from), Some(to)) => {
+            return Err(ApiError::invalid(format!(
+                "end_step must be greater than start_step. Found start_step={from} and end_step={to}."
+            )));
+        }
+        _ => {
+            return Err(ApiError::invalid("If either start step or end step are specified, both must be specified."));
+        }
+    };
+    let items = state
+        .read(move |tx| {
+            let mut items: Vec<Value> = Vec::new();
+            for run_id in &run_ids {
+                let mut points = metrics::sampled(tx, run_id, &key, steps, limit)?;
+                points.sort_by_key(|p| (p.timestamp, p.step));
+                items.extend(points.iter().map(|p| wire::metric(p, Some(run_id))));
+            }
+            Ok(items)
+        })
+        .await?;
+    Ok(Json(wire::page("metrics", items, None)))
+}
