@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request};
 use towpath_pipeline::{Cancel, Environments, Local, kill_orphan, log};
 use towpath_store::{Durability, Store};
+use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
 use towpath_tracking::{KeyValue, experiments, tags};
 
@@ -59,13 +59,13 @@ impl Config {
 pub struct Runs {
     pub(crate) store: Store,
     pub(crate) config: Config,
-    pub(crate) artifacts: Arc<dyn ObjectStore>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) releases: Arc<dyn OpenRelease>,
     active: Mutex<HashMap<(String, i64), Cancel>>,
 }
 
 impl Runs {
-    pub fn new(store: Store, config: Config, artifacts: Arc<dyn ObjectStore>, releases: Arc<dyn OpenRelease>) -> Self {
+    pub fn new(store: Store, config: Config, artifacts: Artifacts, releases: Arc<dyn OpenRelease>) -> Self {
         Self { store, config, artifacts, releases, active: Mutex::default() }
     }
 

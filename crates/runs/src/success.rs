@@ -6,8 +6,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path as ObjectPath;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
@@ -18,6 +16,7 @@ use towpath_git::{FileContent, Repository, Signature};
 use towpath_pipeline::engine::outcome::Outcome;
 use towpath_plan::pipeline::Pipeline;
 use towpath_store::{Durability, Tx};
+use towpath_tracking::artifacts::path_of_uri;
 use towpath_tracking::lineage::{CheckVerdict, DataItem};
 use towpath_tracking::metrics::Metric;
 use towpath_tracking::registry::{aliases, models, versions};
@@ -61,7 +60,7 @@ pub(crate) fn record(
     let made = match (&file.model, &outcome.model) {
         (Some(output), Some(content)) => {
             let files = Files::keep(runs, run, &tree.join(&output.path))?;
-            upload(runs, runtime, run, parent, &files)?;
+            upload(runs, runtime, parent, &files)?;
             Some((output.clone(), lineage_of(run, tree, &pipeline, outcome, parent, content, &files)?))
         }
         _ => None,
@@ -209,9 +208,9 @@ struct Files {
     /// Over names and contents.
     content: Digest,
     size: u64,
-    /// Relative names and where they are now.
-    files: Vec<(String, PathBuf)>,
-    /// What is served.
+    /// The folder that holds them, and nothing else.
+    home: PathBuf,
+    /// What is served: the folder, or the one file in it.
     path: PathBuf,
 }
 
@@ -253,9 +252,8 @@ impl Files {
                 Err(source) => return Err(fail(source)),
             }
         }
-        let files = names.iter().map(|name| (placed(name), home.join(placed(name)))).collect();
-        let path = if output.is_dir() { home } else { home.join(file_name) };
-        Ok(Self { content, size, files, path })
+        let path = if output.is_dir() { home.clone() } else { home.join(file_name) };
+        Ok(Self { content, size, home, path })
     }
 }
 
@@ -281,19 +279,14 @@ fn walk(path: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Puts the files among the artifacts of the tracked run, where MLflow clients load them from.
-fn upload(runs: &Runs, runtime: &Handle, run: &Open, parent: &str, files: &Files) -> Result<(), Error> {
+fn upload(runs: &Runs, runtime: &Handle, parent: &str, files: &Files) -> Result<(), Error> {
     let id = parent.to_owned();
     let info = runtime.block_on(runs.store.read(move |tx| tracked::info(tx, &id)))?;
-    let Some(root) = info.artifact_uri.strip_prefix("mlflow-artifacts:/") else {
-        tracing::info!(uri = info.artifact_uri, "the experiment keeps its artifacts elsewhere: the model stays here");
-        return Ok(());
-    };
-    for (name, path) in &files.files {
-        let bytes = fs::read(path).map_err(|e| keep_error(run, path, e))?;
-        let to = ObjectPath::from(format!("{}/{ARTIFACT_FOLDER}/{name}", root.trim_start_matches('/')));
-        runtime
-            .block_on(runs.artifacts.put(&to, bytes.into()))
-            .map_err(|e| keep_error(run, name, io::Error::other(e)))?;
+    match path_of_uri(&info.artifact_uri) {
+        Some(root) => {
+            runtime.block_on(runs.artifacts.put_folder(&format!("{root}/{ARTIFACT_FOLDER}"), &files.home))?;
+        }
+        None => tracing::info!(uri = info.artifact_uri, "the experiment keeps its artifacts elsewhere"),
     }
     Ok(())
 }

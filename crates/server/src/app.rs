@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use towpath_data::Cache;
 use towpath_delivery::Delivery;
 use towpath_runs::Runs;
 use towpath_store::Store;
+use towpath_tracking::artifacts::Artifacts;
 
 use crate::metrics::Metrics;
 use crate::paths::Paths;
@@ -23,7 +23,7 @@ pub struct Parts {
     pub paths: Paths,
     /// One content cache for data, stages and models; the data remote serves it.
     pub cache: Cache,
-    pub artifacts: Arc<dyn ObjectStore>,
+    pub artifacts: Artifacts,
     pub runs: Arc<Runs>,
     pub delivery: Arc<Delivery>,
     /// `http://127.0.0.1:4400`, as clients reach it.
@@ -48,7 +48,7 @@ impl App {
         store: Store,
         paths: Paths,
         cache: Cache,
-        artifacts: Arc<dyn ObjectStore>,
+        artifacts: Artifacts,
         runs: Arc<Runs>,
         delivery: Arc<Delivery>,
         url: String,

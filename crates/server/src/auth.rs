@@ -12,7 +12,7 @@ use crate::App;
 use crate::error::ApiError;
 
 /// The name of whoever owns the data directory: may make users and tokens, never votes.
-pub fn owner() -> Identity {
+pub(crate) fn owner() -> Identity {
     Identity {
         actor: Actor::system("owner"),
         roles: Vec::new(),
@@ -23,7 +23,7 @@ pub fn owner() -> Identity {
 }
 
 /// Puts the caller's identity into the request, or refuses it.
-pub async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(header::secret);
     match identity(&app, given).await {
         Ok(identity) => {
@@ -56,10 +56,10 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 /// Extracts the caller.
-pub struct Caller(pub Identity);
+pub(crate) struct Caller(pub Identity);
 
 impl Caller {
-    pub fn writer(self) -> Result<Identity, ApiError> {
+    pub(crate) fn writer(self) -> Result<Identity, ApiError> {
         if self.0.may_write() {
             Ok(self.0)
         } else {
@@ -67,7 +67,7 @@ impl Caller {
         }
     }
 
-    pub fn admin(self) -> Result<Identity, ApiError> {
+    pub(crate) fn admin(self) -> Result<Identity, ApiError> {
         if self.0.may_admin() {
             Ok(self.0)
         } else {

@@ -42,9 +42,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("towpath");
         let requests = Family::default();
         registry.register("http_requests", "Requests answered by the control plane", requests.clone());
-        let seconds = Family::<Route, Histogram>::new_with_constructor(|| {
-            Histogram::new(exponential_buckets(0.0005, 4.0, 8))
-        });
+        let seconds =
+            Family::<Route, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 4.0, 8)));
         registry.register_with_unit("http_request", "Time to answer", Unit::Seconds, seconds.clone());
         let ledger_entries = Gauge::default();
         registry.register("ledger_entries", "Entries of the ledger", ledger_entries.clone());
@@ -74,7 +73,7 @@ impl Metrics {
 }
 
 /// Counts a request when it is answered.
-pub async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("page", MatchedPath::as_str).to_owned();
     let started = Instant::now();
     let response = next.run(request).await;

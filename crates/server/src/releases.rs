@@ -8,7 +8,7 @@ use towpath_runs::{Error, NewVersion, OpenRelease};
 use towpath_store::Tx;
 
 /// Opens the first release of a new version.
-pub struct FirstRelease(pub Arc<Delivery>);
+pub(crate) struct FirstRelease(pub Arc<Delivery>);
 
 impl OpenRelease for FirstRelease {
     fn open(&self, tx: &mut Tx<'_>, now: Timestamp, version: NewVersion<'_>) -> Result<(), Error> {

@@ -19,11 +19,11 @@ use towpath_git::Repository;
 use towpath_identity::accounts_exist;
 use towpath_runs::{Config, Runs};
 use towpath_store::{Store, objects};
+use towpath_tracking::artifacts::Artifacts;
 
 use crate::app::App;
 use crate::error::ServerError;
 use crate::paths::Paths;
-use crate::registry::TrackedModels;
 use crate::releases::FirstRelease;
 use crate::routes;
 
@@ -69,7 +69,7 @@ pub async fn serve(
     }
     let owner_secret = owner_secret(&paths)?;
     let artifact_root = options.artifact_root.clone().unwrap_or_else(|| paths.artifacts().display().to_string());
-    let artifacts = objects::open(&artifact_root)?;
+    let artifacts = Artifacts::new(objects::open(&artifact_root)?);
     let empty = paths.empty_repository();
     if Repository::open(&empty).is_err() {
         Repository::init_bare(&empty)?;
@@ -78,21 +78,15 @@ pub async fn serve(
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| ServerError::Listen { address: options.listen.to_string(), source })?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| ServerError::Listen { address: options.listen.to_string(), source })?;
+    let address =
+        listener.local_addr().map_err(|source| ServerError::Listen { address: options.listen.to_string(), source })?;
     // What listens everywhere is reached by stages and data planes on this machine.
     let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { host_of(address) };
     let url = format!("http://{host}:{}", address.port());
 
     let config = LocalConfig { executable: options.program.clone(), data_dir: paths.root().to_owned() };
     let target = LocalTarget::new(store.clone(), config).map_err(|e| ServerError::Delivery(e.to_string()))?;
-    let delivery = Arc::new(Delivery::new(
-        store.clone(),
-        Arc::new(TrackedModels),
-        Arc::new(target.clone()),
-        Arc::new(target),
-    ));
+    let delivery = Arc::new(Delivery::new(store.clone(), Arc::new(target.clone()), Arc::new(target)));
     let runs = Arc::new(Runs::new(
         store.clone(),
         Config {
@@ -104,7 +98,7 @@ pub async fn serve(
             server_url: url.clone(),
             slots: options.run_slots.max(1),
         },
-        Arc::clone(&artifacts),
+        artifacts.clone(),
         Arc::new(FirstRelease(Arc::clone(&delivery))),
     ));
     let app = App::new(
@@ -193,7 +187,7 @@ fn owner_secret(paths: &Paths) -> Result<String, ServerError> {
     {
         return Ok(secret.trim().to_owned());
     }
-    let secret = towpath_identity::tokens::new_secret().map_err(|e| ServerError::Delivery(e.to_string()))?;
+    let secret = towpath_identity::Secret::random().map_err(|e| ServerError::Delivery(e.to_string()))?;
     write_private(&path, secret.reveal().as_bytes())?;
     Ok(secret.reveal().to_owned())
 }
@@ -202,8 +196,7 @@ fn owner_secret(paths: &Paths) -> Result<String, ServerError> {
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ServerError> {
     let unfinished = path.with_extension("unfinished");
     let write = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)

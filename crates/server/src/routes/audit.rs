@@ -13,14 +13,11 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
-    Router::new()
-        .route("/ledger", get(list))
-        .route("/ledger/{seq}", get(show))
-        .route("/audit/verify", get(verify))
+pub(crate) fn router() -> Router<App> {
+    Router::new().route("/ledger", get(list)).route("/ledger/{seq}", get(show)).route("/audit/verify", get(verify))
 }
 
-pub fn shown(entry: Chained) -> LedgerEntry {
+pub(crate) fn shown(entry: Chained) -> LedgerEntry {
     LedgerEntry {
         seq: entry.seq,
         hash: entry.hash,

@@ -12,7 +12,7 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/deployments", get(list))
         .route("/deployments/{project}/{environment}", get(show))

@@ -16,7 +16,7 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     let object = get(read).head(read).post(write).put(write).layer(DefaultBodyLimit::disable());
     Router::new().route("/dvc/{project}/files/md5/{first}/{rest}", object)
 }

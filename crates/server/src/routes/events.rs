@@ -18,7 +18,7 @@ use crate::App;
 /// Changes within this time travel as one event.
 const GATHER: Duration = Duration::from_millis(80);
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new().route("/api/events", get(events))
 }
 

@@ -23,7 +23,7 @@ use crate::error::ApiError;
 /// Points of a series that a chart gets.
 const POINTS: usize = 2_000;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/experiments", get(list))
         .route("/experiments/{id}/runs", get(runs))
@@ -103,7 +103,11 @@ fn shown(tx: &mut Tx<'_>, run: Run) -> Result<TrackedRun, TrackingError> {
         commit: tag(tags::COMMIT),
         pipeline_run: tag(tags::PIPELINE_RUN),
         stage: tag(tags::STAGE),
-        metrics: run.metrics.into_iter().map(|m| (m.key, MetricValue { value: number(m.value), step: m.step })).collect(),
+        metrics: run
+            .metrics
+            .into_iter()
+            .map(|m| (m.key, MetricValue { value: number(m.value), step: m.step }))
+            .collect(),
         params: run.params,
         model_versions: made.iter().map(|v| format!("{} v{}", v.model, v.version)).collect(),
         tags: run.tags,

@@ -29,7 +29,7 @@ use crate::error::ApiError;
 /// Bytes of one push after decompression.
 const PUSH_LIMIT: u64 = 2 << 30;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/git/{repository}/info/refs", get(advertise))
         .route("/git/{repository}/{service}", post(exchange).layer(extract::DefaultBodyLimit::disable()))
@@ -190,7 +190,9 @@ async fn after_push(app: &App, project: &str, repository: &Repository) {
                 tracing::info!(project, branch = one.branch, "{}", one.text);
             }
         }
-        Err(error) => tracing::error!(project, %error, "a push could not be acted on; it is looked at again at the next start"),
+        Err(error) => {
+            tracing::error!(project, %error, "a push could not be acted on; it is looked at again at the next start")
+        }
     }
     if let Ok(Err(error)) = pointed.await {
         tracing::warn!(project, %error, "HEAD could not be pointed at a branch");

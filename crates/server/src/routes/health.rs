@@ -11,7 +11,7 @@ use towpath_store::ledger;
 
 use crate::App;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

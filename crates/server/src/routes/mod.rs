@@ -10,7 +10,7 @@ use crate::App;
 use crate::auth::identify;
 use crate::metrics;
 
-pub mod audit;
+pub(crate) mod audit;
 mod deployments;
 mod dvc;
 mod events;
@@ -27,7 +27,7 @@ mod trace;
 mod users;
 
 /// The whole surface of the server.
-pub fn router(app: App) -> Router {
+pub(crate) fn router(app: App) -> Router {
     let api = Router::new()
         .merge(audit::router())
         .merge(deployments::router())

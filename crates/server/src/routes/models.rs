@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::registry::{self, shown};
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/models", get(list))
         .route("/models/{model}", get(show))
@@ -49,11 +49,7 @@ fn model(
     })
 }
 
-async fn list(
-    State(app): State<App>,
-    _: Caller,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Page<Model>>, ApiError> {
+async fn list(State(app): State<App>, _: Caller, Query(asked): Query<Asked>) -> Result<Json<Page<Model>>, ApiError> {
     let limit = asked.limit.unwrap_or(100).clamp(1, 1000);
     let mut items = app
         .store
@@ -101,16 +97,13 @@ async fn show_alias(
     Path((name, alias)): Path<(String, String)>,
 ) -> Result<Json<ModelVersion>, ApiError> {
     let model = name.clone();
-    let version = app
-        .store
-        .read(move |tx| towpath_tracking::registry::aliases::resolve(tx, &model, &alias))
-        .await?
-        .version;
+    let version =
+        app.store.read(move |tx| towpath_tracking::registry::aliases::resolve(tx, &model, &alias)).await?.version;
     Ok(Json(version_of(&app, &name, version).await?))
 }
 
 /// A version with its releases and where it serves.
-pub async fn version_of(app: &App, model: &str, version: i64) -> Result<ModelVersion, ApiError> {
+pub(super) async fn version_of(app: &App, model: &str, version: i64) -> Result<ModelVersion, ApiError> {
     let name = model.to_owned();
     let mut found = app.store.read(move |tx| registry::version(tx, &name, version)).await?;
     served(app, &mut found).await?;

@@ -21,7 +21,7 @@ use crate::routes::audit::shown;
 const RECENT: i64 = 20;
 const LEDGER_TAIL: i64 = 8;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new().route("/overview", get(overview))
 }
 
@@ -47,7 +47,9 @@ async fn overview(State(app): State<App>, caller: Caller) -> Result<Json<Overvie
         attention.extend(runs.first().and_then(failed));
         lanes.push(lane(project, runs, &releases, &deployments));
     }
-    attention.extend(lanes.iter().flat_map(|l| &l.environments).filter_map(|e| e.newest_release.as_ref()).filter_map(thrown_out));
+    attention.extend(
+        lanes.iter().flat_map(|l| &l.environments).filter_map(|e| e.newest_release.as_ref()).filter_map(thrown_out),
+    );
     let mut waiting = Vec::new();
     for release in releases.iter().filter(|r| r.state == ReleaseState::AwaitingApproval) {
         waiting.push(waits(&app, &caller, release).await?);
@@ -102,22 +104,24 @@ fn failed(run: &RunSummary) -> Option<Attention> {
 }
 
 fn thrown_out(release: &ReleaseSummary) -> Option<Attention> {
-    matches!(release.state, ReleaseState::RolledBack | ReleaseState::Rejected | ReleaseState::Failed).then(|| Attention {
-        kind: "release".into(),
-        project: release.project.clone(),
-        id: release.id,
-        title: format!(
-            "{} v{} was {} in {}",
-            release.model,
-            release.version,
-            match release.state {
-                ReleaseState::RolledBack => "rolled back",
-                ReleaseState::Rejected => "rejected",
-                _ => "given up",
-            },
-            release.environment
-        ),
-        text: release.reason.clone().unwrap_or_default(),
+    matches!(release.state, ReleaseState::RolledBack | ReleaseState::Rejected | ReleaseState::Failed).then(|| {
+        Attention {
+            kind: "release".into(),
+            project: release.project.clone(),
+            id: release.id,
+            title: format!(
+                "{} v{} was {} in {}",
+                release.model,
+                release.version,
+                match release.state {
+                    ReleaseState::RolledBack => "rolled back",
+                    ReleaseState::Rejected => "rejected",
+                    _ => "given up",
+                },
+                release.environment
+            ),
+            text: release.reason.clone().unwrap_or_default(),
+        }
     })
 }
 

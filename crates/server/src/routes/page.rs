@@ -12,13 +12,12 @@ use crate::App;
 
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
-#[exclude = ".gitignore"]
 struct Assets;
 
 /// What a page of ours may load: only itself.
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new().fallback(get(page))
 }
 

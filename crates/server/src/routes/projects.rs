@@ -14,7 +14,7 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new().route("/projects", get(list)).route("/projects/{project}", get(show))
 }
 
@@ -28,10 +28,7 @@ async fn list(State(app): State<App>, _: Caller) -> Result<Json<Vec<Project>>, A
 }
 
 async fn show(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Json<Project>, ApiError> {
-    let row = app
-        .store
-        .read(move |tx| projects::get(tx, &name)?.ok_or_else(|| Error::NoProject(name.clone())))
-        .await?;
+    let row = app.store.read(move |tx| projects::get(tx, &name)?.ok_or_else(|| Error::NoProject(name.clone()))).await?;
     Ok(Json(view(&app, row).await?))
 }
 

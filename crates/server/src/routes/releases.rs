@@ -23,7 +23,7 @@ use crate::error::ApiError;
 /// Bytes of a code diff that are shown.
 const DIFF_LIMIT: usize = 64 * 1024;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/releases", get(list).post(promote))
         .route("/releases/{id}", get(show))

@@ -21,7 +21,7 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/projects/{project}/runs", get(list).post(start))
         .route("/projects/{project}/runs/{number}", get(show))
@@ -64,9 +64,7 @@ async fn start(
 ) -> Result<(StatusCode, Json<RunSummary>), ApiError> {
     let by = caller.writer()?.actor;
     let name = project.clone();
-    app.store
-        .read(move |tx| projects::get(tx, &name)?.ok_or(Error::NoProject(name.clone())))
-        .await?;
+    app.store.read(move |tx| projects::get(tx, &name)?.ok_or(Error::NoProject(name.clone()))).await?;
     let number = app.runs.start(&project, &asked.reference, asked.force, &by).await?;
     let run = app.store.read(move |tx| rows::get(tx, &project, number)).await?;
     Ok((StatusCode::CREATED, Json(run.summary)))
@@ -127,7 +125,9 @@ async fn log(
                 Some(page) => page,
                 None => match app.runs.log(&project, number, &stage, from, 1_000).await {
                     Ok(page) => page,
-                    Err(error) => return Some((Err(std::io::Error::other(error)), (app, project, number, stage, from, None))),
+                    Err(error) => {
+                        return Some((Err(std::io::Error::other(error)), (app, project, number, stage, from, None)));
+                    }
                 },
             };
             if !page.lines.is_empty() {
@@ -141,9 +141,7 @@ async fn log(
         }
     });
     let mut response = Response::new(Body::from_stream(lines));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
 }
 

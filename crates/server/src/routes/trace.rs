@@ -27,7 +27,7 @@ const FILES: usize = 200;
 /// Models looked through for a data file.
 const MODELS: i64 = 1_000;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new().route("/trace", get(trace))
 }
 

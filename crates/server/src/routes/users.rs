@@ -15,7 +15,7 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-pub fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/me", get(me))
         .route("/users", get(list).post(create))
@@ -36,13 +36,7 @@ async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Me>, ApiError
 }
 
 fn shown(user: users::User) -> User {
-    User {
-        name: user.name,
-        emails: user.emails,
-        admin: user.admin,
-        roles: user.roles,
-        created_at: user.created_at,
-    }
+    User { name: user.name, emails: user.emails, admin: user.admin, roles: user.roles, created_at: user.created_at }
 }
 
 async fn list(State(app): State<App>, _: Caller) -> Result<Json<Vec<User>>, ApiError> {
