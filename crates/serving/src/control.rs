@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use towpath_api::control::{DeploymentState, PredictionRecord, RollbackOrder, RoutingTable, TableAccepted};
 
-use crate::admission::presented_token;
+use crate::admission::{TokenHash, presented_token};
 use crate::data_plane::DataPlane;
 use crate::error::RequestError;
 
@@ -49,6 +49,9 @@ async fn put_table(State(plane): State<Arc<DataPlane>>, body: Bytes) -> Response
         Ok(table) => table,
         Err(error) => return RequestError::Invalid(format!("not a routing table: {error}")).into_response(),
     };
+    if let Err(error) = check(&table) {
+        return RequestError::Invalid(format!("not a routing table: {error}")).into_response();
+    }
     let mut in_force = plane.table.lock().await;
     if let Some(newer) = in_force.as_ref().filter(|current| current.version > table.version) {
         let error = format!("table {} is older than table {} in force", table.version, newer.version);
@@ -67,6 +70,19 @@ async fn put_table(State(plane): State<Arc<DataPlane>>, body: Bytes) -> Response
     drop(in_force);
     plane.announce();
     Json(TableAccepted { version }).into_response()
+}
+
+fn check(table: &RoutingTable) -> Result<(), String> {
+    if let Some(weight) = table.rollout.as_ref().map(|rollout| rollout.weight)
+        && !(0.0..=1.0).contains(&weight)
+    {
+        return Err(format!("rollout.weight is {weight}, expected 0 to 1"));
+    }
+    let hashes = table.accepted_tokens.iter().flatten();
+    match hashes.enumerate().find(|(_, hash)| TokenHash::from_hex(hash).is_none()) {
+        Some((index, _)) => Err(format!("accepted_tokens[{index}] is no SHA-256 in hex (64 digits)")),
+        None => Ok(()),
+    }
 }
 
 async fn store_table(plane: &Arc<DataPlane>, table: &RoutingTable) -> std::io::Result<()> {

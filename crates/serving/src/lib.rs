@@ -1,7 +1,7 @@
 //! The data plane: answers predictions, routes them between revisions, logs them, judges a canary.
 //!
-//! A request takes one [`router::Snapshot`] for its whole life; everything that changes what serves
-//! (a new table, a rollback) swaps that snapshot. What must survive a kill lies in the state
+//! A request is routed by one snapshot of the routing; everything that changes what serves (a new
+//! table, a rollback) swaps that snapshot. What must survive a kill lies in the state
 //! directory: the table, the evidence of the rollout, the predictions and their labels.
 
 mod admission;

@@ -2,8 +2,8 @@
 //!
 //! | file | what | written |
 //! |---|---|---|
-//! | `table.json` | the last good routing table | with each new one: temporary file, fsync, rename |
-//! | `state.bin` | counters and the judge's state: one line of JSON, then the filter of keys with a bad event | several times a second when changed; with fsync when a decision was made |
+//! | `table.json` | the last good routing table | with each new one: temporary file, fsync, rename, fsync of the folder |
+//! | `state.bin` | counters and the judge's state: one line of JSON, then the filter of keys with a bad event | several times a second when changed, at once when something was decided |
 //! | `predictions/` | the prediction log ([`crate::prediction_log`]) | several times a second |
 
 use std::collections::BTreeMap;
@@ -89,15 +89,15 @@ impl StateDir {
     }
 
     /// Readers see the old file or the new one, never a mixture.
+    /// The content is always on disk before its name is, so that a power loss leaves a whole file;
+    /// `durable` also waits for the name.
     fn replace(&self, name: &str, parts: &[&[u8]], durable: bool) -> io::Result<()> {
         let temporary = self.path.join(format!("{name}.tmp"));
         let mut file = File::create(&temporary)?;
         for part in parts {
             file.write_all(part)?;
         }
-        if durable {
-            file.sync_all()?;
-        }
+        file.sync_data()?;
         fs::rename(&temporary, self.path.join(name))?;
         if durable {
             File::open(&self.path)?.sync_all()?;

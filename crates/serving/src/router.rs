@@ -1,4 +1,5 @@
-//! What serves: one immutable snapshot, swapped whole.
+//! What serves: one immutable snapshot, swapped whole. A request takes it once its body is read and
+//! keeps it to its end.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -71,3 +71,20 @@ async fn an_order_rolls_back_and_an_unknown_rollout_is_not_found() {
     assert_eq!((rolled_back.by.as_str(), rolled_back.reason.as_str()), ("order", "by hand"));
     assert_eq!(deployment.predict("a").await.revision, "digits-v1-r1");
 }
+
+#[tokio::test]
+async fn a_table_with_a_field_out_of_range_is_refused_by_its_name() {
+    let deployment = Deployment::start().await;
+    let heavy = rolling_out(table(1, revision(1, "label:1")), "label:2", 1.5, 0);
+    let mut open = table(1, revision(1, "label:1"));
+    open.accepted_tokens = Some(vec!["secret".to_owned()]);
+    for (bad, expected) in [
+        (heavy, "not a routing table: rollout.weight is 1.5, expected 0 to 1"),
+        (open, "not a routing table: accepted_tokens[0] is no SHA-256 in hex (64 digits)"),
+    ] {
+        let refused = deployment.put_table(&bad).await;
+        assert_eq!(refused.status(), 400);
+        assert_eq!(refused.json::<Value>().await.unwrap()["error"], expected);
+    }
+    assert!(!deployment.state().await.ready);
+}
