@@ -79,6 +79,7 @@ pub struct Writer {
     secrets: Vec<String>,
     written: u64,
     lines: u64,
+    /// Bytes printed since the limit was reached.
     dropped: u64,
     out: Unfinished,
     err: Unfinished,
@@ -115,6 +116,10 @@ impl Writer {
 
     /// Takes what a process printed, in pieces of any size.
     pub fn take(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        if self.dropped > 0 {
+            self.dropped += bytes.len() as u64;
+            return Ok(());
+        }
         let mut line = std::mem::take(if stream == Stream::Err { &mut self.err } else { &mut self.out });
         let mut batch = String::new();
         for piece in bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
@@ -161,7 +166,6 @@ impl Writer {
         self.end_lines()?;
         if self.dropped > 0 {
             let note = format!("{} bytes more were printed; the log keeps {}", self.dropped, self.limit);
-            self.limit = u64::MAX;
             self.note(&note)?;
         }
         Ok(self.lines)
@@ -183,7 +187,9 @@ impl Writer {
             text = format!("{text} [{} bytes cut]", line.cut);
         }
         let record = format!("{}\t{}\t{text}\n", self.started.elapsed().as_millis(), stream.letter());
-        if self.written + (batch.len() + record.len()) as u64 > self.limit {
+        let size = self.written + (batch.len() + record.len()) as u64;
+        // Our own notes are few and always kept.
+        if stream != Stream::Towpath && (self.dropped > 0 || size > self.limit) {
             self.dropped += line.bytes.len() as u64 + line.cut as u64 + 1;
         } else {
             batch.push_str(&record);

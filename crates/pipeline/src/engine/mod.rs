@@ -36,6 +36,8 @@ pub struct Request {
     /// Where content comes from and goes to; `None` is what the repository's configuration says.
     pub cache: Option<PathBuf>,
     pub environments: Environments,
+    /// The lock of an earlier run's environment, instead of what the project file asks for now.
+    pub environment_lock: Option<String>,
     /// Gets `<stage>.log` for each stage that runs and `environment.log`.
     pub logs: PathBuf,
     /// For the temporary files of stages.
@@ -67,6 +69,7 @@ impl Request {
             workspace,
             cache: None,
             environments,
+            environment_lock: None,
             logs,
             scratch,
             writable: Vec::new(),

@@ -17,7 +17,7 @@ use towpath_plan::run_cache;
 use super::journal::Event;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
 use super::{LOCK_FILE, Run, data, read_text};
-use crate::environment::{self, Build, Environment, Resolved};
+use crate::environment::{self, Build, Environment, Environments, Resolved};
 use crate::executor::{Ending, Finished, Progress, Task};
 use crate::sandbox::Sandbox;
 use crate::{Error, metrics};
@@ -83,8 +83,12 @@ impl<'a> StageRunner<'a> {
         let log = run.request.log_of("environment");
         let build = Build { log: &log, cancel: run.cancel };
         let root = run.workspace.root();
-        let resolve = |file| run.request.environments.resolve(root, file, build);
-        let resolved = match run.project.python.as_deref().map(resolve).transpose() {
+        let wanted = match (&run.request.environment_lock, &run.project.python) {
+            (Some(lock_text), _) => Some(Environments::from_lock(lock_text)),
+            (None, Some(file)) => Some(run.request.environments.resolve(root, file, build)),
+            (None, None) => None,
+        };
+        let resolved = match wanted.transpose() {
             // The first stage notices.
             Err(environment::Error::Cancelled) => None,
             resolved => resolved?,

@@ -79,10 +79,13 @@ fn a_write_outside_the_checkout_is_blocked() {
 
 #[test]
 fn a_stage_that_prints_a_gigabyte_succeeds_with_a_short_log() {
-    let repo = one_stage("head -c 1000000000 /dev/zero; touch model");
-    let outcome = repo.run();
-    assert_eq!(outcome.status, Status::Succeeded);
-    assert!(std::fs::metadata(repo.request().log_of("train")).unwrap().len() < 1 << 20);
+    let repo = one_stage("yes $(printf %01000d) | head -c 1000000000; touch model");
+    let mut request = repo.request();
+    request.log_limit = 1 << 20;
+    assert_eq!(repo.try_run(&request).unwrap().status, Status::Succeeded);
+    assert!(std::fs::metadata(request.log_of("train")).unwrap().len() < 1_100_000);
+    let lines = repo.log("train");
+    assert!(lines[lines.len() - 1].contains(" bytes more were printed; the log keeps 1048576"));
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Repo {
     }
 
     pub(crate) fn log(&self, stage: &str) -> Vec<String> {
-        let page = towpath_pipeline::log::read(&self.request().log_of(stage), 0, 1000).unwrap();
+        let page = towpath_pipeline::log::read(&self.request().log_of(stage), 0, 10_000).unwrap();
         page.lines.into_iter().map(|l| l.text).collect()
     }
 }

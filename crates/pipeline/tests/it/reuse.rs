@@ -145,8 +145,14 @@ fn stages_run_in_the_declared_environment_and_again_when_it_changes() {
     assert_eq!(statuses(&again), [("show", REUSED)]);
     assert_eq!(again.environment, None, "nothing ran");
 
+    let mut request = repo.request();
+    request.force = true;
+    request.environment_lock = Some(environment.lock_text);
     repo.write("requirements.txt", "iniconfig==2.0.0\n");
+    let reproduced = repo.try_run(&request).unwrap();
+    assert_eq!(reproduced.environment.map(|e| e.hash), Some(environment.hash), "the one of that run");
+
     assert_eq!(statuses(&repo.run()), [("show", RAN)]);
     assert_eq!(repo.why("show"), "its environment changed");
-    assert_eq!(repo.journal.environments.lock().unwrap().len(), 2);
+    assert_eq!(repo.journal.environments.lock().unwrap().len(), 3);
 }
