@@ -14,7 +14,7 @@ use towpath_api::deployments::{Deployment, Recomputed, RolloutView};
 use towpath_api::releases::{CastVote, CreateRelease, Release, ReleaseState, ReleaseSummary};
 use towpath_core::Timestamp;
 use towpath_identity::Identity;
-use towpath_reconcile::{Schedule, run};
+use towpath_reconcile::{Reconciler as _, Schedule, Status, run};
 use towpath_store::{Durability, Store, Tx};
 
 mod approvals;
@@ -51,8 +51,7 @@ impl Delivery {
     /// Runs the reconcilers until `shutdown`; then lets go of the data planes, or, with
     /// `stop_data_planes`, ends them, requests in flight first.
     pub async fn run(&self, shutdown: CancellationToken, stop_data_planes: bool) {
-        let releases = ReleaseReconciler { store: self.store.clone(), prober: Arc::clone(&self.prober) };
-        let rollouts = RolloutReconciler { store: self.store.clone(), target: Arc::clone(&self.target) };
+        let (releases, rollouts) = self.reconcilers();
         // Periods are for what time alone changes: soaking, warm revisions, tokens that expire.
         let release_schedule =
             Schedule { topics: &["releases", "users", "tokens", "checks"], period: Duration::from_secs(1) };
@@ -64,6 +63,18 @@ impl Delivery {
             run(rollouts, self.store.listen(), self.target.changes(), rollout_schedule, shutdown),
         );
         self.target.shut_down(stop_data_planes).await;
+    }
+
+    fn reconcilers(&self) -> (ReleaseReconciler, RolloutReconciler) {
+        let releases = ReleaseReconciler { store: self.store.clone(), prober: Arc::clone(&self.prober) };
+        let rollouts = RolloutReconciler { store: self.store.clone(), target: Arc::clone(&self.target) };
+        (releases, rollouts)
+    }
+
+    /// One activation of each reconciler, which [`Delivery::run`] repeats whenever something changes.
+    pub async fn activate(&self) -> [Status; 2] {
+        let (mut releases, mut rollouts) = self.reconcilers();
+        [releases.activate().await, rollouts.activate().await]
     }
 
     /// Opens the release of a version that a run has just registered into the first environment, in

@@ -67,6 +67,15 @@ fn argument(opcode: u8) -> Option<Argument> {
     })
 }
 
+/// Leaves one more thing on the stack.
+fn pushes(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        b'(' | b'2' | b'N' | b'}' | b']' | b')' | b'K' | b'h' | b'M' | b'J' | b'j' | b'G' | b'F' | b'I' | b'L' | b'P'
+            | b'S' | b'V' | b'g' | b'c' | b'U' | b'C' | b'T' | b'X' | b'B' | 0x82..=0x84 | 0x88..=0x8f | 0x96 | 0x97
+    )
+}
+
 fn is_opcode(byte: u8) -> bool {
     argument(byte).is_some()
 }
@@ -74,7 +83,7 @@ fn is_opcode(byte: u8) -> bool {
 /// Walks the opcodes from the start until one names a global and a later one calls.
 fn calls_something(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    let (mut named, mut marked) = (false, false);
+    let (mut named, mut marked, mut pushed) = (false, false, 0_u32);
     while let [opcode, after @ ..] = rest {
         let Some(argument) = argument(*opcode) else { return false };
         match opcode {
@@ -82,10 +91,12 @@ fn calls_something(bytes: &[u8]) -> bool {
             // INST names and calls; the EXT opcodes name by number.
             b'i' if marked => return lines(after, 2).is_some(),
             b'c' | 0x82..=0x84 | 0x93 => named = true,
-            b'R' | b'o' | b'b' | 0x81 | 0x92 if named => return true,
+            // A call takes what is called and its arguments: with one thing on the stack it fails.
+            b'R' | b'o' | b'b' | 0x81 | 0x92 if named && pushed > 1 => return true,
             b'.' => return false,
             _ => {}
         }
+        pushed = pushed.saturating_add(u32::from(pushes(*opcode)));
         let skipped = match argument {
             Argument::Nothing => Some(after),
             Argument::Bytes(count) => after.get(count..),
