@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 
 import type { BrowserContext, Page } from "playwright-core";
 
-import { CSP, NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
+import { CSP, NARROW, axe, openBrowser, shoot, useTheme, watch } from "./browser";
 import { NOW, answer } from "./fixtures";
 
 const TYPES: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
@@ -63,13 +63,18 @@ after(async () => {
   server.close();
 });
 
-async function open(path: string): Promise<{ page: Page; problems: string[] }> {
+/** Opens a page, lets the test look at it, and closes it also when the test fails. */
+async function visit(path: string, look: (page: Page, problems: string[]) => Promise<void>): Promise<void> {
   const page = await context.newPage();
-  page.setDefaultTimeout(5_000);
-  await page.clock.setFixedTime(NOW);
-  const problems = watch(page);
-  await page.goto(base + path);
-  return { page, problems };
+  try {
+    page.setDefaultTimeout(5_000);
+    await page.clock.setFixedTime(NOW);
+    const problems = watch(page);
+    await page.goto(base + path);
+    await look(page, problems);
+  } finally {
+    await page.close();
+  }
 }
 
 const VIEWS: { name: string; path: string; heading: RegExp }[] = [
@@ -98,25 +103,133 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
 
 describe("every view", () => {
   for (const { name, path, heading } of VIEWS) {
-    test(`${name} is whole in both themes and at 400 px`, async () => {
-      const { page, problems } = await open(path);
-      await page.getByRole("heading", { level: 1, name: heading }).waitFor();
-      await page.waitForFunction(() => document.querySelector(".waiting-bars") === null);
-      for (const theme of ["light", "dark"] as const) {
-        await useTheme(page, theme);
-        await shoot(page, `${name}-${theme}`);
-        assert.deepEqual(await axe(page), [], `axe, ${theme}`);
-      }
-      await page.setViewportSize(NARROW);
-      await shoot(page, `${name}-dark-400`);
-      await useTheme(page, "light");
-      await shoot(page, `${name}-light-400`);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(overflow <= 0, `the page scrolls sideways by ${overflow} px at 400 px`);
-      assert.deepEqual(await axe(page), [], "axe at 400 px");
-      await page.setViewportSize(WIDE);
-      assert.deepEqual(problems, []);
-      await page.close();
-    });
+    test(`${name} is whole in both themes and at 400 px`, () =>
+      visit(path, async (page, problems) => {
+        await page.getByRole("heading", { level: 1, name: heading }).waitFor();
+        await page.waitForFunction(() => document.querySelector(".waiting-bars") === null);
+        for (const theme of ["light", "dark"] as const) {
+          await useTheme(page, theme);
+          await shoot(page, `${name}-${theme}`);
+          assert.deepEqual(await axe(page), [], `axe, ${theme}`);
+        }
+        await page.setViewportSize(NARROW);
+        await shoot(page, `${name}-dark-400`);
+        await useTheme(page, "light");
+        await shoot(page, `${name}-light-400`);
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(overflow <= 0, `the page scrolls sideways by ${overflow} px at 400 px`);
+        assert.deepEqual(await axe(page), [], "axe at 400 px");
+        assert.deepEqual(problems, []);
+      }));
   }
+});
+
+describe("what a person does", () => {
+  test("an approval names the hash, asks for a reason and sends both", () =>
+    visit("/releases/57", async (page) => {
+      const button = page.getByRole("button", { name: "Approve c41d 7be9" });
+      await button.click();
+      await page.getByText("Say why, in a few words").waitFor();
+      await page.getByLabel("Reason").fill("Gain elsewhere.");
+      await button.click();
+      await page.getByText("Tick what you have seen").waitFor();
+      await page.getByLabel("I have seen that macro F1 holds did not pass").check();
+      await button.click();
+      await page.waitForFunction(() => !document.querySelector("[aria-invalid=true]"));
+      const vote = posted.find((line) => line.includes("/releases/57/approve"));
+      assert.match(vote ?? "", /^POST \/api\/v1\/releases\/57\/approve \{"reason":"Gain elsewhere\.","hash":"c41d7be9[0-9a-f]{56}"\}$/);
+    }));
+
+  test("rolling back is one press with the focus already on it", () =>
+    visit("/releases/58/rollout", async (page) => {
+      await page.getByRole("button", { name: "Roll back to v7" }).click();
+      await page.getByRole("dialog", { name: "Roll back to v7?" }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+      assert.ok(posted.includes('POST /api/v1/releases/58/rollback {"reason":"rolled back by hand"}'), posted.join("\n"));
+    }));
+
+  test("recomputing says how many decisions come out equal", () =>
+    visit("/releases/58/rollout", async (page) => {
+      await page.getByRole("button", { name: "Recompute" }).click();
+      await page.getByText("3 of 3 decisions come out equal.").waitFor();
+    }));
+
+  test("the filter goes to the server as it is written", () =>
+    visit("/experiments/1", async (page) => {
+      await page.getByRole("heading", { level: 1, name: "digits-train" }).waitFor();
+      const asked = page.waitForRequest((request) => request.url().includes("/experiments/1/runs?") && request.url().includes("filter="));
+      await page.keyboard.press("/");
+      await page.keyboard.type('params.model = "mlp"');
+      await page.keyboard.press("Enter");
+      assert.equal(new URL((await asked).url()).searchParams.get("filter"), 'params.model = "mlp"');
+      await page.waitForURL((url) => url.searchParams.get("filter") === 'params.model = "mlp"');
+    }));
+
+  test("keys move through rows, chart them, and go to other places", () =>
+    visit("/experiments/1", async (page) => {
+      await page.getByRole("link", { name: "brisk-heron-118" }).waitFor();
+      await page.keyboard.press("j");
+      await page.keyboard.press("x");
+      assert.equal(await page.getByRole("checkbox", { name: "Chart brisk-heron-118" }).isChecked(), false);
+      await page.keyboard.press("g");
+      await page.keyboard.press("r");
+      await page.getByRole("heading", { level: 1, name: "Releases" }).waitFor();
+    }));
+
+  test("the palette finds a release by the beginning of its hash", () =>
+    visit("/", async (page) => {
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.keyboard.press("Control+K");
+      await page.getByRole("combobox", { name: "Search or go to" }).fill("c41d7be");
+      await page.getByRole("option", { name: /digits v8 to production/ }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.waitForURL("**/releases/57");
+    }));
+
+  test("an event makes the page ask again for what it names, and for nothing else", () =>
+    visit("/releases/57", async (page) => {
+      await page.getByText("Live", { exact: true }).first().waitFor();
+      await page.getByRole("heading", { level: 1, name: /digits v8/ }).waitFor();
+      const asked: string[] = [];
+      page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+      const again = page.waitForRequest("**/api/v1/releases/57");
+      for (const stream of streams) stream.write('data: {"keys":[["releases",57]]}\n\n');
+      await again;
+      await page.waitForTimeout(300);
+      assert.deepEqual([...new Set(asked)], ["/api/v1/releases/57"]);
+    }));
+
+  test("the theme is kept and applied before the first paint", () =>
+    visit("/", async (page) => {
+      await page.getByRole("button", { name: "Use the dark theme" }).click();
+      await page.reload();
+      assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+      await page.getByRole("button", { name: "Use the light theme" }).click();
+      await page.evaluate(() => localStorage.clear());
+    }));
+
+  test("a server that asks who it is gets a token", () =>
+    visit("/", async (page) => {
+      await page.route("**/api/**", async (route) => {
+        const allowed = (await route.request().headerValue("authorization")) === "Bearer secret-1";
+        const refused = { title: "Unauthenticated", status: 401, detail: "This server wants a token.", kind: "unauthenticated" };
+        await (allowed ? route.continue() : route.fulfill({ status: 401, json: refused }));
+      });
+      await page.reload();
+      await page.getByRole("textbox", { name: "Token" }).fill("wrong");
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByText("This server wants a token.").waitFor();
+      await page.getByRole("textbox", { name: "Token" }).fill("secret-1");
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByRole("heading", { level: 1, name: /Three models/ }).waitFor();
+      await page.evaluate(() => sessionStorage.clear());
+    }));
+
+  test("a part that fails says what failed and leaves the rest", () =>
+    visit("/releases/999", async (page) => {
+      await page.getByText("Cannot show release 999.").waitFor();
+      await page.getByText("There is nothing at /api/v1/releases/999.").waitFor();
+      await page.getByRole("navigation", { name: "Main" }).waitFor();
+    }));
 });

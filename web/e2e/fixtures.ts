@@ -468,7 +468,7 @@ export const release: Release = {
   },
   commit: commit("b3370aa1", "Hidden layer from params", "ds-1", NOW - 4 * HOUR),
   incumbent: { release: 14, version: 7, live_at: NOW - 6 * DAY },
-  gated_against: "digits v7",
+  gated_against: "digits v7 to production",
   gates_evaluated_at: NOW - 2 * HOUR,
   gates: [
     gate("beats production", "require", "passed", "0.9722 >= 0.9639 - 0.002", {
@@ -522,12 +522,12 @@ export const release: Release = {
 
 function rolloutSeries(): RolloutPoint[] {
   const random = noise(42);
-  let latency = 0;
+  let latency = 1;
   let errors = 0;
   let labels = 0;
   return Array.from({ length: 120 }, (_, index) => {
     const late = index > 70;
-    latency = Math.max(-1.2, Math.min(4, latency + (random() - (late ? 0.44 : 0.55)) * 0.9));
+    latency = Math.max(-1.2, Math.min(4, latency + (random() - (late ? 0.4 : 0.52)) * 1.1));
     errors = Math.max(-6.9, errors + (random() - 0.62) * 0.5);
     labels = Math.max(-9, labels + (random() - 0.68) * 0.5);
     const arm = (p99: number, share: number, accuracy: number) => ({
@@ -620,11 +620,11 @@ export function answer(url: URL): unknown {
     "/me": me,
     "/overview": overview,
     "/audit/verify": verified,
-    "/projects": page(projects),
+    "/projects": projects,
     "/projects/digits/runs": page([run, failedRun, ...recentRuns("digits", failedRun, 3).slice(0, 22).reverse()].map((each) => ({ ...each, stages: undefined })), 119),
     "/projects/digits/runs/119": run,
     "/projects/digits/runs/118": failedRun,
-    "/experiments": page([experiment]),
+    "/experiments": [experiment],
     "/experiments/1/runs": page(trackedRuns, 214),
     "/models": page([model]),
     "/models/digits": model,
@@ -633,13 +633,13 @@ export function answer(url: URL): unknown {
     "/releases/57": release,
     "/releases/58": rollingRelease,
     "/releases/58/rollout": rollout,
-    "/deployments": page([rollingOut, deployment("bikes", "production", 30, 12)]),
+    "/deployments": [rollingOut, deployment("bikes", "production", 30, 12)],
     "/deployments/digits/production": rollingOut,
     "/ledger": page(ledgerEntries, 48_213),
     "/ledger/48212": ledgerEntries[1],
     "/trace": trace,
-    "/users": page([{ name: "reviewer-1", emails: ["reviewer-1@example.org"], admin: false, roles: ["risk"], created_at: NOW - DAY }]),
-    "/tokens": page([{ id: "t1", user: "reviewer-1", roles: ["risk"], created_at: NOW - DAY, expires_at: null }]),
+    "/users": [{ name: "reviewer-1", emails: ["reviewer-1@example.org"], admin: false, roles: ["risk"], created_at: NOW - DAY }],
+    "/tokens": [{ id: "t1", user: "reviewer-1", roles: ["risk"], created_at: NOW - DAY, expires_at: null }],
   };
   if (path.endsWith("/log")) return log;
   if (path === "/tracking/metrics") return series((url.searchParams.get("runs") ?? "").split(","), url.searchParams.get("key") ?? "");

@@ -14,6 +14,15 @@ import type { Changed } from "./api/types";
 const GATHER_MS = 200;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
 
+type Key = (string | number)[];
+
+declare module "@tanstack/react-query" {
+  interface Register {
+    /** Keys that a query depends on beside its own. */
+    queryMeta: { follows?: Key[] };
+  }
+}
+
 export type Connection = { live: true } | { live: false; since: number | null };
 
 let connection: Connection = { live: false, since: null };
@@ -90,12 +99,16 @@ function gatherer(client: QueryClient): (changed: Changed) => void {
   };
 }
 
+function touches(changed: Key, query: Query): boolean {
+  const key = query.queryKey.filter((part): part is string | number => typeof part !== "object");
+  return overlaps(changed, key) || (query.meta?.follows?.some((followed) => overlaps(changed, followed)) ?? false);
+}
+
 /**
  * True when one is a prefix of the other: `["releases", 4]` touches that release and what hangs on
- * it, and also every list of releases, whose key is `["releases", {…}]`.
+ * it, and also every list of releases, whose key is `["releases", {…}]`. `[]` touches everything.
  */
-function touches(changed: (string | number)[], query: Query): boolean {
-  const key = query.queryKey.filter((part) => typeof part !== "object");
+function overlaps(changed: Key, key: Key): boolean {
   const shorter = Math.min(changed.length, key.length);
   return Array.from({ length: shorter }).every((_, i) => String(changed[i]) === String(key[i]));
 }

@@ -43,16 +43,33 @@ function list<T>(key: (string | number)[], url: string, params: Params = {}) {
   });
 }
 
+/** A list that is short enough to come as one answer. */
+function whole<T>(key: (string | number)[], url: string) {
+  return infiniteQueryOptions({
+    queryKey: [...key, {}],
+    queryFn: async ({ signal }): Promise<Page<T>> => {
+      const items = await get<T[]>(url, signal);
+      return { items, total: items.length };
+    },
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: () => undefined,
+  });
+}
+
 function one<T>(key: (string | number)[], url: string) {
   return queryOptions({ queryKey: key, queryFn: ({ signal }) => get<T>(url, signal) });
 }
 
 export const me = () => one<Me>(["me"], "/me");
-export const users = () => list<User>(["users"], "/users");
-export const tokens = () => list<Token>(["tokens"], "/tokens");
+export const users = () => whole<User>(["users"], "/users");
+export const tokens = () => whole<Token>(["tokens"], "/tokens");
 
-export const overview = () => one<Overview>(["overview"], "/overview");
-export const projects = () => list<Project>(["projects"], "/projects");
+/** It shows something of everything, and has no event of its own. */
+export const overview = () => ({
+  ...one<Overview>(["overview"], "/overview"),
+  meta: { follows: [["projects"], ["runs"], ["releases"], ["deployments"], ["ledger"]] },
+});
+export const projects = () => whole<Project>(["projects"], "/projects");
 
 export const runs = (project: string) => list<RunSummary>(["runs", project], `${path("projects", project)}/runs`);
 export const run = (project: string, number: number) => one<Run>(["runs", project, number], path("projects", project, "runs", number));
@@ -60,10 +77,10 @@ export const run = (project: string, number: number) => one<Run>(["runs", projec
 export const stageLog = (project: string, number: number, stage: string, from: number, signal?: AbortSignal) =>
   get<LogPage>(path("projects", project, "runs", number, "stages", stage) + `/log${search({ from })}`, signal);
 
-export const experiments = () => list<Experiment>(["experiments"], "/experiments");
+export const experiments = () => whole<Experiment>(["experiments"], "/experiments");
 export const trackedRuns = (experiment: string, filter: string, orderBy: string) =>
   list<TrackedRun>(["experiments", experiment, "runs"], `${path("experiments", experiment)}/runs`, { filter, order_by: orderBy });
-export const trackedRun = (id: string) => one<TrackedRun>(["experiments", "run", id], path("tracking", "runs", id));
+export const trackedRun = (id: string) => one<TrackedRun>(["tracking", id], path("tracking", "runs", id));
 export const metricSeries = (experiment: string, runIds: string[], key: string) =>
   one<MetricSeries[]>(
     ["experiments", experiment, "series", key, runIds.join(",")],
@@ -78,9 +95,13 @@ export const modelVersion = (name: string, version: number) =>
 export const releases = (params: { project?: string; environment?: string; state?: string } = {}) =>
   list<ReleaseSummary>(["releases"], "/releases", params);
 export const release = (id: number) => one<Release>(["releases", id], path("releases", id));
-export const rollout = (id: number) => one<Rollout>(["releases", id, "rollout"], path("releases", id, "rollout"));
+/** Of the release with this id. Its evidence moves on between the judge's decisions. */
+export const rollout = (id: number) => ({
+  ...one<Rollout>(["rollouts", id], path("releases", id, "rollout")),
+  meta: { follows: [["releases", id], ["rollout_evidence", id]] },
+});
 
-export const deployments = () => list<Deployment>(["deployments"], "/deployments");
+export const deployments = () => whole<Deployment>(["deployments"], "/deployments");
 export const deployment = (project: string, environment: string) =>
   one<Deployment>(["deployments", project, environment], path("deployments", project, environment));
 

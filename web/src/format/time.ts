@@ -28,7 +28,8 @@ export function age(at: number, now: number): string {
   const seconds = Math.round(secondsBetween(at, now));
   if (seconds < 60) return `${seconds}${SPACE}s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)}${SPACE}min`;
-  return `${Math.round(seconds / 3600)}${SPACE}h`;
+  if (seconds < 2 * DAY_S) return `${Math.round(seconds / 3600)}${SPACE}h`;
+  return `${Math.round(seconds / DAY_S)} days`;
 }
 
 /** Relative below 48 hours ("3 min ago", "yesterday"), then "17 Nov". */

@@ -79,7 +79,7 @@ const WORSE: Record<MetricVerdict["worse"], State> = {
 function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict[] }) {
   const range = percent(1 - rollout.policy.judge.alpha);
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0} role="region" aria-label="Metrics of the judge">
       <table className="dense verdicts">
         <thead>
           <tr>
@@ -136,7 +136,6 @@ function Safe({ metric }: { metric: MetricVerdict }) {
   return (
     <Status of={{ shape: safe ? "success" : "queued", word: "" }}>
       {evidenceText(metric.safe)} of {count(metric.safe_needed)}
-      {metric.required && !safe && <span className="text-3"> required</span>}
     </Status>
   );
 }

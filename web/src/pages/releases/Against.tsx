@@ -123,7 +123,7 @@ function Metrics({ comparison, old, next }: { comparison: Comparison; old: strin
   }
   const { low, high } = scale(comparison.metrics);
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0} role="region" aria-label="Metrics side by side">
       <table className="against">
         <thead>
           <tr>
@@ -159,12 +159,12 @@ function Metrics({ comparison, old, next }: { comparison: Comparison; old: strin
 const tint = (word: string) => ({ better: "good", worse: "bad" })[word] ?? "same";
 const metricTick = (value: number) => value.toFixed(2);
 
-/** Round ends that hold the values between 0 and 1, which most metrics are; others stand outside. */
+/** Round ends for the scores, which mostly lie close to 1; what lies elsewhere is not drawn. */
 function scale(metrics: MetricChange[]): { low: number; high: number } {
   const values = metrics.flatMap(({ old, new: next }) => [old, next]).filter((value): value is number => value !== null && value >= 0 && value <= 1);
-  const least = Math.min(...values, 1);
-  const low = least > 0.9 ? 0.9 : least > 0.5 ? 0.5 : 0;
-  return { low, high: 1 };
+  const upper = values.filter((value) => value >= 0.5);
+  if (upper.length * 2 < values.length) return { low: 0, high: 1 };
+  return { low: Math.min(...upper) >= 0.9 ? 0.9 : 0.5, high: 1 };
 }
 
 /** Ring = production, disc = candidate, the line between them in the colour of the direction. */

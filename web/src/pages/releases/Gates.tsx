@@ -23,7 +23,7 @@ export function Gates({ release }: { release: Release }) {
       beside={
         release.gates_evaluated_at !== null && (
           <span className="small text-2">
-            evaluated <Time at={release.gates_evaluated_at} /> against {release.gated_against ? `${release.environment} ${release.gated_against}` : "nothing"}
+            evaluated <Time at={release.gates_evaluated_at} /> against {release.gated_against ?? "nothing: none serves yet"}
           </span>
         )
       }

@@ -46,12 +46,12 @@ function Contents({ release }: { release: Release }) {
         <div className="stack">
           <Gates release={release} />
           {release.comparison && <Against comparison={release.comparison} environment={release.environment} />}
-          <Panel title="History">
-            {release.history.length === 0 ? <Empty>The ledger says nothing about this release yet.</Empty> : <LedgerTable entries={release.history} short />}
-          </Panel>
         </div>
         <Approval release={release} />
       </div>
+      <Panel title="History">
+        {release.history.length === 0 ? <Empty>The ledger says nothing about this release yet.</Empty> : <LedgerTable entries={release.history} short />}
+      </Panel>
     </>
   );
 }

@@ -166,7 +166,7 @@ function Node({
         {name}
       </text>
       <text className="node-fact" x={x + 30} y={y + 37}>
-        {below}
+        {` ${below}`}
       </text>
     </g>
   );
