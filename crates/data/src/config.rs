@@ -147,6 +147,18 @@ impl Config {
         })
     }
 
+    /// See [`crate::Repository::with_remote_password`].
+    pub(crate) fn set_remote_password(&mut self, name: &str, user: &str, password: &str) {
+        let Some(settings) = self.settings.get_mut(&remote_section(name)) else { return };
+        if settings.contains_key("auth") {
+            return;
+        }
+        for (key, value) in [("auth", "basic"), ("user", user), ("password", password)] {
+            let setting = Setting { value: value.to_owned(), file: PathBuf::new(), line: 0 };
+            settings.insert(key.to_owned(), setting);
+        }
+    }
+
     /// `cache.dir`, absolute.
     pub fn cache_dir(&self, dvc_dir: &Path) -> PathBuf {
         match self.setting("cache", "dir") {

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod content_hash;
 pub mod error;
 pub mod hooks;
 pub mod ignore;

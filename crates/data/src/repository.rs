@@ -89,6 +89,13 @@ impl Repository {
         remote::open(&self.config.remote(name)?)
     }
 
+    /// Gives a remote a password for this process only; nothing is written. A remote whose
+    /// configuration has an auth of its own keeps it.
+    pub fn with_remote_password(mut self, remote: &str, user: &str, password: &str) -> Self {
+        self.config.set_remote_password(remote, user, password);
+        self
+    }
+
     /// All `.dvc` files that neither `.dvcignore` nor Git ignores, sorted by path.
     pub fn pointers(&self) -> Result<Vec<PointerFile>, Error> {
         PointerFile::find_all(&self.root)
@@ -115,6 +122,7 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Auth;
 
     #[test]
     fn init_writes_what_dvc_writes() {
@@ -125,6 +133,20 @@ mod tests {
         assert_eq!(read(".dvc/.gitignore"), "/config.local\n/tmp\n/cache\n");
         assert!(read(".dvcignore").starts_with("# Add patterns of files dvc should ignore"));
         assert!(matches!(Repository::init(dir.path()), Err(Error::AlreadyInitialised { .. })));
+    }
+
+    #[test]
+    fn a_password_given_for_the_process_does_not_replace_a_configured_one() {
+        let dir = tempfile::tempdir().unwrap();
+        Repository::init(dir.path()).unwrap();
+        let text = "['remote \"open\"']\n    url = http://host/a\n['remote \"own\"']\n    url = http://host/b\n    auth = custom\n    custom_auth_header = X\n    password = p\n";
+        fs::write(dir.path().join(".dvc/config"), text).unwrap();
+        let repository = Repository::open(dir.path()).unwrap();
+        let repository = repository.with_remote_password("open", "u", "s").with_remote_password("own", "u", "s");
+        let auth = |name| repository.config().remote(Some(name)).unwrap().auth;
+        assert_eq!(auth("open"), Auth::Basic { user: "u".into(), password: "s".into() });
+        assert_eq!(auth("own"), Auth::Header { name: "X".into(), value: "p".into() });
+        assert_eq!(fs::read_to_string(dir.path().join(".dvc/config")).unwrap(), text);
     }
 
     #[test]

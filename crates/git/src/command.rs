@@ -24,6 +24,8 @@ pub(crate) struct Git {
     deadline: Duration,
     limit: usize,
     stdin: Option<Vec<u8>>,
+    /// `GIT_CONFIG_COUNT`, once it was changed.
+    settings: Option<u32>,
 }
 
 pub(crate) struct Output {
@@ -77,7 +79,7 @@ impl Git {
 
     pub(crate) fn new(mut command: Command, what: &str) -> Self {
         command.arg(what);
-        Self { command, what: what.to_owned(), deadline: DEADLINE, limit: OUTPUT_LIMIT, stdin: None }
+        Self { command, what: what.to_owned(), deadline: DEADLINE, limit: OUTPUT_LIMIT, stdin: None, settings: None }
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -87,6 +89,19 @@ impl Git {
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// A setting for this command, on top of those that the caller's environment gives.
+    pub(crate) fn config(mut self, key: &str, value: &str) -> Self {
+        let taken = self.settings.unwrap_or_else(|| {
+            std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+        });
+        self.command
+            .env(format!("GIT_CONFIG_KEY_{taken}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{taken}"), value)
+            .env("GIT_CONFIG_COUNT", (taken + 1).to_string());
+        self.settings = Some(taken + 1);
         self
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::Git;
-use crate::id::checked_reference;
+use crate::id::{checked_path, checked_reference};
 use crate::{CommitId, Error};
 
 /// Fetching talks to a network.
@@ -13,6 +13,27 @@ const FETCH_DEADLINE: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct WorkTree {
     root: PathBuf,
+    access: Option<Access>,
+}
+
+/// The token of a server, sent to nobody else.
+#[derive(Clone)]
+struct Access {
+    server: String,
+    token: String,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Access({})", self.server)
+    }
+}
+
+impl Access {
+    /// Git gets it through its environment: arguments are visible to every user of the machine.
+    fn of(&self, git: Git) -> Git {
+        git.config(&format!("http.{}/.extraHeader", self.server), &format!("Authorization: Bearer {}", self.token))
+    }
 }
 
 impl WorkTree {
@@ -20,7 +41,7 @@ impl WorkTree {
     pub fn discover(dir: &Path) -> Result<Self, Error> {
         let output = Git::of_user(dir, "rev-parse").arg("--show-toplevel").run()?;
         match output.code {
-            Some(0) => Ok(Self { root: PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n')) }),
+            Some(0) => Ok(Self::at(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n')))),
             _ => Err(Error::NotARepository(dir.to_owned())),
         }
     }
@@ -29,14 +50,22 @@ impl WorkTree {
     pub fn init(dir: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(|source| Error::Io { action: "create", path: dir.to_owned(), source })?;
         Git::of_user(dir, "init").args(["--quiet", "--initial-branch=main"]).bytes()?;
-        Ok(Self { root: dir.to_owned() })
+        Ok(Self::at(dir.to_owned()))
     }
 
-    /// Clones `url` into `dir`, without its submodules.
-    pub fn clone_from(url: &str, dir: &Path) -> Result<Self, Error> {
+    /// Clones `url` into `dir`, without its submodules. Of a server that wants a token: its address
+    /// and the token.
+    pub fn clone_from(url: &str, dir: &Path, access: Option<(&str, &str)>) -> Result<Self, Error> {
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Git::of_user(parent, "clone")
-            .args(["--quiet", "--end-of-options", url])
+        let mut tree = Self::at(dir.to_owned());
+        let mut git = Git::of_user(parent, "clone");
+        if let Some((server, token)) = access {
+            tree = tree.with_token(server, token);
+        }
+        if let Some(access) = &tree.access {
+            git = access.of(git);
+        }
+        git.args(["--quiet", "--end-of-options", url])
             .arg(std::path::absolute(dir).map_err(|source| Error::Io {
                 action: "find",
                 path: dir.to_owned(),
@@ -44,7 +73,17 @@ impl WorkTree {
             })?)
             .deadline(FETCH_DEADLINE)
             .bytes()?;
-        Ok(Self { root: dir.to_owned() })
+        Ok(tree)
+    }
+
+    fn at(root: PathBuf) -> Self {
+        Self { root, access: None }
+    }
+
+    /// Sends the token to everything below `server` (`http://127.0.0.1:4400`), for this value only.
+    pub fn with_token(mut self, server: &str, token: &str) -> Self {
+        self.access = Some(Access { server: server.to_owned(), token: token.to_owned() });
+        self
     }
 
     pub fn root(&self) -> &Path {
@@ -52,7 +91,11 @@ impl WorkTree {
     }
 
     fn git(&self, what: &str) -> Git {
-        Git::of_user(&self.root, what)
+        let git = Git::of_user(&self.root, what);
+        match &self.access {
+            Some(access) => access.of(git),
+            None => git,
+        }
     }
 
     /// The branch that is checked out; `None` when `HEAD` is detached.
@@ -121,11 +164,24 @@ impl WorkTree {
         self.git("checkout").args(["--quiet", "--detach", commit.as_str()]).bytes().map(drop)
     }
 
-    /// Commits everything that is not ignored.
+    /// Commits everything that is not ignored. For who never told Git a name, `towpath` is the author.
     pub fn commit_all(&self, message: &str) -> Result<CommitId, Error> {
         self.git("add").arg("--all").bytes()?;
-        self.git("commit").args(["--quiet", "--message", message]).bytes()?;
+        let mut commit = self.git("commit").args(["--quiet", "--message", message]);
+        for (key, fallback) in [("user.name", "towpath"), ("user.email", "towpath@localhost")] {
+            if self.git("config").args(["--get", key]).run()?.code != Some(0) {
+                commit = commit.config(key, fallback);
+            }
+        }
+        commit.bytes()?;
         self.resolve("HEAD")
+    }
+
+    /// The file at `path` in a commit; `None` when it has none.
+    pub fn file(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let object = format!("{commit}:{}", checked_path(path)?);
+        let output = self.git("cat-file").args(["blob", &object]).run()?;
+        Ok((output.code == Some(0) && !output.truncated).then_some(output.stdout))
     }
 
     /// True when no tracked file differs from `HEAD`.

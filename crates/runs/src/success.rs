@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use towpath_api::runs::ModelVersionRef;
 use towpath_core::project::{ModelOutput, ProjectFile};
 use towpath_core::{Actor, Content, Digest, Timestamp};
+use towpath_data::content_hash::{self, Hashed};
 use towpath_git::{FileContent, Repository, Signature};
 use towpath_pipeline::engine::outcome::Outcome;
 use towpath_plan::pipeline::Pipeline;
@@ -217,18 +217,7 @@ struct Files {
 impl Files {
     /// Copies the output to `<models>/<content>`, unless it is there already.
     fn keep(runs: &Runs, run: &Open, output: &Path) -> Result<Self, Error> {
-        let names = walk(output).map_err(|e| keep_error(run, output, e))?;
-        let mut hasher = Sha256::new();
-        let mut size = 0;
-        for name in &names {
-            let bytes = fs::read(join(output, name)).map_err(|e| keep_error(run, join(output, name), e))?;
-            size += bytes.len() as u64;
-            hasher.update((name.len() as u64).to_be_bytes());
-            hasher.update(name.as_bytes());
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(&bytes);
-        }
-        let content = Digest::from_bytes(hasher.finalize().into());
+        let Hashed { content, size, names } = content_hash::of(output).map_err(towpath_pipeline::Error::from)?;
         let home = runs.config.models.join(content.as_str());
         // A single file keeps its name below the folder of its content.
         let file_name = output.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -259,23 +248,6 @@ impl Files {
 
 fn join(output: &Path, name: &str) -> PathBuf {
     if name.is_empty() { output.to_owned() } else { output.join(name) }
-}
-
-/// Relative names of all files below `path`, sorted; one empty name for a file.
-fn walk(path: &Path) -> io::Result<Vec<String>> {
-    if path.is_file() {
-        return Ok(vec![String::new()]);
-    }
-    let mut names = Vec::new();
-    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-        let entry = entry.map_err(io::Error::other)?;
-        if entry.file_type().is_file() {
-            let name = entry.path().strip_prefix(path).map_err(io::Error::other)?;
-            let name = name.to_str().ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Puts the files among the artifacts of the tracked run, where MLflow clients load them from.

@@ -48,7 +48,7 @@ fn a_new_repository_starts_on_main() {
     let commit = tree.commit_all("Add a").unwrap();
     tree.add_remote("towpath", "http://127.0.0.1:1/git/x.git").unwrap();
     assert_eq!(tree.head().unwrap(), Some(commit));
-    let copy = WorkTree::clone_from(&tree.root().to_string_lossy(), &dir.path().join("copy")).unwrap();
+    let copy = WorkTree::clone_from(&tree.root().to_string_lossy(), &dir.path().join("copy"), None).unwrap();
     assert!(copy.root().join("a").exists());
     assert!(copy.hooks_dir().unwrap().ends_with(".git/hooks"));
 }
