@@ -8,6 +8,7 @@ use towpath_core::{Actor, Timestamp};
 use towpath_store::{Row, Tx, ledger};
 
 use super::{check_description, check_tag, models, stages, touch};
+use crate::search::registered_models::IS_PROMPT;
 use crate::{KeyValue, TrackingError, logged_models, rows, runs, validate};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +206,9 @@ fn resolve(tx: &mut Tx<'_>, new: &NewVersion) -> Result<Resolved, TrackingError>
             model_id,
         });
     }
-    if source.starts_with('/') || source.starts_with("file:") || !source.contains(':') {
+    // A prompt is all tags: its source is a word that names no file.
+    let prompt = new.tags.iter().any(|t| t.key == IS_PROMPT && t.value == "true") && !source.contains(['/', '\\', ':']);
+    if !prompt && (source.starts_with('/') || source.starts_with("file:") || !source.contains(':')) {
         // A path on the server's disk: only inside what the run or the model owns.
         let mut roots = Vec::new();
         if let Some(run_id) = &run_id {
