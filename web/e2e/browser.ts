@@ -67,9 +67,9 @@ export async function useTheme(page: Page, theme: Theme): Promise<void> {
   await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
 }
 
-/** Into `E2E_SHOTS`, when that names a folder. */
+/** Into `TOWPATH_SHOTS`, when that names a folder. */
 export async function shoot(page: Page, name: string): Promise<void> {
-  const folder = process.env.E2E_SHOTS;
+  const folder = process.env.TOWPATH_SHOTS;
   if (!folder) return;
   await mkdir(folder, { recursive: true });
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 
 import type { BrowserContext, Page } from "playwright-core";
 
-import { CSP, NARROW, axe, openBrowser, shoot, useTheme, watch } from "./browser";
+import { CSP, NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
 import { NOW, answer } from "./fixtures";
 
 const TYPES: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
@@ -197,7 +197,21 @@ describe("what a person does", () => {
       for (const stream of streams) stream.write('data: {"keys":[["releases",57]]}\n\n');
       await again;
       await page.waitForTimeout(300);
-      assert.deepEqual([...new Set(asked)], ["/api/v1/releases/57"]);
+      assert.deepEqual([...new Set(asked)].sort(), ["/api/v1/overview", "/api/v1/releases/57"]);
+    }));
+
+  test("at 400 px the navigation opens from the menu button and closes by itself", () =>
+    visit("/", async (page) => {
+      await page.setViewportSize(NARROW);
+      const navigation = page.getByRole("navigation", { name: "Main" });
+      await page.getByRole("button", { name: "Menu", exact: true }).click();
+      await page.keyboard.press("Escape");
+      await navigation.waitFor({ state: "hidden" });
+      await page.getByRole("button", { name: "Menu", exact: true }).click();
+      await navigation.getByRole("link", { name: "Models" }).click();
+      await page.getByRole("heading", { level: 1, name: "Models" }).waitFor();
+      await navigation.waitFor({ state: "hidden" });
+      await page.setViewportSize(WIDE);
     }));
 
   test("the theme is kept and applied before the first paint", () =>

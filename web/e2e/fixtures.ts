@@ -468,7 +468,7 @@ export const release: Release = {
   },
   commit: commit("b3370aa1", "Hidden layer from params", "ds-1", NOW - 4 * HOUR),
   incumbent: { release: 14, version: 7, live_at: NOW - 6 * DAY },
-  gated_against: "digits v7 to production",
+  gated_against: "release 14 (digits v7)",
   gates_evaluated_at: NOW - 2 * HOUR,
   gates: [
     gate("beats production", "require", "passed", "0.9722 >= 0.9639 - 0.002", {

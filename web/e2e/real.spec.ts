@@ -1,6 +1,6 @@
 /**
  * The built page on a real server on which the demo has run. `TOWPATH_URL` names it,
- * `TOWPATH_TOKEN` is sent when it wants one, `E2E_SHOTS` takes the pictures.
+ * `TOWPATH_TOKEN` is sent when it wants one, `TOWPATH_SHOTS` takes the pictures.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -57,7 +57,7 @@ before(async () => {
   judged = found(releases.find((each) => each.state === "rolled_back") ?? releases.find((each) => each.state === "live" && each.environment === "production"), "release that was judged");
   release = await ask<Release>(`/releases/${judged.id}`);
   context = await openBrowser();
-  if (bearer) await context.addInitScript((secret) => sessionStorage.setItem("towpath.token", secret), bearer);
+  if (bearer) await context.addInitScript((secret) => location.protocol === "http:" && sessionStorage.setItem("towpath.token", secret), bearer);
 });
 
 after(async () => {
@@ -136,7 +136,7 @@ describe("the five screens", () => {
       await runs.getByRole("link", { name: tracked.name, exact: true }).first().waitFor();
       const [name = ""] = Object.keys(tracked.metrics);
       const filter = page.getByRole("textbox", { name: "Filter" }).or(page.getByLabel("Filter"));
-      await filter.first().fill(`metrics.\`${name}\` > 1e300`);
+      await filter.first().fill(`metrics.\`${name}\` > 999999999`);
       await page.keyboard.press("Enter");
       await page.getByText("No run matches the filter.").waitFor();
       await filter.first().fill("");

@@ -36,6 +36,13 @@ export function Shell({ children }: { children: ReactNode }) {
     main.current?.focus({ preventScroll: true });
   }, [location]);
 
+  useEffect(() => {
+    if (!menuOpen) return;
+    const onKeyDown = (event: KeyboardEvent) => event.key === "Escape" && setMenuOpen(false);
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, [menuOpen]);
+
   useKeys({ onPalette: () => setFloating("palette"), onList: () => setFloating("keys") });
 
   return (
@@ -45,6 +52,7 @@ export function Shell({ children }: { children: ReactNode }) {
       </a>
       <div className="app">
         <Navigation project={head.project} open={menuOpen} />
+        {menuOpen && <button type="button" className="nav-behind" aria-label="Close the menu" onClick={() => setMenuOpen(false)} />}
         <div>
           <TopBar crumbs={head.crumbs} onMenu={() => setMenuOpen(!menuOpen)} onFind={() => setFloating("palette")} />
           <main id="main" ref={main} tabIndex={-1}>

@@ -129,7 +129,7 @@ function options({ width, lines, colour, log, axis, onHover }: Drawing): uPlot.O
     scales: { x: { time: axis === "time" }, y: log ? { distr: 3 } : {} },
     series: [{}, ...series],
     axes: [
-      { stroke: text, font, grid: { show: false }, ticks: { stroke: colour("var(--line-strong)"), size: 4 }, space: 70 },
+      { stroke: text, font, grid: { show: false }, ticks: { stroke: colour("var(--line-strong)"), size: 4 }, space: 70, size: 26, gap: 3 },
       { stroke: text, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, space: 26, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(+tick.toPrecision(3)))) },
     ],
     hooks: {
