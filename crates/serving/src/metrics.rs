@@ -46,30 +46,35 @@ impl Histograms {
         for (protocol, by_code) in PROTOCOLS.iter().zip(&self.0) {
             for (code, histogram) in CODES.iter().zip(by_code) {
                 let labels = format!("{labels},route=\"{protocol}\",code=\"{code}\"");
-                histogram.render(out, &labels);
+                render_sum(out, "towpath_request_duration_seconds", &labels, std::iter::once(histogram));
             }
         }
     }
 }
 
-impl Histogram {
-    fn render(&self, out: &mut String, labels: &str) {
-        let counts = self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
-        let total: u64 = counts.iter().sum();
-        if total == 0 {
-            return;
+/// Writes the sum of `histograms` as one; nothing when nothing was observed.
+fn render_sum<'a>(out: &mut String, name: &str, labels: &str, histograms: impl Iterator<Item = &'a Histogram>) {
+    let (mut counts, mut sum_micros) = ([0; BOUNDS.len() + 1], 0);
+    for histogram in histograms {
+        for (count, bucket) in counts.iter_mut().zip(&histogram.buckets) {
+            *count += bucket.load(Ordering::Relaxed);
         }
-        let mut cumulative = 0;
-        for (bound, count) in BOUNDS.iter().zip(counts) {
-            cumulative += count;
-            let le = *bound as f64 / 1e6;
-            line(out, "towpath_request_duration_seconds_bucket", &format!("{labels},le=\"{le}\""), cumulative);
-        }
-        line(out, "towpath_request_duration_seconds_bucket", &format!("{labels},le=\"+Inf\""), total);
-        let sum = self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
-        line(out, "towpath_request_duration_seconds_sum", labels, sum);
-        line(out, "towpath_request_duration_seconds_count", labels, total);
+        sum_micros += histogram.sum_micros.load(Ordering::Relaxed);
     }
+    let total: u64 = counts.iter().sum();
+    if total == 0 {
+        return;
+    }
+    let bucket = format!("{name}_bucket");
+    let mut cumulative = 0;
+    for (bound, count) in BOUNDS.iter().zip(counts) {
+        cumulative += count;
+        let le = *bound as f64 / 1e6;
+        line(out, &bucket, &format!("{labels},le=\"{le}\""), cumulative);
+    }
+    line(out, &bucket, &format!("{labels},le=\"+Inf\""), total);
+    line(out, &format!("{name}_sum"), labels, sum_micros as f64 / 1e6);
+    line(out, &format!("{name}_count"), labels, total);
 }
 
 /// The whole exposition.
@@ -98,6 +103,18 @@ pub(crate) fn render(plane: &DataPlane) -> String {
     );
     for (route, arm, _, revision) in &revisions {
         revision.histograms.render(&mut out, &labels(route, *arm, revision));
+    }
+    family(
+        &mut out,
+        "request_predict_seconds",
+        "histogram",
+        "Prediction time of a model, under the name that KServe gives it.",
+    );
+    for route in &snapshot.routes {
+        let histograms = route.revisions().map(|(_, _, revision)| &revision.histograms);
+        let all = histograms.flat_map(|histograms| histograms.0.iter().flatten());
+        let labels = format!("model_name=\"{}\"", escape(&route.model));
+        render_sum(&mut out, "request_predict_seconds", &labels, all);
     }
     family(&mut out, "towpath_traffic_weight", "gauge", "Share of new keys that a revision gets.");
     for (route, arm, weight, revision) in &revisions {

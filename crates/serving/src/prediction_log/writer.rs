@@ -17,6 +17,8 @@ use super::{Counters, Row};
 
 /// Rows of this long share one write.
 const GATHER: Duration = Duration::from_millis(100);
+/// This much is written without waiting for more.
+const WRITE_BYTES: usize = 1024 * 1024;
 /// A segment that is longer is followed by a new one.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// While the disk refuses, at most this much is held back for another try; the rest is lost.
@@ -87,6 +89,9 @@ impl Writer {
                     Row::Label(_) => self.lose(),
                     Row::Flush(done) => waiting.push(done),
                     Row::Close => closed = true,
+                }
+                if self.predictions.bytes.len() >= WRITE_BYTES && !self.counters.failing.load(Ordering::Relaxed) {
+                    break;
                 }
             }
             match self.write() {

@@ -249,7 +249,7 @@ async fn infer_any(
         protocol: Protocol::V2,
         model: Some(model),
         version,
-        key: key(headers).or(request.id.as_deref().map(str::as_bytes)),
+        key: key(headers).or(request.id.as_deref().map(str::as_bytes).filter(|id| !id.is_empty())),
         body: &body,
         received,
     };

@@ -38,6 +38,40 @@ async fn a_key_stays_with_its_revision_and_a_larger_weight_only_adds_keys() {
 }
 
 #[tokio::test]
+async fn without_a_key_the_request_id_decides_and_without_both_chance() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&canary(1, "label:7", 0.5, 0)).await;
+    let revisions = async |id: Option<&str>| {
+        let mut revisions = HashSet::new();
+        for _ in 0..40 {
+            let mut request = row(1.0, 2.0);
+            if let Some(id) = id {
+                request["id"] = id.into();
+            }
+            let answer = deployment.post("/v2/models/digits/infer", &request).send().await.unwrap();
+            revisions.insert(answer.headers()["x-towpath-revision"].to_str().unwrap().to_owned());
+        }
+        revisions
+    };
+    assert_eq!(revisions(Some("order-17")).await.len(), 1);
+    assert_eq!(revisions(Some("")).await.len(), 2);
+    assert_eq!(revisions(None).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_version_in_the_path_bypasses_the_rollout_and_its_judge() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&canary(1, "label:7", 0.5, 0)).await;
+    for version in ["1", "2", "2"] {
+        let path = format!("/v2/models/digits/versions/{version}/infer");
+        let answer = deployment.post(&path, &row(1.0, 2.0)).send().await.unwrap();
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["model_version"], version);
+    }
+    let requests = deployment.state().await.rollout.unwrap().evidence.requests;
+    assert_eq!((requests.stable, requests.candidate), (0, 0));
+}
+
+#[tokio::test]
 async fn a_failing_candidate_is_rolled_back_within_100_ms_and_stays_away() {
     let deployment = Deployment::start().await;
     deployment.serve_table(&canary(1, "fails", 0.5, 0)).await;
