@@ -5,6 +5,7 @@ pub mod actor;
 pub mod clock;
 pub mod content;
 pub mod error;
+pub mod exposition;
 pub mod hash;
 pub mod ids;
 pub mod ledger;

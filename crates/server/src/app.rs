@@ -65,7 +65,7 @@ impl App {
             url,
             owner_secret,
             shutdown,
-            metrics: Metrics::new(),
+            metrics: Metrics::default(),
             pushes: Mutex::default(),
         }))
     }

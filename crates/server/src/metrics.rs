@@ -1,74 +1,79 @@
 //! The control plane's own metrics, in Prometheus' text format.
 
-use std::fmt::Write as _;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use towpath_core::exposition::{Exposition, escape};
 use towpath_store::ledger;
 
 use crate::App;
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answered {
-    /// The route's pattern, never the address: bounded.
-    route: String,
-    code: u16,
-}
+/// Upper bounds, in seconds.
+const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+/// Counts by route: the pattern, never the address, so that there is an end to them.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<BTreeMap<String, Route>>);
+
+#[derive(Clone, Debug, Default)]
 struct Route {
-    route: String,
-}
-
-pub struct Metrics {
-    registry: Registry,
-    requests: Family<Answered, Counter>,
-    seconds: Family<Route, Histogram>,
-    ledger_entries: Gauge,
-    runs_open: Gauge,
+    by_code: BTreeMap<u16, u64>,
+    /// Requests at most as long as each bound.
+    buckets: [u64; BUCKETS.len()],
+    seconds: f64,
+    count: u64,
 }
 
 impl Metrics {
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("towpath");
-        let requests = Family::default();
-        registry.register("http_requests", "Requests answered by the control plane", requests.clone());
-        let seconds =
-            Family::<Route, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 4.0, 8)));
-        registry.register_with_unit("http_request", "Time to answer", Unit::Seconds, seconds.clone());
-        let ledger_entries = Gauge::default();
-        registry.register("ledger_entries", "Entries of the ledger", ledger_entries.clone());
-        let runs_open = Gauge::default();
-        registry.register("pipeline_runs_open", "Pipeline runs queued or running", runs_open.clone());
-        Self { registry, requests, seconds, ledger_entries, runs_open }
+    fn observe(&self, route: &str, code: u16, took: Duration) {
+        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = took.as_secs_f64();
+        let found = routes.entry(route.to_owned()).or_default();
+        *found.by_code.entry(code).or_default() += 1;
+        for (bound, bucket) in BUCKETS.iter().zip(&mut found.buckets) {
+            *bucket += u64::from(seconds <= *bound);
+        }
+        found.seconds += seconds;
+        found.count += 1;
     }
 
-    pub async fn render(&self, app: &App) -> String {
+    /// Everything, as Prometheus reads it.
+    pub(crate) async fn render(&self, app: &App) -> String {
+        let mut out = Exposition::default();
+        let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = "towpath_http_requests_total";
+        out.family(name, "counter", "Requests answered by the control plane.");
+        for (route, found) in &routes {
+            for (code, count) in &found.by_code {
+                out.sample(name, &format!("route=\"{}\",code=\"{code}\"", escape(route)), count);
+            }
+        }
+        let name = "towpath_http_request_duration_seconds";
+        out.family(name, "histogram", "Time to answer.");
+        for (route, found) in &routes {
+            let route = escape(route);
+            for (bound, count) in BUCKETS.iter().zip(&found.buckets) {
+                out.sample(&format!("{name}_bucket"), &format!("route=\"{route}\",le=\"{bound}\""), count);
+            }
+            out.sample(&format!("{name}_bucket"), &format!("route=\"{route}\",le=\"+Inf\""), found.count);
+            out.sample(&format!("{name}_sum"), &format!("route=\"{route}\""), found.seconds);
+            out.sample(&format!("{name}_count"), &format!("route=\"{route}\""), found.count);
+        }
         let counted = app
             .store
-            .read(|tx| {
-                let open = towpath_runs::rows::count_open(tx)?;
-                Ok::<_, towpath_runs::Error>((ledger::head(tx)?.0, open))
-            })
+            .read(|tx| Ok::<_, towpath_runs::Error>((ledger::head(tx)?.0, towpath_runs::rows::count_open(tx)?)))
             .await;
         if let Ok((entries, open)) = counted {
-            self.ledger_entries.set(entries);
-            self.runs_open.set(open);
+            out.family("towpath_ledger_entries", "gauge", "Entries of the ledger.");
+            out.sample("towpath_ledger_entries", "", entries);
+            out.family("towpath_pipeline_runs_open", "gauge", "Pipeline runs queued or running.");
+            out.sample("towpath_pipeline_runs_open", "", open);
         }
-        let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
-            let _ = writeln!(text, "# the metrics could not be written");
-        }
-        text
+        out.into_text()
     }
 }
 
@@ -77,8 +82,6 @@ pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) 
     let route = request.extensions().get::<MatchedPath>().map_or("page", MatchedPath::as_str).to_owned();
     let started = Instant::now();
     let response = next.run(request).await;
-    let code = response.status().as_u16();
-    app.metrics.seconds.get_or_create(&Route { route: route.clone() }).observe(started.elapsed().as_secs_f64());
-    app.metrics.requests.get_or_create(&Answered { route, code }).inc();
+    app.metrics.observe(&route, response.status().as_u16(), started.elapsed());
     response
 }

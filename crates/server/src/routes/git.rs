@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin};
+use tokio::sync::oneshot;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 use towpath_core::Kind;
 use towpath_core::names::is_valid_name;
@@ -133,14 +134,19 @@ async fn exchange(
     let input = piped(child.stdin.take(), "stdin")?;
     let output = piped(child.stdout.take(), "stdout")?;
     feed(body.into_data_stream(), gzip, input)?;
+    let (done, ended) = oneshot::channel();
     tokio::spawn(async move {
         wait(child).await;
         if service == Service::ReceivePack {
             after_push(&app, &project, &repository).await;
         }
         drop(lock);
+        // A client that went away does not wait for it.
+        let _ = done.send(());
     });
-    let body = Body::from_stream(ReaderStream::with_capacity(output, 64 * 1024));
+    // The answer ends when the push has been acted on: whoever looks then sees its run.
+    let last = stream::once(ended).filter_map(|_| std::future::ready(None));
+    let body = Body::from_stream(ReaderStream::with_capacity(output, 64 * 1024).chain(last));
     Ok(answer(&service.result_content_type(), body))
 }
 

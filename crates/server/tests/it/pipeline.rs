@@ -1,0 +1,142 @@
+use serde_json::json;
+
+use crate::server::{Repo, SHELL_PIPELINE, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_runs_the_pipeline_and_registers_a_version_with_its_lineage() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    assert_eq!(run["model_version"], json!({"model": "words", "version": 1}));
+    let stages: Vec<_> = run["stages"].as_array().unwrap().iter().map(|s| (&s["name"], &s["status"])).collect();
+    assert_eq!(stages, [(&json!("prepare"), &json!("succeeded")), (&json!("train"), &json!("succeeded"))]);
+
+    let version = server.get("/models/words/versions/1").await;
+    assert_eq!(version["metrics"], json!({"accuracy": 0.9}));
+    assert_eq!(version["lineage"]["commit"], json!(repo.git(&["rev-parse", "HEAD"])));
+    assert_eq!(version["lineage"]["trainer"], "local");
+    let log = server.get("/projects/words/runs/1/stages/train/log").await;
+    assert_eq!(log["finished"], true);
+
+    // The new lock is on top of the pushed commit.
+    repo.git(&["fetch", "--quiet", &format!("{}/git/words.git", server.url), "refs/towpath/runs/1"]);
+    assert_eq!(repo.git(&["rev-parse", "FETCH_HEAD^"]), repo.git(&["rev-parse", "HEAD"]));
+    assert!(repo.git(&["show", "FETCH_HEAD:dvc.lock"]).contains("train:"));
+
+    let verified = server.get("/audit/verify").await;
+    assert_eq!(verified["intact"], true);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_stages_whose_inputs_changed_run_again() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.push(&server, "words", "main").await;
+    server.ended("words", 1).await;
+    repo.write(&[("words.txt", "a\nb\n")]);
+    repo.commit("Another order of the same words");
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 2).await;
+    assert_eq!(run["stages"][0]["status"], "succeeded");
+    assert_eq!(run["stages"][1]["status"], "reused", "its input came out the same: {run:#}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_finds_everything_reused_makes_no_new_version() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.push(&server, "words", "main").await;
+    server.ended("words", 1).await;
+    repo.write(&[("README.md", "words\n")]);
+    repo.commit("Say what it is");
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 2).await;
+    assert_eq!(run["model_version"], json!({"model": "words", "version": 1}));
+    assert_eq!(server.get("/models/words").await["versions"].as_array().unwrap().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_stage_fails_the_run_and_names_the_exit_code() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.write(&[("dvc.yaml", "stages:\n  broken:\n    cmd: echo no luck && exit 7\n    outs:\n    - never.txt\n")]);
+    repo.commit("Break it");
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 1).await;
+    assert_eq!(run["error"], "stage 'broken' exited with 7");
+    assert_eq!(run["stages"][0]["exit_code"], 7);
+    let log = server.get("/projects/words/runs/1/stages/broken/log").await;
+    assert!(log["lines"].as_array().unwrap().iter().any(|l| l["text"] == "no luck"), "{log}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_project_file_fails_the_run_with_its_line() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.write(&[("towpath.yaml", "model: {name: words, path: model}\nenvironmets:\n  staging: {}\n")]);
+    repo.commit("A typo");
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 1).await;
+    let error = run["error"].as_str().unwrap();
+    assert!(error.contains("towpath.yaml:2") && error.contains("environments"), "{error}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_run_is_cancelled_with_its_processes() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.write(&[("dvc.yaml", "stages:\n  slow:\n    cmd: echo begun && sleep 600\n    outs:\n    - never.txt\n")]);
+    repo.commit("Take long");
+    repo.push(&server, "words", "main").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while server.get("/projects/words/runs").await["items"][0]["stage_counts"]["running"] != 1 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let (status, _) = server.call("POST", "/api/v1/projects/words/runs/1/cancel", None, None).await;
+    assert_eq!(status, 200);
+    let run = server.ended("words", 1).await;
+    assert_eq!((run["status"].as_str(), run["stages"][0]["status"].as_str()), (Some("cancelled"), Some("cancelled")));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_server_goes_on_with_its_runs() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    let waiting = "stages:\n  wait:\n    cmd: while [ ! -e GO ]; do sleep 0.05; done; echo done > out.txt\n    outs:\n    - out.txt\n";
+    let go = server.dir.path().join("go");
+    repo.write(&[("dvc.yaml", &waiting.replace("GO", &go.display().to_string()))]);
+    repo.commit("Wait for a sign");
+    repo.push(&server, "words", "main").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while server.get("/projects/words/runs").await["items"][0]["stage_counts"]["running"] != 1 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let dir = server.stop().await;
+    std::fs::write(&go, "").unwrap();
+    let server = Server::start_in(dir, None).await;
+    let run = server.ended("words", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_happens_on_postgresql() {
+    let url = towpath_testkit::postgres::schema().await.unwrap();
+    let server = Server::start_in(tempfile::tempdir().unwrap(), Some(url)).await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    assert_eq!(server.get("/audit/verify").await["intact"], true);
+    server.stop().await;
+}
