@@ -4,6 +4,7 @@
 mod approvals;
 mod crash;
 mod fake_target;
+mod local_target;
 mod path;
 mod rollback;
 mod world;
