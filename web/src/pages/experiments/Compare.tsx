@@ -62,9 +62,6 @@ function Table({ runs }: { runs: TrackedRun[] }) {
             <Line name="status" cells={runs.map((run) => <Status key={run.run_id} of={trackedState(run.status)} />)} />
             <Line name="started" cells={runs.map((run) => (run.started_at === null ? "–" : <Time key={run.run_id} at={run.started_at} />))} />
             <Line name="took" cells={runs.map((run) => (run.started_at === null || run.finished_at === null ? "–" : duration(secondsBetween(run.started_at, run.finished_at))))} />
-            {names((run) => run.metrics).map((name) => (
-              <Line key={`metric ${name}`} name={name} kind="metric" cells={runs.map((run) => <Metric key={run.run_id} run={run} reference={reference} name={name} />)} />
-            ))}
             {params.map((name) => (
               <Line
                 key={`param ${name}`}
@@ -76,6 +73,9 @@ function Table({ runs }: { runs: TrackedRun[] }) {
                   </span>
                 ))}
               />
+            ))}
+            {names((run) => run.metrics).map((name) => (
+              <Line key={`metric ${name}`} name={name} kind="metric" cells={runs.map((run) => <Metric key={run.run_id} run={run} reference={reference} name={name} />)} />
             ))}
           </tbody>
         </table>

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useParams } from "wouter";
 
@@ -28,10 +28,10 @@ export function ExperimentDetail() {
   const [columnText, setColumns] = useSearchParam("columns");
   const [differing, setDiffering] = useSearchParam("differing");
   const query = useInfiniteQuery(trackedRuns(experiment, filter ?? "", sort ?? ""));
-  const runs = query.data?.pages.flatMap((page) => page.items) ?? [];
+  const runs = useMemo(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
   const total = query.data?.pages[0]?.total ?? runs.length;
-  const { charted, toggle } = useCharted(runs.map((run) => run.run_id));
-  const all = columnsOf(runs);
+  const { charted, toggle } = useCharted(runs);
+  const all = useMemo(() => columnsOf(runs), [runs]);
   const columns = chosenColumns(all, columnText).filter((column) => differing === null || column.kind !== "param" || column.differs);
   const running = runs.filter((run) => run.status === "RUNNING").length;
 

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import type { UseInfiniteQueryResult } from "@tanstack/react-query";
 import { Link } from "wouter";
@@ -51,6 +51,7 @@ export function RunsTable({ query, runs, total, columns, charted, onToggle, sort
   const metrics = columns.filter((column) => column.kind === "metric");
   const params = columns.filter((column) => column.kind === "param");
   const sorted = metrics.find((column) => sort?.startsWith(column.id));
+  const range = useMemo(() => rangeOf(runs, sorted?.name), [runs, sorted?.name]);
   const span = 6 + metrics.length + params.length + (sorted ? 1 : 0);
   return (
     <section className="panel" aria-label="Runs">
@@ -87,7 +88,7 @@ export function RunsTable({ query, runs, total, columns, charted, onToggle, sort
                     metrics={metrics}
                     params={params}
                     sorted={sorted}
-                    runs={runs}
+                    range={range}
                     reference={reference}
                     best={sorted !== undefined && item.index === 0}
                   />
@@ -142,12 +143,12 @@ interface RowProps {
   metrics: Column[];
   params: Column[];
   sorted: Column | undefined;
-  runs: TrackedRun[];
+  range: Range | null;
   reference: TrackedRun | undefined;
   best: boolean;
 }
 
-function Row({ run, index, slot, onToggle, metrics, params, sorted, runs, reference, best }: RowProps) {
+function Row({ run, index, slot, onToggle, metrics, params, sorted, range, reference, best }: RowProps) {
   const now = useNow();
   return (
     <tr aria-rowindex={index + 2} className={slot !== undefined && best ? "selected" : undefined}>
@@ -174,7 +175,7 @@ function Row({ run, index, slot, onToggle, metrics, params, sorted, runs, refere
           </td>,
           column === sorted && (
             <td key="bar">
-              <ValueBar value={value} runs={runs} name={column.name} />
+              <ValueBar value={value} range={range} />
             </td>
           ),
         ];
@@ -218,16 +219,31 @@ export function Swatch({ slot }: { slot: number | undefined }) {
   );
 }
 
+/** The least and the greatest value of the sorted metric. */
+interface Range {
+  least: number;
+  most: number;
+}
+
+function rangeOf(runs: TrackedRun[], name: string | undefined): Range | null {
+  const range: Range = { least: Infinity, most: -Infinity };
+  for (const run of runs) {
+    const value = name === undefined ? undefined : run.metrics[name]?.value;
+    if (typeof value !== "number") continue;
+    range.least = Math.min(range.least, value);
+    range.most = Math.max(range.most, value);
+  }
+  return range.least <= range.most ? range : null;
+}
+
 /** Where the value lies between the least and the greatest of the rows. */
-function ValueBar({ value, runs, name }: { value: number | string | undefined; runs: TrackedRun[]; name: string }) {
-  if (typeof value !== "number") return null;
-  const values = runs.map((run) => run.metrics[name]?.value).filter((each): each is number => typeof each === "number");
-  const least = Math.min(...values);
-  const range = Math.max(...values) - least || 1;
+function ValueBar({ value, range }: { value: number | string | undefined; range: Range | null }) {
+  if (typeof value !== "number" || !range) return null;
+  const share = (value - range.least) / (range.most - range.least || 1);
   return (
     <svg width="56" height="10" aria-hidden="true">
       <rect width="56" height="4" y="3" rx="2" fill="var(--sunken)" />
-      <rect width={6 + ((value - least) / range) * 50} height="4" y="3" rx="2" fill="var(--heat-3)" />
+      <rect width={6 + share * 50} height="4" y="3" rx="2" fill="var(--heat-3)" />
     </svg>
   );
 }

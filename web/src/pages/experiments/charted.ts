@@ -4,6 +4,7 @@
  */
 import { useMemo } from "react";
 
+import type { TrackedRun } from "../../api/types";
 import { useSearchParam } from "../../parts/useSearchParam";
 
 const COLOURS = 8;
@@ -19,9 +20,12 @@ export function colourOf(slot: number): { variable: string; dashed: boolean } {
   return { variable: `var(--c${(slot % COLOURS) + 1})`, dashed: slot >= COLOURS };
 }
 
-export function useCharted(firstRows: string[]): { charted: Charted; toggle: (run: string) => void } {
+export function useCharted(runs: TrackedRun[]): { charted: Charted; toggle: (run: string) => void } {
   const [text, setText] = useSearchParam("charted");
-  const first = firstRows.slice(0, AT_FIRST).join(" ");
+  const first = runs
+    .slice(0, AT_FIRST)
+    .map((run) => run.run_id)
+    .join(" ");
   const charted = useMemo(() => {
     if (text === null) return new Map(first.split(" ").filter(Boolean).map((run, slot) => [run, slot]));
     return new Map(
