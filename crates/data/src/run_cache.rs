@@ -59,7 +59,7 @@ impl RunCache {
     /// Stores a run unless this very result is known already, as DVC does.
     pub fn save(&self, key: &Digest, value: &Digest, text: &str) -> Result<(), Error> {
         let path = folder_of(&self.runs, key).join(value.as_str());
-        if path.exists() { Ok(()) } else { files::write_atomically(&path, text.as_bytes()) }
+        if path.exists() { Ok(()) } else { files::write_unsynced(&path, text.as_bytes()) }
     }
 
     /// The hash of the environment that the run was made in; `None` for runs of real `dvc`.
@@ -70,7 +70,7 @@ impl RunCache {
 
     pub fn save_environment(&self, key: &Digest, value: &Digest, environment: &Digest) -> Result<(), Error> {
         let path = folder_of(&self.environments, key).join(value.as_str());
-        files::write_atomically(&path, environment.as_str().as_bytes())
+        files::write_unsynced(&path, environment.as_str().as_bytes())
     }
 }
 
