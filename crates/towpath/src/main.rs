@@ -1,1 +1,31 @@
-fn main() {}
+//! `towpath`: the command line and the composition of all parts into one program.
+
+mod administration;
+mod commands;
+mod config;
+mod error;
+mod signals;
+mod template;
+mod ui;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::commands::Cli;
+use crate::config::Context;
+
+fn main() -> ExitCode {
+    // Fails only when there is a provider already, and this is the first line of the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let ctx = Context::new(cli.options);
+    match cli.command.run(&ctx) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            ctx.ui.error(&error);
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the program can do: one file for each verb.
+
+mod add;
+mod audit;
+mod checkout;
+mod init;
+mod model;
+mod new;
+mod predict;
+mod pull;
+mod push;
+mod release;
+mod remote;
+mod repro;
+mod reproduce;
+mod run;
+mod serve;
+mod status;
+mod token;
+mod trace;
+mod user;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Context, Options};
+use crate::error::{Error, Exit};
+
+/// From a Git push to a governed model in production, and back
+#[derive(Parser, Debug)]
+#[command(name = "towpath", version, propagate_version = false, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    New(new::New),
+    Init(init::Init),
+    Add(add::Add),
+    Status(status::Status),
+    Checkout(checkout::Checkout),
+    Push(push::Push),
+    Pull(pull::Pull),
+    #[command(subcommand)]
+    Remote(remote::Remote),
+    Repro(repro::Repro),
+    #[command(subcommand)]
+    Run(run::Run),
+    #[command(subcommand)]
+    Model(model::Model),
+    #[command(subcommand)]
+    Release(release::Release),
+    Predict(predict::Predict),
+    Trace(trace::Trace),
+    Reproduce(reproduce::Reproduce),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
+    Token(token::Token),
+    Serve(serve::Serve),
+}
+
+impl Command {
+    /// Commands on the repository run on this thread: they block, and a runtime would be in their
+    /// way. Those that wait for a server run on a runtime.
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        match self {
+            Self::New(command) => command.run(ctx),
+            Self::Init(command) => command.run(ctx),
+            Self::Add(command) => command.run(ctx),
+            Self::Status(command) => command.run(ctx),
+            Self::Checkout(command) => command.run(ctx),
+            Self::Push(command) => command.run(ctx),
+            Self::Pull(command) => command.run(ctx),
+            Self::Remote(command) => command.run(ctx),
+            Self::Repro(command) => command.run(ctx),
+            Self::Run(command) => ctx.wait(command.run(ctx)),
+            Self::Model(command) => ctx.wait(command.run(ctx)),
+            Self::Release(command) => ctx.wait(command.run(ctx)),
+            Self::Predict(command) => ctx.wait(command.run(ctx)),
+            Self::Trace(command) => ctx.wait(command.run(ctx)),
+            Self::Reproduce(command) => command.run(ctx),
+            Self::Audit(command) => ctx.wait(command.run(ctx)),
+            Self::User(command) => ctx.wait(command.run(ctx)),
+            Self::Token(command) => ctx.wait(command.run(ctx)),
+            Self::Serve(command) => ctx.wait(command.run()),
+        }
+    }
+}

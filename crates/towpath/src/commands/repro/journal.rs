@@ -1,0 +1,144 @@
+//! The engine's journal on a terminal: says what happens, shows what stages print, and keeps what
+//! checks need the next time below `.dvc/tmp`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use towpath_checks::{Baseline, Verdict};
+use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Variable};
+use towpath_pipeline::{Request, StageOutcome, StageStatus, log};
+use towpath_plan::decide::Action;
+use towpath_plan::pipeline::Stage;
+
+use crate::ui::{self, Ui};
+
+/// Lines that are read from a log at a time.
+const LINES: usize = 1000;
+
+pub struct TerminalJournal<'a> {
+    ui: &'a Ui,
+    request: &'a Request,
+    /// Baselines and verdicts, `<check>.json` and `<check>/<data>-<suite>.json`.
+    checks: PathBuf,
+    /// `MLFLOW_TRACKING_TOKEN` of the stages.
+    token: Option<String>,
+    logs: RefCell<HashMap<String, log::Reader>>,
+}
+
+impl<'a> TerminalJournal<'a> {
+    pub fn new(ui: &'a Ui, request: &'a Request, checks: PathBuf, token: Option<String>) -> Self {
+        Self { ui, request, checks, token, logs: RefCell::default() }
+    }
+
+    /// Shows what the stage has printed since the last time.
+    fn show_log(&self, stage: &str) -> io::Result<()> {
+        let mut logs = self.logs.borrow_mut();
+        if !logs.contains_key(stage) {
+            logs.insert(stage.to_owned(), log::Reader::open(&self.request.log_of(stage))?);
+        }
+        let Some(reader) = logs.get_mut(stage) else { return Ok(()) };
+        loop {
+            let lines = reader.read(LINES)?;
+            if lines.is_empty() {
+                return Ok(());
+            }
+            for line in lines {
+                self.ui.note(format!("  {}", line.text));
+            }
+        }
+    }
+
+    fn finished(&self, outcome: &StageOutcome) {
+        let stage = &outcome.stage;
+        match outcome.status {
+            StageStatus::Ran => self.ui.say(format!("{stage}: done in {}", ui::duration(outcome.duration))),
+            StageStatus::Failed => {
+                let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.ui.say(format!("{stage}: {why}"));
+            }
+            StageStatus::Skipped => self.ui.say(format!("{stage}: skipped")),
+            StageStatus::Cancelled => self.ui.say(format!("{stage}: cancelled")),
+            // Said when it was decided.
+            StageStatus::Reused => {}
+        }
+    }
+
+    fn verdict_file(&self, check: &str, data: &str, suite: &str) -> PathBuf {
+        self.checks.join(check).join(format!("{data}-{suite}.json"))
+    }
+}
+
+impl Journal for TerminalJournal<'_> {
+    fn record(&self, event: Event<'_>) -> Result<(), JournalError> {
+        match event {
+            Event::Decided { stage, decision, .. } => {
+                let verb = match decision.action {
+                    Action::Run => "runs",
+                    Action::Reuse | Action::Restore { .. } => "reused",
+                };
+                self.ui.say(format!("{}: {verb}: {}", stage.name, decision.why));
+            }
+            Event::Environment(environment) if !environment.cached => {
+                let (file, packages) = (&environment.file, u64::from(environment.packages));
+                self.ui.note(format!("Built the environment of {file}: {}", ui::count(packages, "package")));
+            }
+            Event::Checked(check) => {
+                let verdict = if check.verdict.passed { "passed" } else { "failed" };
+                self.ui.say(format!("check {} of {}: {verdict}", check.name, check.path));
+                for failure in check.verdict.failures.iter().take(5) {
+                    let batch = failure.batch.as_ref().map(|batch| format!("{batch}: ")).unwrap_or_default();
+                    self.ui.say(format!("  {batch}{}", failure.message));
+                }
+                let path = self.verdict_file(&check.name, &check.data_hash, &check.suite_hash);
+                write(&path, &check.verdict)?;
+            }
+            Event::Logged { stage, .. } => self.show_log(stage)?,
+            Event::Finished(outcome) => {
+                self.logs.borrow_mut().remove(&outcome.stage);
+                self.finished(outcome);
+            }
+            Event::Planned { .. } | Event::Environment(_) | Event::Process { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn stage_variables(&self, _: &Stage) -> Result<Vec<Variable>, JournalError> {
+        Ok(self.token.iter().map(|token| Variable::secret("MLFLOW_TRACKING_TOKEN", token)).collect())
+    }
+
+    fn baseline(&self, check: &str) -> Result<Option<Baseline>, JournalError> {
+        read(&self.checks.join(format!("{check}.json")))
+    }
+
+    fn save_baseline(&self, check: &str, baseline: &Baseline) -> Result<(), JournalError> {
+        write(&self.checks.join(format!("{check}.json")), baseline)
+    }
+
+    fn verdict(&self, check: &str, data: &str, suite: &str) -> Result<Option<Verdict>, JournalError> {
+        read(&self.verdict_file(check, data, suite))
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, JournalError> {
+    match fs::read(path) {
+        // What another version of this program kept in another form is made again.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whole or not at all.
+fn write(path: &Path, value: &impl Serialize) -> Result<(), JournalError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, serde_json::to_vec(value)?)?;
+    Ok(fs::rename(unfinished, path)?)
+}

@@ -1,0 +1,57 @@
+mod cancel;
+mod logs;
+mod ls;
+mod pull;
+mod show;
+mod start;
+
+use clap::Subcommand;
+
+use crate::config::Context;
+use crate::error::{Error, Exit};
+
+/// Pipeline runs
+#[derive(Subcommand, Debug)]
+pub enum Run {
+    Ls(ls::Ls),
+    Show(show::Show),
+    Logs(logs::Logs),
+    Pull(pull::Pull),
+    Start(start::Start),
+    Cancel(cancel::Cancel),
+}
+
+impl Run {
+    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        match self {
+            Self::Ls(command) => command.run(ctx).await,
+            Self::Show(command) => command.run(ctx).await,
+            Self::Logs(command) => command.run(ctx).await,
+            Self::Pull(command) => command.run(ctx).await,
+            Self::Start(command) => command.run(ctx).await,
+            Self::Cancel(command) => command.run(ctx).await,
+        }
+    }
+}
+
+/// Which project.
+#[derive(clap::Args, Debug)]
+pub struct Project {
+    /// The project [default: the one that this clone's remote 'origin' is]
+    #[arg(long, short, value_name = "NAME")]
+    project: Option<String>,
+}
+
+impl Project {
+    pub fn name(self, ctx: &Context) -> Result<String, Error> {
+        crate::workspace::project(ctx, self.project)
+    }
+}
+
+/// The newest run's number.
+async fn newest(ctx: &Context, project: &str) -> Result<i64, Error> {
+    let runs: towpath_api::Page<towpath_api::runs::RunSummary> =
+        ctx.client()?.get(&format!("/projects/{project}/runs?limit=1")).await?;
+    let newest = runs.items.first().map(|run| run.number);
+    newest.ok_or_else(|| Error::not_found(format!("project '{project}' has no runs")).hint("git push starts one"))
+}

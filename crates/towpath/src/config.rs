@@ -1,0 +1,138 @@
+//! What flags and environment variables say, resolved once before any work starts.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use towpath_api::client::Client;
+use towpath_core::Kind;
+use towpath_pipeline::Environments;
+
+use crate::error::Error;
+use crate::ui::Ui;
+
+/// Where a server listens when nothing else is said.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:4400";
+
+/// Options that every command takes.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// The server
+    #[arg(long, global = true, env = "TOWPATH_SERVER", hide_env_values = true, value_name = "URL", default_value = DEFAULT_SERVER)]
+    server: String,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no progress, and no result where the exit code tells enough
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct Context {
+    pub ui: Ui,
+    /// Without a slash at its end.
+    pub server: String,
+    /// `TOWPATH_TOKEN`.
+    pub token: Option<String>,
+    /// State of a server of this machine.
+    pub data_dir: PathBuf,
+    /// Python environments, shared with the server: what one built is there for the other.
+    pub environments_dir: PathBuf,
+}
+
+impl Context {
+    pub fn new(options: Options) -> Self {
+        Self {
+            ui: Ui::new(options.json, options.quiet),
+            server: options.server.trim_end_matches('/').to_owned(),
+            token: variable("TOWPATH_TOKEN"),
+            data_dir: user_dir("XDG_DATA_HOME", ".local/share").join("towpath"),
+            environments_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments"),
+        }
+    }
+
+    pub fn client(&self) -> Result<Client, Error> {
+        Ok(Client::new(&self.server, self.token.clone())?)
+    }
+
+    pub fn environments(&self) -> Environments {
+        Environments::new(&self.environments_dir)
+    }
+
+    pub fn current_dir() -> Result<PathBuf, Error> {
+        std::env::current_dir().map_err(Error::io("find", std::path::Path::new("the current folder")))
+    }
+
+    /// True for what this server answers below: only there the token is sent to.
+    pub fn is_on_server(&self, url: &str) -> bool {
+        url.strip_prefix(&self.server).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Runs what waits for the network.
+    pub fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        runtime()?.block_on(work)
+    }
+}
+
+pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Error::new(Kind::Exhausted, format!("cannot start threads: {error}")))
+}
+
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// A folder of the XDG base directories; below the current folder for who has no home.
+fn user_dir(name: &str, below_home: &str) -> PathBuf {
+    // The specification: relative values are to be ignored.
+    let set = variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    set.unwrap_or_else(|| PathBuf::from(variable("HOME").unwrap_or_default()).join(below_home))
+}
+
+/// `300ms`, `30s`, `10m`, `12h`, `90d`: for flags.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err("expected a number with ms, s, m, h or d behind it, for example 30s".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("'{number}' is not a number"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("90d"), Ok(Duration::from_hours(24 * 90)));
+        for bad in ["", "10", "s", "-1s", "1e400d", "10 s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_token_goes_to_our_server_only() {
+        let ctx = Context {
+            ui: Ui::new(false, false),
+            server: "http://127.0.0.1:4400".into(),
+            token: None,
+            data_dir: PathBuf::new(),
+            environments_dir: PathBuf::new(),
+        };
+        assert!(ctx.is_on_server("http://127.0.0.1:4400/dvc/digits"));
+        assert!(!ctx.is_on_server("http://127.0.0.1:44000/dvc/digits"));
+        assert!(!ctx.is_on_server("https://elsewhere/dvc/digits"));
+    }
+}
