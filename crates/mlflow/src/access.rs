@@ -7,6 +7,7 @@ use towpath_core::Actor;
 use towpath_identity::Identity;
 use towpath_store::Tx;
 use towpath_tracking::logged_models::{self, LoggedModel, NewModel};
+use towpath_tracking::registry::versions;
 use towpath_tracking::runs::{self, NewRun};
 use towpath_tracking::{KeyValue, tags};
 
@@ -102,6 +103,11 @@ impl Caller {
 
     /// Writing a file: `<experiment>/<run>/artifacts/...` or `<experiment>/models/<model>/artifacts/...`.
     pub(crate) fn may_write_file(&self, tx: &mut Tx<'_>, path: &str) -> Result<(), ApiError> {
+        if let Some((model, version)) = versions::with_files_at(tx, path)? {
+            return Err(ApiError::denied(format!(
+                "'{path}' belongs to version {version} of model '{model}', whose files never change: push a commit to make another version"
+            )));
+        }
         if self.0.is_user() {
             return self.may_write();
         }
@@ -111,5 +117,13 @@ impl Caller {
             (Some(run_id), Some("artifacts"), _) => self.may_write_run(tx, run_id),
             _ => Err(ApiError::denied(format!("the token of a stage may not write '{path}'"))),
         }
+    }
+}
+
+/// Tags of the server's own say which pipeline run and stage a run belongs to: no client sets them.
+pub(crate) fn may_tag<'k>(keys: impl IntoIterator<Item = &'k str>) -> Result<(), ApiError> {
+    match keys.into_iter().find(|key| key.starts_with(tags::OURS)) {
+        Some(key) => Err(ApiError::denied(format!("tag '{key}' is written by the server only"))),
+        None => Ok(()),
     }
 }

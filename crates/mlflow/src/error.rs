@@ -76,6 +76,8 @@ impl From<TrackingError> for ApiError {
     fn from(error: TrackingError) -> Self {
         match error {
             TrackingError::Missing(parameter) => Self::missing(&parameter),
+            // MLflow answers 500 here, which makes its client try again for minutes.
+            TrackingError::ExperimentState { .. } => Self { code: "INVALID_STATE", ..Self::invalid(error.to_string()) },
             error => Self::classified(&error),
         }
     }

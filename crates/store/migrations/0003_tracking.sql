@@ -161,6 +161,7 @@ create table model_versions (
     primary key (model, version)
 );
 create index model_versions_by_run on model_versions (run_id);
+create index model_versions_by_location on model_versions (storage_location);
 create table model_version_tags (
     model text not null,
     version bigint not null,

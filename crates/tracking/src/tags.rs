@@ -8,6 +8,8 @@ pub const RUN_NAME: &str = "mlflow.runName";
 pub const USER: &str = "mlflow.user";
 pub const PARENT: &str = "mlflow.parentRunId";
 pub const COMMIT: &str = "mlflow.source.git.commit";
+/// Tags that the server writes; clients do not.
+pub const OURS: &str = "towpath.";
 /// Ours: `<project>/<n>` of the pipeline run.
 pub const PIPELINE_RUN: &str = "towpath.pipeline_run";
 /// Ours: the stage of the pipeline run.

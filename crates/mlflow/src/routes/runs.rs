@@ -10,7 +10,7 @@ use towpath_tracking::runs::{self, NewRun, RunStatus, Update};
 use towpath_tracking::{KeyValue, experiments, params, search, tags};
 
 use super::{Answer, artifacts, empty, metrics, query};
-use crate::access::Caller;
+use crate::access::{Caller, may_tag};
 use crate::request::Fields;
 use crate::{ApiError, wire};
 
@@ -55,6 +55,7 @@ async fn create(State(state): State<crate::State>, caller: Caller, fields: Field
         start_time: fields.time("start_time")?,
         tags: fields.pairs("tags")?,
     };
+    may_tag(new.tags.iter().map(|t| t.key.as_str()))?;
     let now = state.store.now();
     let made = state
         .write(move |tx| {
@@ -123,6 +124,7 @@ async fn log_param(State(state): State<crate::State>, caller: Caller, fields: Fi
 
 async fn set_tag(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
     let (run_id, tag) = (fields.run_id()?, fields.pair()?);
+    may_tag([tag.key.as_str()])?;
     state
         .write(move |tx| {
             caller.may_write_run(tx, &run_id)?;
@@ -134,6 +136,7 @@ async fn set_tag(State(state): State<crate::State>, caller: Caller, fields: Fiel
 
 async fn delete_tag(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
     let (run_id, key) = (fields.run_id()?, fields.required("key")?);
+    may_tag([key.as_str()])?;
     state
         .write(move |tx| {
             caller.may_write_run(tx, &run_id)?;
@@ -158,6 +161,7 @@ async fn log_batch(State(state): State<crate::State>, caller: Caller, fields: Fi
         .map(|(i, point)| metrics::point(point, &format!("metrics[{i}].")))
         .collect::<Result<_, _>>()?;
     let batch = Batch { metrics, params: fields.pairs("params")?, tags: fields.pairs("tags")? };
+    may_tag(batch.tags.iter().map(|t| t.key.as_str()))?;
     state
         .write(move |tx| {
             caller.may_write_run(tx, &run_id)?;

@@ -47,6 +47,11 @@ async fn searches_find_what_their_filters_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn filters_are_accepted_and_refused_as_the_client_library_does() {
+    run(&Server::new().await, "filters").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn artifacts_go_through_the_server() {
     run(&Server::new().await, "artifacts").await;
 }

@@ -96,6 +96,14 @@ async fn errors_have_the_code_and_the_words_of_mlflow() {
             "RESOURCE_DOES_NOT_EXIST",
             "Model Version (name=m, version=x) not found",
         ),
+        (
+            "POST",
+            "experiments/restore",
+            r#"{"experiment_id": "0"}"#,
+            400,
+            "INVALID_STATE",
+            "The experiment 0 must be in the 'deleted' state. Current state is active.",
+        ),
         ("GET", "experiments/list", "", 404, "ENDPOINT_NOT_FOUND", ""),
         ("POST", "traces", "{}", 501, "NOT_IMPLEMENTED", ""),
         ("POST", "runs/create", "[]", 400, "BAD_REQUEST", ""),
@@ -232,4 +240,79 @@ async fn a_download_answers_ranges_and_is_never_a_page() {
     assert_eq!(part.headers()["content-length"], "5");
     let beyond = server.router(Identity::local()).oneshot(request("bytes=12-")).await.unwrap();
     assert_eq!(beyond.status(), 416);
+}
+
+#[tokio::test]
+async fn files_of_a_version_that_a_pipeline_made_are_not_overwritten() {
+    use std::collections::BTreeMap;
+    use towpath_core::{Actor, Content, Digest};
+    use towpath_store::Durability;
+    use towpath_tracking::registry::{models, versions};
+    use towpath_tracking::{VersionLineage, lineage};
+
+    let server = Server::new().await;
+    let now = server.state.store.now();
+    server
+        .state
+        .store
+        .write(Durability::Full, move |tx| {
+            let by = Actor::system("pipeline");
+            models::ensure(tx, now, &by, "digits")?;
+            let new = versions::NewVersion {
+                model: "digits".into(),
+                source: "mlflow-artifacts:/1/run/artifacts/model".into(),
+                ..versions::NewVersion::default()
+            };
+            let version = versions::create(tx, now, &by, &new)?.version;
+            let made = VersionLineage {
+                project: "digits".into(),
+                number: 1,
+                tracking_run: None,
+                commit: "c".into(),
+                author: "a".into(),
+                author_email: "a@example.com".into(),
+                trainer: by.clone(),
+                model: Content { md5: "m".into(), size: 1, nfiles: None, isexec: false },
+                content: Digest::of(b"m"),
+                size: 1,
+                data: Vec::new(),
+                params: BTreeMap::new(),
+                params_hash: Digest::of(b""),
+                metrics: BTreeMap::new(),
+                environment_hash: None,
+                evaluation_hash: None,
+                checks: Vec::new(),
+                lock_sha: BTreeMap::new(),
+                path: "/srv/digits".into(),
+            };
+            lineage::record(tx, now, &by, "digits", version, &made)
+        })
+        .await
+        .unwrap();
+    let files = "/api/2.0/mlflow-artifacts/artifacts";
+    for (method, path, expected) in [
+        ("PUT", "1/run/artifacts/model/model.onnx", 403),
+        ("PUT", "1/run/artifacts/model", 403),
+        ("DELETE", "1/run", 403),
+        ("PUT", "1/run/artifacts/model2", 200),
+        ("PUT", "1/run/artifacts/notes.txt", 200),
+    ] {
+        let (status, _) = server.call(&Identity::local(), method, &format!("{files}/{path}"), "x").await;
+        assert_eq!(status, expected, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn tags_of_the_server_are_not_set_by_clients() {
+    let server = Server::new().await;
+    let run_id = run(&server).await;
+    let tag = json!({"key": "towpath.pipeline_run", "value": "digits/1"});
+    for (path, body) in [
+        ("runs/set-tag", json!({"run_id": run_id, "key": "towpath.stage", "value": "x"})),
+        ("runs/delete-tag", json!({"run_id": run_id, "key": "towpath.stage"})),
+        ("runs/log-batch", json!({"run_id": run_id, "tags": [tag]})),
+        ("runs/create", json!({"experiment_id": "0", "tags": [tag]})),
+    ] {
+        assert_eq!(post(&server, path, body).await.0, 403, "{path}");
+    }
 }

@@ -260,6 +260,30 @@ pub fn of_run(tx: &mut Tx<'_>, run_id: &str) -> Result<Vec<ModelVersion>, Tracki
     with_data(tx, versions)
 }
 
+/// The version made by a pipeline whose files a write to this artifact path would change: it lies
+/// in, at or above them.
+pub fn with_files_at(tx: &mut Tx<'_>, path: &str) -> Result<Option<(String, i64)>, TrackingError> {
+    let uri = |path: &str| format!("mlflow-artifacts:/{path}");
+    let path = path.trim_matches('/');
+    let at_or_above: Vec<String> =
+        path.match_indices('/').map(|(end, _)| uri(&path[..end])).chain([uri(path)]).collect();
+    let mut rows = rows::of_many(
+        tx,
+        "select v.model, v.version from model_versions v \
+         join model_lineage l on l.model = v.model and l.version = v.version \
+         where v.storage_location in ({})",
+        &at_or_above,
+    )?;
+    // Below the path: between "path/" and "path0", the next character.
+    rows.append(&mut tx.all(
+        "select v.model, v.version from model_versions v \
+         join model_lineage l on l.model = v.model and l.version = v.version \
+         where v.storage_location >= $1 and v.storage_location < $2 limit 1",
+        &[&format!("{}/", uri(path)), &format!("{}0", uri(path))],
+    )?);
+    rows.first().map(|row| Ok((row.text("model")?, row.int("version")?))).transpose()
+}
+
 pub fn update(
     tx: &mut Tx<'_>,
     now: Timestamp,
