@@ -1,8 +1,9 @@
 //! What `/metrics` shows, in Prometheus' text format.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use towpath_core::exposition::{Exposition, escape};
 
 use crate::data_plane::DataPlane;
 use crate::revision::micros;
@@ -42,7 +43,7 @@ impl Histograms {
         histogram.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    fn render(&self, out: &mut String, labels: &str) {
+    fn render(&self, out: &mut Exposition, labels: &str) {
         for (protocol, by_code) in PROTOCOLS.iter().zip(&self.0) {
             for (code, histogram) in CODES.iter().zip(by_code) {
                 let labels = format!("{labels},route=\"{protocol}\",code=\"{code}\"");
@@ -53,7 +54,7 @@ impl Histograms {
 }
 
 /// Writes the sum of `histograms` as one; nothing when nothing was observed.
-fn render_sum<'a>(out: &mut String, name: &str, labels: &str, histograms: impl Iterator<Item = &'a Histogram>) {
+fn render_sum<'a>(out: &mut Exposition, name: &str, labels: &str, histograms: impl Iterator<Item = &'a Histogram>) {
     let (mut counts, mut sum_micros) = ([0; BOUNDS.len() + 1], 0);
     for histogram in histograms {
         for (count, bucket) in counts.iter_mut().zip(&histogram.buckets) {
@@ -70,16 +71,16 @@ fn render_sum<'a>(out: &mut String, name: &str, labels: &str, histograms: impl I
     for (bound, count) in BOUNDS.iter().zip(counts) {
         cumulative += count;
         let le = *bound as f64 / 1e6;
-        line(out, &bucket, &format!("{labels},le=\"{le}\""), cumulative);
+        out.sample(&bucket, &format!("{labels},le=\"{le}\""), cumulative);
     }
-    line(out, &bucket, &format!("{labels},le=\"+Inf\""), total);
-    line(out, &format!("{name}_sum"), labels, sum_micros as f64 / 1e6);
-    line(out, &format!("{name}_count"), labels, total);
+    out.sample(&bucket, &format!("{labels},le=\"+Inf\""), total);
+    out.sample(&format!("{name}_sum"), labels, sum_micros as f64 / 1e6);
+    out.sample(&format!("{name}_count"), labels, total);
 }
 
 /// The whole exposition.
 pub(crate) fn render(plane: &DataPlane) -> String {
-    let mut out = String::new();
+    let mut out = Exposition::default();
     let snapshot = plane.router.snapshot();
     let revisions: Vec<_> = snapshot
         .routes
@@ -95,8 +96,7 @@ pub(crate) fn render(plane: &DataPlane) -> String {
         )
     };
 
-    family(
-        &mut out,
+    out.family(
         "towpath_request_duration_seconds",
         "histogram",
         "Time from reading a prediction request to its answer.",
@@ -104,8 +104,7 @@ pub(crate) fn render(plane: &DataPlane) -> String {
     for (route, arm, _, revision) in &revisions {
         revision.histograms.render(&mut out, &labels(route, *arm, revision));
     }
-    family(
-        &mut out,
+    out.family(
         "request_predict_seconds",
         "histogram",
         "Prediction time of a model, under the name that KServe gives it.",
@@ -116,31 +115,29 @@ pub(crate) fn render(plane: &DataPlane) -> String {
         let labels = format!("model_name=\"{}\"", escape(&route.model));
         render_sum(&mut out, "request_predict_seconds", &labels, all);
     }
-    family(&mut out, "towpath_traffic_weight", "gauge", "Share of new keys that a revision gets.");
+    out.family("towpath_traffic_weight", "gauge", "Share of new keys that a revision gets.");
     for (route, arm, weight, revision) in &revisions {
-        line(&mut out, "towpath_traffic_weight", &labels(route, *arm, revision), weight);
+        out.sample("towpath_traffic_weight", &labels(route, *arm, revision), weight);
     }
-    family(
-        &mut out,
+    out.family(
         "towpath_rejected_requests_total",
         "counter",
         "Requests that reached no model: unknown, unauthenticated, too large or too many.",
     );
-    line(&mut out, "towpath_rejected_requests_total", "", plane.counters.rejected.load(Ordering::Relaxed));
-    family(&mut out, "towpath_in_flight_requests", "gauge", "Prediction requests being answered.");
-    line(&mut out, "towpath_in_flight_requests", "", plane.admission.in_flight());
-    family(&mut out, "towpath_predictions_logged_total", "counter", "Predictions written to the log.");
-    line(&mut out, "towpath_predictions_logged_total", "", plane.log.written());
-    family(&mut out, "towpath_predictions_lost_total", "counter", "Predictions answered but not logged.");
-    line(&mut out, "towpath_predictions_lost_total", "", plane.log.lost());
-    family(
-        &mut out,
+    out.sample("towpath_rejected_requests_total", "", plane.counters.rejected.load(Ordering::Relaxed));
+    out.family("towpath_in_flight_requests", "gauge", "Prediction requests being answered.");
+    out.sample("towpath_in_flight_requests", "", plane.admission.in_flight());
+    out.family("towpath_predictions_logged_total", "counter", "Predictions written to the log.");
+    out.sample("towpath_predictions_logged_total", "", plane.log.written());
+    out.family("towpath_predictions_lost_total", "counter", "Predictions answered but not logged.");
+    out.sample("towpath_predictions_lost_total", "", plane.log.lost());
+    out.family(
         "towpath_prediction_log_failures_total",
         "counter",
         "Writes of the prediction log that failed, for example because the disk is full.",
     );
-    line(&mut out, "towpath_prediction_log_failures_total", "", plane.log.failures());
-    family(&mut out, "towpath_labels_total", "counter", "Labels received, by what became of them.");
+    out.sample("towpath_prediction_log_failures_total", "", plane.log.failures());
+    out.family("towpath_labels_total", "counter", "Labels received, by what became of them.");
     let counts = plane.counters.labels();
     for (result, count) in [
         ("accepted", counts.accepted),
@@ -148,34 +145,15 @@ pub(crate) fn render(plane: &DataPlane) -> String {
         ("unknown", counts.unknown),
         ("late", counts.late),
     ] {
-        line(&mut out, "towpath_labels_total", &format!("result=\"{result}\""), count);
+        out.sample("towpath_labels_total", &format!("result=\"{result}\""), count);
     }
-    family(&mut out, "towpath_rollbacks_total", "counter", "Rollouts rolled back here.");
-    line(&mut out, "towpath_rollbacks_total", "", plane.judge.rollbacks());
+    out.family("towpath_rollbacks_total", "counter", "Rollouts rolled back here.");
+    out.sample("towpath_rollbacks_total", "", plane.judge.rollbacks());
     if let Some(levels) = plane.judge.levels() {
-        family(
-            &mut out,
-            "towpath_rollout_evidence",
-            "gauge",
-            "Evidence that the candidate is worse than stable; 1 is none.",
-        );
+        out.family("towpath_rollout_evidence", "gauge", "Evidence that the candidate is worse than stable; 1 is none.");
         for (metric, level) in levels {
-            line(&mut out, "towpath_rollout_evidence", &format!("metric=\"{metric}\""), level);
+            out.sample("towpath_rollout_evidence", &format!("metric=\"{metric}\""), level);
         }
     }
-    out
-}
-
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
-    let _ =
-        if labels.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{labels}}} {value}") };
-}
-
-fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    out.into_text()
 }
