@@ -36,11 +36,12 @@ before(async () => {
       request.on("end", () => {
         posted.push(`POST ${url.pathname} ${body}`);
         const recomputed = { decisions: 3, equal: 3, differences: [] };
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(url.pathname.endsWith("recompute") ? recomputed : {}));
+        const result = url.pathname.endsWith("recompute") ? recomputed : url.pathname.endsWith("/releases") ? { id: 57 } : {};
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(result));
       });
     } else if (url.pathname.endsWith("/log") && url.searchParams.get("follow")) {
       response.writeHead(200, { "content-type": "application/x-ndjson" });
-      response.write(`${JSON.stringify({ number: 52, seconds: 24.4, stream: "out", text: "epoch 41  loss 0.0659  val 0.0896  acc 0.9783" })}\n`);
+      response.write(`${JSON.stringify({ number: 51, seconds: 24.4, stream: "out", text: "epoch 41  loss 0.0659  val 0.0896  acc 0.9783" })}\n`);
     } else if (url.pathname.startsWith("/api/")) {
       const body = answer(url);
       const known = body !== undefined;
@@ -147,6 +148,16 @@ describe("what a person does", () => {
       await page.keyboard.press("Enter");
       await page.getByRole("dialog").waitFor({ state: "detached" });
       assert.ok(posted.includes('POST /api/v1/releases/58/rollback {"reason":"rolled back by hand"}'), posted.join("\n"));
+    }));
+
+  test("a version is released into an environment, with the reason that a second time needs", () =>
+    visit("/models/digits/8", async (page) => {
+      await page.getByRole("button", { name: "Release version" }).click();
+      await page.getByRole("combobox", { name: "Environment" }).fill("production");
+      await page.getByLabel("Reason").fill("Labels were late.");
+      await page.getByRole("button", { name: "Release digits v8" }).click();
+      await page.waitForURL("**/releases/57");
+      assert.ok(posted.includes('POST /api/v1/releases {"model":"digits","version":8,"environment":"production","reason":"Labels were late."}'), posted.join("\n"));
     }));
 
   test("recomputing says how many decisions come out equal", () =>

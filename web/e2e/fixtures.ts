@@ -337,7 +337,7 @@ export const failedRun: Run = {
 };
 
 const epochs = Array.from({ length: 46 }, (_, index) => ({
-  number: index + 5,
+  number: index + 4,
   seconds: 9 + index * 0.34,
   stream: "out",
   text: index === 37 ? "warning: 2 images have no ink (0911, 1204)" : `epoch ${index + 1}  loss ${(0.9 / (index + 8)).toFixed(4)}  val ${(1.1 / (index + 8)).toFixed(4)}  acc 0.97${21 + index}`,
@@ -345,12 +345,12 @@ const epochs = Array.from({ length: 46 }, (_, index) => ({
 
 export const log = {
   lines: [
-    { number: 1, seconds: 7.6, stream: "towpath", text: "uv: environment \u001b[36me41b09d7\u001b[0m from cache (142 packages)" },
-    { number: 2, seconds: 7.7, stream: "out", text: "$ python train.py --model mlp" },
-    { number: 3, seconds: 8.5, stream: "out", text: "MLflow run \u001b[36mbrisk-heron-118\u001b[0m" },
-    { number: 4, seconds: 8.8, stream: "out", text: "train 1,294 rows, held out 323, seed 20261" },
+    { number: 0, seconds: 7.6, stream: "towpath", text: "uv: environment \u001b[36me41b09d7\u001b[0m from cache (142 packages)" },
+    { number: 1, seconds: 7.7, stream: "out", text: "$ python train.py --model mlp" },
+    { number: 2, seconds: 8.5, stream: "out", text: "MLflow run \u001b[36mbrisk-heron-118\u001b[0m" },
+    { number: 3, seconds: 8.8, stream: "out", text: "train 1,294 rows, held out 323, seed 20261" },
     ...epochs,
-    { number: 51, seconds: 24.1, stream: "out", text: "\u001b[32mcheckpoint models/mlp.onnx  1.2 MB  epoch 40\u001b[0m" },
+    { number: 50, seconds: 24.1, stream: "out", text: "\u001b[32mcheckpoint models/mlp.onnx  1.2 MB  epoch 40\u001b[0m" },
   ],
   total: 51,
   finished: false,

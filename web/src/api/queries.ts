@@ -73,7 +73,7 @@ export const projects = () => whole<Project>(["projects"], "/projects");
 
 export const runs = (project: string) => list<RunSummary>(["runs", project], `${path("projects", project)}/runs`);
 export const run = (project: string, number: number) => one<Run>(["runs", project, number], path("projects", project, "runs", number));
-/** A stage's log from line `from` on (counted from 1). */
+/** A stage's log from line `from` on (counted from 0). */
 export const stageLog = (project: string, number: number, stage: string, from: number, signal?: AbortSignal) =>
   get<LogPage>(path("projects", project, "runs", number, "stages", stage) + `/log${search({ from })}`, signal);
 

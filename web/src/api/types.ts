@@ -230,6 +230,7 @@ export interface CheckFailure {
 }
 
 export interface LogLine {
+  /** Counts from 0; shown from 1. */
   number: number;
   /** Seconds since the stage started. */
   seconds: number;

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { Suspense, lazy, useState } from "react";
 import { useQuery } from "@tanstack/react-query";
 
 import { metricSeries } from "../../api/queries";
@@ -6,11 +6,14 @@ import type { MetricSeries, TrackedRun } from "../../api/types";
 import { metric } from "../../format/number";
 import { Bars, Empty, Failed } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
-import { MetricChart, type ChartLine } from "./MetricChart";
+import type { ChartLine } from "./MetricChart";
 import { Parallel } from "./Parallel";
 import { Swatch } from "./RunsTable";
 import { colourOf, type Charted } from "./charted";
 import type { Column } from "./columns";
+
+/** The drawing code comes after the table: it is the larger half of this view. */
+const MetricChart = lazy(async () => ({ default: (await import("./MetricChart")).MetricChart }));
 
 const CHARTS = 2;
 
@@ -76,7 +79,9 @@ export function SeriesPanel({ experiment, runs, charted, name }: { experiment: s
       ) : values.length === 0 ? (
         <Empty>The charted runs have no {name}.</Empty>
       ) : drawn ? (
-        <MetricChart name={name} lines={lines} smoothing={Number(smoothing)} log={offersLog && (log ?? true)} axis={axis} />
+        <Suspense fallback={<div className="chart-space" />}>
+          <MetricChart name={name} lines={lines} smoothing={Number(smoothing)} log={offersLog && (log ?? true)} axis={axis} />
+        </Suspense>
       ) : (
         <SingleValues lines={lines} />
       )}

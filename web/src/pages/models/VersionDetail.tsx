@@ -1,3 +1,4 @@
+import { useState } from "react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "wouter";
 
@@ -10,6 +11,7 @@ import { Panel } from "../../parts/Panel";
 import { Time } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
+import { ReleaseDialog } from "./ReleaseDialog";
 
 /** One version: what it was made from, how good it was, where it serves. */
 export function VersionDetail() {
@@ -24,6 +26,7 @@ export function VersionDetail() {
 }
 
 function Contents({ version }: { version: ModelVersion }) {
+  const [releasing, setReleasing] = useState(false);
   return (
     <>
       <div className="head">
@@ -56,8 +59,14 @@ function Contents({ version }: { version: ModelVersion }) {
           <Link className="button" href={links.trace(`${version.model}/${version.version}`)}>
             Trace
           </Link>
+          {version.lineage && (
+            <button type="button" className="button primary" onClick={() => setReleasing(true)}>
+              Release version
+            </button>
+          )}
         </div>
       </div>
+      {releasing && <ReleaseDialog version={version} onClose={() => setReleasing(false)} />}
       <div className="columns two">
         <Panel title="Lineage">{version.lineage ? <LineageFacts lineage={version.lineage} /> : <Empty>Registered from outside a pipeline: nothing is known of its origin but {version.source}.</Empty>}</Panel>
         <div className="stack">

@@ -35,7 +35,7 @@ export function LogView({ run, stage }: { run: Run; stage: StageRun }) {
   }, [following, log.lines.length]);
   const reached = useRef(false);
   useEffect(() => {
-    const index = marked > 0 && !reached.current ? log.lines.findIndex((line) => line.number === marked) : -1;
+    const index = marked > 0 && !reached.current ? log.lines.findIndex((line) => line.number + 1 === marked) : -1;
     if (index < 0) return;
     reached.current = true;
     setFollowing(false);
@@ -49,8 +49,8 @@ export function LogView({ run, stage }: { run: Run; stage: StageRun }) {
     if (atEnd !== following) setFollowing(atEnd);
   };
   const mark = (line: LogLine) => {
-    setMarked(line.number);
-    history.replaceState(history.state, "", `${window.location.pathname}${window.location.search}#L${line.number}`);
+    setMarked(line.number + 1);
+    history.replaceState(history.state, "", `${window.location.pathname}${window.location.search}#L${line.number + 1}`);
   };
   const unseen = log.lines.length - seen;
   return (
@@ -82,7 +82,7 @@ export function LogView({ run, stage }: { run: Run; stage: StageRun }) {
         <div className="log-lines" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map((item) => {
             const line = lines[item.index];
-            return line && <Line key={item.key} line={line} top={item.start} marked={line.number === marked} onMark={() => mark(line)} />;
+            return line && <Line key={item.key} line={line} top={item.start} marked={line.number + 1 === marked} onMark={() => mark(line)} />;
           })}
         </div>
       </div>
@@ -102,8 +102,8 @@ function Line({ line, top, marked, onMark }: { line: LogLine; top: number; marke
   const stream = line.stream === "towpath" ? "of-towpath" : /\b(error|exception|traceback)\b/i.test(line.text) ? "ansi-red" : /\bwarn(ing)?\b/i.test(line.text) ? "ansi-yellow" : undefined;
   return (
     <div className={marked ? "log-line marked" : "log-line"} style={{ transform: `translateY(${top}px)` }}>
-      <a href={`#L${line.number}`} tabIndex={-1} onClick={(event) => (event.preventDefault(), onMark())}>
-        {line.number}
+      <a href={`#L${line.number + 1}`} tabIndex={-1} onClick={(event) => (event.preventDefault(), onMark())}>
+        {line.number + 1}
       </a>
       <span className="text-3">{line.seconds.toFixed(1)} s</span>
       <span className={stream}>

@@ -57,15 +57,14 @@ async function read(
   let from = 0;
   for (;;) {
     const page = await stageLog(of.project, of.number, of.stage, from, signal);
-    const last = page.lines.at(-1)?.number ?? from - 1;
     if (from === 0 && page.total > KEPT + page.lines.length) {
       from = page.total - KEPT;
       skip(from);
       continue;
     }
     add(page.lines);
-    from = last + 1;
-    const atEnd = page.lines.length === 0 || last >= page.total;
+    from = (page.lines.at(-1)?.number ?? from - 1) + 1;
+    const atEnd = page.lines.length === 0 || from >= page.total;
     if (atEnd && page.finished) return;
     if (atEnd) break;
   }
