@@ -63,4 +63,4 @@ for _ in range(600):
     if library is not None and library != by_server(text):
         differences.append((text, library))
 assert not differences, "\n".join(f"{text}   library accepts: {verdict}" for text, verdict in differences[:40])
-assert accepted_count > 60, accepted_count
+assert accepted_count > 40, accepted_count
