@@ -173,14 +173,15 @@ pub(crate) fn missing(
 /// Who never counts for a release, and why: `author`, `trainer`, `requester`.
 pub(crate) fn excluded(tx: &mut Tx<'_>, release: &Release) -> Result<BTreeMap<String, &'static str>, DeliveryError> {
     let mut excluded = BTreeMap::new();
-    excluded.insert(release.requested_by.to_string(), "requester");
-    if let Some(policy) = releases::policy_of(tx, &release.model, release.version)? {
-        // Who pushed a commit is as good as its author.
-        excluded.insert(policy.pushed_by.to_string(), "author (pushed the commit)");
-    }
+    // The nearest reason is named: the later one of these wins.
     let version = registry::version(tx, &release.model, release.version)?;
+    excluded.insert(release.requested_by.to_string(), "requester");
     if let Some(lineage) = &version.view.lineage {
         excluded.insert(lineage.trainer.clone(), "trainer");
+    }
+    if let Some(policy) = releases::policy_of(tx, &release.model, release.version)? {
+        // Who pushed a commit is as good as its author.
+        excluded.insert(policy.pushed_by.to_string(), "author");
     }
     if let Some(author) = users::by_email(tx, &version.author_email)? {
         excluded.insert(author.name, "author");

@@ -14,7 +14,7 @@ use towpath_api::deployments::{Deployment, Recomputed, RolloutView};
 use towpath_api::releases::{CastVote, CreateRelease, Release, ReleaseState, ReleaseSummary};
 use towpath_core::Timestamp;
 use towpath_identity::Identity;
-use towpath_reconcile::{Reconciler as _, Schedule, Status, run};
+use towpath_reconcile::{Backoffs, Reconciler as _, Schedule, Status, run};
 use towpath_store::{Durability, Store, Tx};
 
 mod approvals;
@@ -66,8 +66,16 @@ impl Delivery {
     }
 
     fn reconcilers(&self) -> (ReleaseReconciler, RolloutReconciler) {
-        let releases = ReleaseReconciler { store: self.store.clone(), prober: Arc::clone(&self.prober) };
-        let rollouts = RolloutReconciler { store: self.store.clone(), target: Arc::clone(&self.target) };
+        let releases = ReleaseReconciler {
+            store: self.store.clone(),
+            prober: Arc::clone(&self.prober),
+            backoffs: Backoffs::default(),
+        };
+        let rollouts = RolloutReconciler {
+            store: self.store.clone(),
+            target: Arc::clone(&self.target),
+            backoffs: Backoffs::default(),
+        };
         (releases, rollouts)
     }
 

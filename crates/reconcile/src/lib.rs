@@ -17,6 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use towpath_store::Notification;
 
+mod backoff;
+
+pub use backoff::Backoffs;
+
 /// Moves one kind of thing from its observed towards its desired state.
 pub trait Reconciler: Send {
     /// For the log.
@@ -46,9 +50,6 @@ pub struct Schedule {
     /// It is activated at least this often.
     pub period: Duration,
 }
-
-/// The first pause after a failure, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// Drives `reconciler` until `shutdown`. A panic inside an activation is a failure like any other:
 /// it is logged, and the reconciler is activated again after a pause.
@@ -89,7 +90,7 @@ pub async fn run(
             }
             Status::Failed(reason) => {
                 failures = failures.saturating_add(1);
-                let pause = backoff(failures);
+                let pause = backoff::pause(failures);
                 tracing::warn!(
                     reconciler = reconciler.name(),
                     reason,
@@ -105,12 +106,6 @@ pub async fn run(
             }
         }
     }
-}
-
-/// The pause after that many failures in a row.
-fn backoff(failures: u32) -> Duration {
-    let (first, longest) = BACKOFF;
-    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(longest)
 }
 
 /// Returns when something of `topics` changed, or when so much changed that some of it was lost.
@@ -140,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    const HOUR: Schedule = Schedule { topics: &["releases"], period: Duration::from_secs(3600) };
+    const HOUR: Schedule = Schedule { topics: &["releases"], period: Duration::from_hours(1) };
 
     /// Tells of each activation and answers with the next of a list of statuses, then `Settled`.
     struct Scripted {
@@ -252,12 +247,5 @@ mod tests {
         let running = start(vec![], 0, HOUR);
         running.shutdown.cancel();
         running.driver.await.unwrap();
-    }
-
-    #[test]
-    fn the_pause_doubles_up_to_half_a_minute() {
-        assert_eq!(backoff(1), Duration::from_millis(100));
-        assert_eq!(backoff(4), Duration::from_millis(800));
-        assert_eq!(backoff(40), Duration::from_secs(30));
     }
 }

@@ -102,7 +102,5 @@ create table deployments (
     port bigint,
     table_version bigint not null,
     routing text not null,
-    -- Set when this table cannot be put into force, and why.
-    refused text,
     primary key (project, environment)
 );

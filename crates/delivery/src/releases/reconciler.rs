@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 use towpath_api::releases::{GateVerdict, Outcome, ReleaseState};
 use towpath_core::{Actor, Timestamp, ids};
-use towpath_reconcile::{Reconciler, Status};
+use towpath_reconcile::{Backoffs, Reconciler, Status};
 use towpath_store::{Durability, Store, StoreError, Tx};
 
 use super::{Event, Release, binds, differing, find, in_state, incumbent, of_environment, policy_of};
@@ -19,6 +19,7 @@ use crate::{registry, rollouts};
 pub(crate) struct ReleaseReconciler {
     pub(crate) store: Store,
     pub(crate) prober: Arc<dyn Prober>,
+    pub(crate) backoffs: Backoffs<i64>,
 }
 
 impl Reconciler for ReleaseReconciler {
@@ -43,20 +44,24 @@ impl Reconciler for ReleaseReconciler {
             Ok(unfinished) => unfinished,
             Err(error) => return Status::Failed(error.to_string()),
         };
-        let (mut moved, mut failed) = (false, None);
+        let mut moved = false;
         for release in unfinished {
             let id = release.id;
+            if !self.backoffs.is_due(&id) {
+                continue;
+            }
             match self.step(release).await {
-                Ok(step) => moved |= step,
-                // The others go on.
-                Err(error) => failed = Some(format!("release {id}: {error}")),
+                Ok(step) => {
+                    moved |= step;
+                    self.backoffs.went_well(&id);
+                }
+                Err(error) => {
+                    let pause_ms = self.backoffs.failed(id).as_millis() as u64;
+                    tracing::warn!(release = id, %error, pause_ms, "a release could not be moved");
+                }
             }
         }
-        match failed {
-            Some(reason) => Status::Failed(reason),
-            None if moved => Status::Moved,
-            None => Status::Settled,
-        }
+        if moved { Status::Moved } else { Status::Settled }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use towpath_api::control::{DeploymentState, RolledBack, RolloutState, RoutingTable};
 use towpath_api::releases::ReleaseState;
 use towpath_core::{Actor, Timestamp};
-use towpath_reconcile::{Reconciler, Status};
+use towpath_reconcile::{Backoffs, Reconciler, Status};
 use towpath_stats::judge::Action;
 use towpath_store::{Durability, Store, Tx, ledger};
 
@@ -16,11 +16,12 @@ use super::table::{self, Desired};
 use super::{Rollout, RolloutStatus, changed, finish, is_current, of_release, promote, series};
 use crate::DeliveryError;
 use crate::releases::{self, Event, Release};
-use crate::target::{Target, TargetError};
+use crate::target::{DeploymentId, Target, TargetError};
 
 pub(crate) struct RolloutReconciler {
     pub(crate) store: Store,
     pub(crate) target: Arc<dyn Target>,
+    pub(crate) backoffs: Backoffs<DeploymentId>,
 }
 
 /// A hold that says the same as the last one is written down again after this long.
@@ -37,24 +38,22 @@ impl Reconciler for RolloutReconciler {
             Err(error) => return Status::Failed(error.to_string()),
         };
         let this = &*self;
-        let steps = desired.iter().map(|deployment| async move { (deployment, this.step(deployment).await) });
-        let (mut moved, mut failed) = (false, None);
-        for (deployment, step) in join_all(steps).await {
+        let due = desired.iter().filter(|deployment| this.backoffs.is_due(&deployment.id));
+        let steps = due.map(|deployment| async move { (&deployment.id, this.step(deployment).await) });
+        let mut moved = false;
+        for (id, step) in join_all(steps).await {
             match step {
-                Ok(step) => moved |= step,
-                Err(error) => failed = Some(format!("{}: {error}", deployment.id)),
+                Ok(step) => {
+                    moved |= step;
+                    self.backoffs.went_well(id);
+                }
+                Err(error) => {
+                    let pause_ms = self.backoffs.failed(id.clone()).as_millis() as u64;
+                    tracing::warn!(deployment = %id, %error, pause_ms, "a deployment could not be moved");
+                }
             }
         }
-        match failed {
-            // One that moves must not wait for one that fails.
-            Some(reason) if moved => {
-                tracing::warn!(reason, "a deployment could not be brought to its table");
-                Status::Moved
-            }
-            Some(reason) => Status::Failed(reason),
-            None if moved => Status::Moved,
-            None => Status::Settled,
-        }
+        if moved { Status::Moved } else { Status::Settled }
     }
 }
 
@@ -65,13 +64,15 @@ impl RolloutReconciler {
         let now = self.store.now();
         // What time alone changes: a warm revision that is not needed any more, a token that expired.
         let (project, environment) = (id.project.clone(), id.environment.clone());
-        let refreshed = self.store.write(Durability::Full, move |tx| table::refresh(tx, now, &project, &environment));
-        if refreshed.await? {
-            return Ok(true);
+        let fits = move |tx: &mut Tx<'_>| table::is_current(tx, now, &project, &environment);
+        if !self.store.read(fits).await? {
+            let (project, environment) = (id.project.clone(), id.environment.clone());
+            let refresh = move |tx: &mut Tx<'_>| table::refresh(tx, now, &project, &environment);
+            return self.store.write(Durability::Full, refresh).await;
         }
         self.target.ensure(&deployment.id);
         let Some(state) = self.target.observe(&deployment.id).state else { return Ok(false) };
-        if state.table_version != deployment.table.version && deployment.refused.is_none() {
+        if state.table_version != deployment.table.version {
             return self.put(deployment).await;
         }
         let rolling = self.store.read(move |tx| {
@@ -96,7 +97,6 @@ impl RolloutReconciler {
 
     async fn put(&self, deployment: &Desired) -> Result<bool, DeliveryError> {
         let id = deployment.id.clone();
-        let version = deployment.table.version;
         match self.target.put_table(&deployment.id, &deployment.table).await {
             // The state that says so arrives by the watch.
             Ok(()) => Ok(false),
@@ -107,44 +107,37 @@ impl RolloutReconciler {
             }
             Err(TargetError::Refused { revision, detail }) => {
                 let now = self.store.now();
-                let give_up = move |tx: &mut Tx<'_>| refused(tx, now, &id, version, &revision, &detail);
-                self.store.write(Durability::Full, give_up).await
+                let (refused, why) = (revision.clone(), detail.clone());
+                let ended = self.store.write(Durability::Full, move |tx| give_up(tx, now, &id, &refused, &why)).await?;
+                ended.ok_or_else(|| TargetError::Refused { revision, detail }.into())
             }
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// A model of the table cannot be loaded. If it is the candidate's, its release ends here; otherwise
-/// the deployment says so until the table changes.
-fn refused(
+/// The candidate cannot be loaded: its release ends here. `None`: the revision is not a candidate's.
+fn give_up(
     tx: &mut Tx<'_>,
     now: Timestamp,
-    id: &crate::target::DeploymentId,
-    version: u64,
+    id: &DeploymentId,
     revision: &str,
     detail: &str,
-) -> Result<bool, DeliveryError> {
+) -> Result<Option<bool>, DeliveryError> {
     let rolling = releases::of_environment(tx, &id.project, &id.environment, ReleaseState::RollingOut)?;
     let Some(release) = rolling.into_iter().find(|release| release.revision_id() == revision) else {
-        let reason = format!("revision {revision} cannot be served: {detail}");
-        tx.run(
-            "update deployments set refused = $1 where project = $2 and environment = $3 and table_version = $4",
-            &[&reason, &id.project, &id.environment, &(version as i64)],
-        )?;
-        tx.notify(&[json!("deployments"), json!(id.project), json!(id.environment)]);
-        return Ok(true);
+        return Ok(None);
     };
     let reason = format!("The model cannot be served: {detail}");
     if !release.advance(tx, now, Event::Broke, &Actor::system("delivery"), &reason, json!({"revision": revision}))? {
-        return Ok(false);
+        return Ok(Some(false));
     }
     if let Some(rollout) = of_release(tx, release.id)? {
         finish(tx, now, &rollout, RolloutStatus::Failed, 0.0)?;
     }
     changed(tx, &release);
     table::refresh(tx, now, &id.project, &id.environment)?;
-    Ok(true)
+    Ok(Some(true))
 }
 
 /// What is to be done next with a rollout.
@@ -333,7 +326,7 @@ fn note(
     judged: &Judged,
     point: &towpath_api::deployments::RolloutPoint,
 ) -> Result<bool, DeliveryError> {
-    series::add(tx, rollout, point)?;
+    let noted = series::add(tx, rollout, point)?;
     let last = decisions::newest(tx, &rollout.id, 1)?.into_iter().next().map(|(record, _)| record);
     // Of a rollout that holds for days, ever fewer holds are kept.
     let patience = HOLD_AGAIN_MILLIS.max((now.millis() - rollout.started_at.millis()) / 100);
@@ -343,6 +336,9 @@ fn note(
             && decisions::category(&last.text) == decisions::category(&judged.verdict.text)
             && now.millis() - last.at.millis() < patience
     });
+    if said && !noted {
+        return Ok(false);
+    }
     if said {
         see(tx, rollout, judged)?;
     } else {

@@ -44,15 +44,15 @@ pub(crate) fn point(
     }
 }
 
-/// Adds `point` unless the last one is too near.
-pub(crate) fn add(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> Result<(), DeliveryError> {
+/// Adds `point` unless the last one is too near; whether it did.
+pub(crate) fn add(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> Result<bool, DeliveryError> {
     let row = tx.one(
         "select count(*) as points, max(position) as newest, max(at) as newest_at from rollout_points where rollout = $1",
         &[&rollout.id],
     )?;
     let near = row.opt_time("newest_at")?.is_some_and(|at| point.at.millis() - at.millis() < rollout.point_millis);
     if near {
-        return Ok(());
+        return Ok(false);
     }
     // Positions count seconds at first, so that what is dropped later is every other point again.
     let distance = (rollout.point_millis / 1000).max(1);
@@ -66,7 +66,7 @@ pub(crate) fn add(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> R
         tx.run("delete from rollout_points where rollout = $1 and position % $2 <> 0", &[&rollout.id, &every])?;
         tx.run("update rollouts set point_millis = point_millis * 2 where id = $1", &[&rollout.id])?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Oldest first.

@@ -19,8 +19,6 @@ use crate::target::DeploymentId;
 pub(crate) struct Desired {
     pub(crate) id: DeploymentId,
     pub(crate) table: RoutingTable,
-    /// Why this very table cannot be put into force.
-    pub(crate) refused: Option<String>,
 }
 
 impl Desired {
@@ -29,7 +27,6 @@ impl Desired {
         Ok(Self {
             id: DeploymentId { project: row.text("project")?, environment: row.text("environment")? },
             table: RoutingTable { version, ..row.json("routing")? },
-            refused: row.opt_text("refused")?,
         })
     }
 }
@@ -65,11 +62,24 @@ pub(crate) fn refresh(
     tx.run(
         "insert into deployments (project, environment, model, table_version, routing) values ($1,$2,$3,$4,$5) \
          on conflict (project, environment) do update set model = excluded.model, \
-         table_version = excluded.table_version, routing = excluded.routing, refused = null",
+         table_version = excluded.table_version, routing = excluded.routing",
         &[&id.project, &id.environment, &table.model, &(table.version as i64), &json!(table)],
     )?;
     tx.notify(&[json!("deployments"), json!(id.project), json!(id.environment)]);
     Ok(true)
+}
+
+/// Whether the stored table is still the one that [`refresh`] would compute.
+pub(crate) fn is_current(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    environment: &str,
+) -> Result<bool, DeliveryError> {
+    let id = DeploymentId { project: project.to_owned(), environment: environment.to_owned() };
+    let Some(stored) = of(tx, &id)? else { return Ok(true) };
+    let computed = compute(tx, now, &id, stored.table.version, Some(stored.table.model.clone()))?;
+    Ok(computed.is_none_or(|computed| computed == stored.table))
 }
 
 /// The data plane has a table of version `in_force`, which this database does not know (it was

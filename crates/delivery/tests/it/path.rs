@@ -17,6 +17,7 @@ on_both_databases! {
     asking_again_opens_no_second_release
     a_model_that_cannot_be_loaded_ends_its_release_and_nothing_else
     a_slow_model_is_rejected_by_the_latency_gate
+    the_chart_and_the_holds_of_a_long_rollout_stay_bounded
     lists_are_paged_newest_first
 }
 
@@ -63,7 +64,7 @@ async fn the_next_version_is_canaried_and_replaces_the_first(world: World) {
     let version = world.through_staging(made("second", 0.96)).await;
     let second = world.approve_newest().await;
     assert_eq!(world.state(second).await, ReleaseState::RollingOut);
-    assert_eq!(world.target.table(&production()).unwrap().rollout.unwrap().weight, 0.1);
+    assert_eq!(world.target.table(&production()).unwrap().rollout.unwrap().step, 0);
 
     let rollout = world.delivery.rollout(second).await.unwrap();
     assert_eq!((rollout.status.as_str(), rollout.stable_version), ("holding", Some(1)));
@@ -73,7 +74,7 @@ async fn the_next_version_is_canaried_and_replaces_the_first(world: World) {
 
     world.traffic(&production(), 300, 0);
     world.later(11).await;
-    assert_eq!(world.target.table(&production()).unwrap().rollout.unwrap().weight, 0.5);
+    assert_eq!(world.target.table(&production()).unwrap().rollout.unwrap().step, 1);
     world.traffic(&production(), 300, 0);
     world.later(11).await;
     assert_eq!(world.state(second).await, ReleaseState::Live);
@@ -175,6 +176,23 @@ async fn a_slow_model_is_rejected_by_the_latency_gate(world: World) {
     let release = world.newest("production").await;
     assert_eq!(release.summary.state, ReleaseState::Rejected);
     assert!(release.summary.reason.unwrap().contains("p99 35 ms over 50 requests is above the limit of 20 ms"));
+}
+
+async fn the_chart_and_the_holds_of_a_long_rollout_stay_bounded(world: World) {
+    world.through_staging(made("first", 0.95)).await;
+    let (_, opened) = world.run_ends(made("second", 0.96)).await;
+    let Opened::Release(id) = opened else { panic!("{opened:?}") };
+    world.settle().await;
+    // It holds: nobody sends requests.
+    for _ in 0..420 {
+        world.clock.advance(std::time::Duration::from_secs(1));
+        world.delivery.activate().await;
+    }
+    let rollout = world.delivery.rollout(id).await.unwrap();
+    assert!((200..=230).contains(&rollout.series.len()), "{} points", rollout.series.len());
+    let distances = rollout.series.windows(2).map(|pair| pair[1].at.millis() - pair[0].at.millis());
+    assert!(distances.collect::<Vec<_>>().iter().all(|distance| *distance == 2_000));
+    assert!(rollout.decisions.len() < 20, "{} decisions", rollout.decisions.len());
 }
 
 async fn lists_are_paged_newest_first(world: World) {
