@@ -1,67 +1,24 @@
 /** Layout and behaviour of the built page against the invented server of `fixtures.ts`. */
 import assert from "node:assert/strict";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import { readFileSync } from "node:fs";
-import { extname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import type { AddressInfo } from "node:net";
 
 import type { BrowserContext, Page } from "playwright-core";
 
-import { CSP, NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
-import { NOW, answer } from "./fixtures";
+import { NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
+import { NOW } from "./fixtures";
+import { serveFixtures, type FixtureServer } from "./fixtureServer";
 
-const TYPES: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const DIST = join(process.cwd(), "dist");
-
-/** Requests that changed something, as `POST /path body`. */
-const posted: string[] = [];
-/** Open event streams. */
-const streams = new Set<ServerResponse>();
-let server: Server;
-let base: string;
+let server: FixtureServer;
 let context: BrowserContext;
 
 before(async () => {
-  server = createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://towpath");
-    if (url.pathname === "/api/events") {
-      response.writeHead(200, { "content-type": "text/event-stream" });
-      response.write(": hello\n\n");
-      streams.add(response);
-      response.on("close", () => streams.delete(response));
-    } else if (url.pathname.startsWith("/api/") && request.method === "POST") {
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        posted.push(`POST ${url.pathname} ${body}`);
-        const recomputed = { decisions: 3, equal: 3, differences: [] };
-        const result = url.pathname.endsWith("recompute") ? recomputed : url.pathname.endsWith("/releases") ? { id: 57 } : {};
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(result));
-      });
-    } else if (url.pathname.endsWith("/log") && url.searchParams.get("follow")) {
-      response.writeHead(200, { "content-type": "application/x-ndjson" });
-      response.write(`${JSON.stringify({ number: 51, seconds: 24.4, stream: "out", text: "epoch 41  loss 0.0659  val 0.0896  acc 0.9783" })}\n`);
-    } else if (url.pathname.startsWith("/api/")) {
-      const body = answer(url);
-      const known = body !== undefined;
-      response.writeHead(known ? 200 : 404, { "content-type": "application/json" });
-      response.end(JSON.stringify(known ? body : { title: "Not found", status: 404, detail: `There is nothing at ${url.pathname}.`, kind: "not_found" }));
-    } else {
-      const path = extname(url.pathname) ? url.pathname : "/index.html";
-      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "text/plain", "content-security-policy": CSP });
-      response.end(readFileSync(join(DIST, path)));
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = await serveFixtures();
   context = await openBrowser();
 });
 
 after(async () => {
   await context.close();
-  server.closeAllConnections();
-  server.close();
+  server.stop();
 });
 
 /** Opens a page, lets the test look at it, and closes it also when the test fails. */
@@ -71,7 +28,7 @@ async function visit(path: string, look: (page: Page, problems: string[]) => Pro
     page.setDefaultTimeout(5_000);
     await page.clock.setFixedTime(NOW);
     const problems = watch(page);
-    await page.goto(base + path);
+    await page.goto(server.url + path);
     await look(page, problems);
   } finally {
     await page.close();
@@ -85,6 +42,8 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "3-experiment", path: "/experiments/1", heading: /digits-train/ },
   { name: "4-release", path: "/releases/57", heading: /digits v8 to production/ },
   { name: "5-rollout", path: "/releases/58/rollout", heading: /digits v8 to production/ },
+  { name: "4-release-rolled-back", path: "/releases/15", heading: /digits v6 to production/ },
+  { name: "5-rollout-rolled-back", path: "/releases/15/rollout", heading: /digits v6 to production/ },
   { name: "projects", path: "/p", heading: /Pipelines/ },
   { name: "runs", path: "/p/digits", heading: /digits/ },
   { name: "experiments", path: "/experiments", heading: /Experiments/ },
@@ -137,7 +96,7 @@ describe("what a person does", () => {
       await page.getByLabel("I have seen that macro F1 holds did not pass").check();
       await button.click();
       await page.waitForFunction(() => !document.querySelector("[aria-invalid=true]"));
-      const vote = posted.find((line) => line.includes("/releases/57/approve"));
+      const vote = server.posted.find((line) => line.includes("/releases/57/approve"));
       assert.match(vote ?? "", /^POST \/api\/v1\/releases\/57\/approve \{"reason":"Gain elsewhere\.","hash":"c41d7be9[0-9a-f]{56}"\}$/);
     }));
 
@@ -147,7 +106,7 @@ describe("what a person does", () => {
       await page.getByRole("dialog", { name: "Roll back to v7?" }).waitFor();
       await page.keyboard.press("Enter");
       await page.getByRole("dialog").waitFor({ state: "detached" });
-      assert.ok(posted.includes('POST /api/v1/releases/58/rollback {"reason":"rolled back by hand"}'), posted.join("\n"));
+      assert.ok(server.posted.includes('POST /api/v1/releases/58/rollback {"reason":"rolled back by hand"}'), server.posted.join("\n"));
     }));
 
   test("a version is released into an environment, with the reason that a second time needs", () =>
@@ -157,7 +116,7 @@ describe("what a person does", () => {
       await page.getByLabel("Reason").fill("Labels were late.");
       await page.getByRole("button", { name: "Release digits v8" }).click();
       await page.waitForURL("**/releases/57");
-      assert.ok(posted.includes('POST /api/v1/releases {"model":"digits","version":8,"environment":"production","reason":"Labels were late."}'), posted.join("\n"));
+      assert.ok(server.posted.includes('POST /api/v1/releases {"model":"digits","version":8,"environment":"production","reason":"Labels were late."}'), server.posted.join("\n"));
     }));
 
   test("recomputing says how many decisions come out equal", () =>
@@ -205,7 +164,7 @@ describe("what a person does", () => {
       const asked: string[] = [];
       page.on("request", (request) => asked.push(new URL(request.url()).pathname));
       const again = page.waitForRequest("**/api/v1/releases/57");
-      for (const stream of streams) stream.write('data: {"keys":[["releases",57]]}\n\n');
+      server.announce([["releases", 57]]);
       await again;
       await page.waitForTimeout(300);
       assert.deepEqual([...new Set(asked)].sort(), ["/api/v1/overview", "/api/v1/releases/57"]);

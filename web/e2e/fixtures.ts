@@ -596,6 +596,37 @@ export const rollout: Rollout = {
 
 const rollingRelease: Release = { ...release, ...releaseSummary(58, "digits", 8, "production", "rolling_out", 3 * HOUR), hash: release.hash, rollout, votes: [...release.votes, { ...release.votes[0]!, user: "reviewer-2", role: "risk", reason: "Agreed." }] };
 
+/** Thrown out by the judge at its second step. */
+const rolledBackRollout: Rollout = {
+  ...rollout,
+  release: 15,
+  candidate_version: 6,
+  status: "rolled_back",
+  weight: 0,
+  steps: rollout.steps.map((step, index) => (index < 2 ? step : { ...step, status: "later" })),
+  finished_at: NOW - MINUTE,
+  next: "Rolled back at 25 %: wrong labels, evidence 128 of 100.",
+  verdict: rollout.verdict && { ...rollout.verdict, action: "roll_back", combined: 128 },
+  series: rollout.series.map((point, index) => (index < 100 ? point : { ...point, labels: 20 + (index - 100) * 30, combined: 4 + (index - 100) * 6.5 })),
+  decisions: [{ at: NOW - MINUTE, verb: "roll_back", text: "Wrong labels: 18 of 24, was 3 of 80. No request failed.", step: 1, evidence: null, hash: hash("9d11") }, ...rollout.decisions],
+};
+const rolledBack: Release = {
+  ...release,
+  ...releaseSummary(15, "digits", 6, "production", "rolled_back", 2 * DAY),
+  reason: rolledBackRollout.next,
+  rollout: rolledBackRollout,
+};
+
+/** A run of earlier days, with everything done. */
+const earlierRun = (number: number): Run => ({
+  ...run,
+  number,
+  status: "succeeded",
+  finished_at: NOW,
+  model_version: { model: "digits", version: 8 },
+  stages: run.stages.map((each) => (each.status === "running" || each.status === "queued" ? { ...each, status: "succeeded", started_at: runStart + 20 * SECOND, finished_at: NOW, exit_code: 0 } : each)),
+});
+
 // --- the rest ---------------------------------------------------------------------------------
 
 const me: Me = { user: "reviewer-1", roles: ["risk"], admin: false, open: false, server_version: "0.1.0" };
@@ -633,6 +664,8 @@ export function answer(url: URL): unknown {
     "/releases/57": release,
     "/releases/58": rollingRelease,
     "/releases/58/rollout": rollout,
+    "/releases/15": rolledBack,
+    "/releases/15/rollout": rolledBackRollout,
     "/deployments": [rollingOut, deployment("bikes", "production", 30, 12)],
     "/deployments/digits/production": rollingOut,
     "/ledger": page(ledgerEntries, 48_213),
@@ -641,7 +674,10 @@ export function answer(url: URL): unknown {
     "/users": [{ name: "reviewer-1", emails: ["reviewer-1@example.org"], admin: false, roles: ["risk"], created_at: NOW - DAY }],
     "/tokens": [{ id: "t1", user: "reviewer-1", roles: ["risk"], created_at: NOW - DAY, expires_at: null }],
   };
-  if (path.endsWith("/log")) return log;
+  const number = Number(/^\/projects\/digits\/runs\/(\d+)$/.exec(path)?.[1] ?? 0);
+  if (number > 0 && number < 118) return earlierRun(number);
+  if (path.endsWith("/log")) return { ...log, finished: !path.includes("/119/") };
+  if (path === "/experiments/1/runs" && url.searchParams.get("filter")?.includes("> 999999999")) return page([]);
   if (path === "/tracking/metrics") return series((url.searchParams.get("runs") ?? "").split(","), url.searchParams.get("key") ?? "");
   if (path.startsWith("/tracking/runs/")) return trackedRuns.find((each) => path.endsWith(`/${each.run_id}`));
   return fixed[path];
