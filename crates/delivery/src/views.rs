@@ -104,10 +104,10 @@ pub(crate) fn release(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<View, 
     let compared = compared_with(tx, &release)?;
     let requirements = approvals::requirements(&release, compared.as_ref());
     let votes = approvals::votes(tx, id)?;
-    let voters = approvals::voters(tx, now, &release, &requirements)?;
-    let candidate = registry::version(tx, &release.model, release.version)?;
+    let voters = if_registered(approvals::voters(tx, now, &release, &requirements))?.unwrap_or_default();
+    let candidate = if_registered(registry::version(tx, &release.model, release.version))?;
     let incumbent_version = match &compared {
-        Some(live) => Some(registry::version(tx, &live.model, live.version)?),
+        Some(live) => if_registered(registry::version(tx, &live.model, live.version))?,
         None => None,
     };
     let live = releases::incumbent(tx, &release.project, &release.environment)?;
@@ -128,10 +128,18 @@ pub(crate) fn release(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<View, 
         verdicts_hash: release.verdicts_hash.clone(),
         votes: votes.iter().map(|vote| vote.view(&release, live_id)).collect(),
         voters,
-        comparison: incumbent_version.map(|old| compare(old.view, candidate.view)),
+        comparison: incumbent_version.zip(candidate).map(|(old, new)| compare(old.view, new.view)),
         rollout: None,
         history: history.into_iter().map(entry).collect(),
     })
+}
+
+/// A release outlives its version's entry in the registry: people still read what was decided.
+fn if_registered<T>(found: Result<T, DeliveryError>) -> Result<Option<T>, DeliveryError> {
+    match found {
+        Err(DeliveryError::NoVersion { .. }) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn entry(chained: ledger::Chained) -> LedgerEntry {
