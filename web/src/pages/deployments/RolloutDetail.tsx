@@ -146,7 +146,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
   const { policy, status } = rollout;
   const ended: State | null = status === "rolled_back" || status === "failed" ? rolloutState(status) : null;
   return (
-    <ol className="steps" aria-label="Steps">
+    <ol className="steps" aria-label="Steps" tabIndex={0}>
       {rollout.steps.map((step, index) => {
         const current = step.status === "current";
         const state = (current && (ended ?? (status === "holding" ? { shape: "running" as const, word: "Holding" } : STEP.current))) || STEP[step.status] || STEP.later!;
@@ -173,7 +173,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
       <li>
         <Status of={status === "promoted" ? { shape: "success", word: "Done" } : ended ? { shape: "skipped", word: "Not reached" } : STEP.later!} />
         <div>
-          <b className="step-weight">Live</b> <span className="text-3">{rollout.stable_version === null ? "" : `${stable} warm ${duration(policy.warm_seconds)} more`}</span>
+          <b className="step-weight">Live</b> <span className="text-3">{rollout.stable_version === null || ended ? "" : `${stable} warm ${duration(policy.warm_seconds)} more`}</span>
         </div>
       </li>
     </ol>

@@ -79,7 +79,7 @@ export function SeriesPanel({ experiment, runs, charted, name }: { experiment: s
       ) : values.length === 0 ? (
         <Empty>The charted runs have no {name}.</Empty>
       ) : drawn ? (
-        <Suspense fallback={<div className="chart-space" />}>
+        <Suspense fallback={<div className="chart-space"><Bars count={5} what={name} /></div>}>
           <MetricChart name={name} lines={lines} smoothing={Number(smoothing)} log={offersLog && (log ?? true)} axis={axis} />
         </Suspense>
       ) : (

@@ -63,7 +63,8 @@ function Bound({ release }: { release: Release }) {
 /** Votes with their reasons first, dissent kept; then who may, then who may not and why. */
 function Voters({ release, me }: { release: Release; me?: Me }) {
   const voted = new Set(release.votes.map((vote) => vote.user));
-  const others = release.voters.filter((voter) => !voted.has(voter.user)).sort((a, b) => Number(b.may) - Number(a.may));
+  const open = release.state === "awaiting_approval" || release.state === "pending" || release.state === "gating";
+  const others = release.voters.filter((voter) => !voted.has(voter.user) && (open || !voter.may)).sort((a, b) => Number(b.may) - Number(a.may));
   if (release.votes.length + others.length === 0) return null;
   return (
     <div className="section">

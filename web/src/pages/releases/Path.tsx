@@ -58,7 +58,7 @@ function steps(release: Release): Reach[] {
     reach("Gates", gateShape, gateFact),
     reach("Approvals", approvalShape, approvalFact),
     reach("Rollout", rolloutShape, rolloutFact(release)),
-    reach("Live", liveShape, state === "superseded" ? "replaced by a later one" : rollout && release.incumbent ? `v${rollout.stable_version ?? release.incumbent.version} stays warm ${duration(rollout.policy.warm_seconds)}` : ""),
+    reach("Live", liveShape, state === "superseded" ? "replaced by a later one" : rollout && release.incumbent && (state === "rolling_out" || state === "live") && rollout.stable_version !== null ? `v${rollout.stable_version ?? release.incumbent.version} stays warm ${duration(rollout.policy.warm_seconds)}` : ""),
   ];
 }
 
