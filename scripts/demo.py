@@ -264,7 +264,8 @@ def faulty_scanner():
     server.towpath("checkout", cwd=REPOSITORY, user="ds-1")
     number = push_head()
     found = finished(number)
-    check(set(statuses(found).values()) == {"reused"}, "after the revert everything is reused, no new version")
+    check(set(statuses(found).values()) == {"reused"}, "after the revert everything is reused")
+    check(found["model_version"]["version"] == 2, "the same model as v2: no new version")
 
 
 def transposed():
@@ -350,7 +351,7 @@ def set_up():
     say("users ds-1 (author), reviewer-1 (risk), ml-lead-1 (ml-leads)")
     for key, value in (("user.name", "ds-1"), ("user.email", "ds-1@example.org")):
         git("config", key, value)
-    git("remote", "add", "origin", f"http://ds-1:{server.tokens['ds-1']}@127.0.0.1:{server.port}/git/digits.git")
+    git("remote", "set-url", "origin", f"http://ds-1:{server.tokens['ds-1']}@127.0.0.1:{server.port}/git/digits.git")
     server.towpath("remote", "add", "--default", "--force", "towpath", f"{server.url}/dvc/digits", cwd=REPOSITORY)
     file = REPOSITORY / "towpath.yaml"
     asks = "    approvals: {count: 2, from: [risk, ml-leads]}\n    rollout:\n      strategy: canary\n"

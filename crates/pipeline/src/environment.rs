@@ -128,6 +128,18 @@ pub struct Resolved {
     interpreter: PathBuf,
 }
 
+impl Resolved {
+    /// `3.11.2`.
+    pub fn python(&self) -> &str {
+        lock_python(&self.lock_text)
+    }
+
+    /// Number of packages.
+    pub fn packages(&self) -> u32 {
+        self.lock_text.lines().filter(|l| is_requirement(l)).count() as u32
+    }
+}
+
 /// All environments of a machine, in one folder.
 #[derive(Clone, Debug)]
 pub struct Environments {
@@ -198,14 +210,13 @@ impl Environments {
                 build_environment(&path, resolved, build)?;
             }
         }
-        let lock_text = &resolved.lock_text;
         Ok(Environment {
             hash: resolved.hash.clone(),
             path,
             file: resolved.file.clone(),
-            python: lock_python(lock_text).to_owned(),
-            packages: lock_text.lines().filter(|l| is_requirement(l)).count() as u32,
-            lock_text: lock_text.clone(),
+            python: resolved.python().to_owned(),
+            packages: resolved.packages(),
+            lock_text: resolved.lock_text.clone(),
             cached,
             seconds: started.elapsed().as_secs_f64(),
         })

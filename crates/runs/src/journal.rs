@@ -169,6 +169,15 @@ impl<'a> DatabaseJournal<'a> {
 
     fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
         let now = self.store.now();
+        let outputs: Vec<Item> = outcome.outputs.iter().map(|(path, content)| item(path, content)).collect();
+        let made_before = if outcome.status == Outcome::Reused {
+            let (project, stage) = (self.run.project.clone(), outcome.stage.clone());
+            let (number, outputs) = (self.run.number, outputs.clone());
+            let read = self.store.read(move |tx| rows::made_before(tx, &project, number, &stage, &outputs));
+            self.runtime.block_on(read)?
+        } else {
+            None
+        };
         let shown = self.update(&outcome.stage, |row| {
             row.process = None;
             let stage = &mut row.shown;
@@ -186,7 +195,9 @@ impl<'a> DatabaseJournal<'a> {
                 _ => None,
             };
             stage.error = outcome.failure.as_ref().map(ToString::to_string);
-            stage.outputs = outcome.outputs.iter().map(|(path, content)| item(path, content)).collect();
+            stage.outputs = outputs;
+            stage.reused_from = made_before.map(|(number, _)| format!("run {number}"));
+            stage.saved_seconds = made_before.map(|(_, seconds)| seconds);
             stage.metrics = outcome.metrics.clone();
             stage.log_lines = outcome.log_lines;
         })?;

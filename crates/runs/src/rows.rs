@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{
-    CheckResult, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageEnvironment, StageRun, StageStatus,
+    CheckResult, Item, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageEnvironment, StageRun, StageStatus,
 };
 use towpath_checks::baseline::Baseline;
 use towpath_core::ledger::{self as words, Entry};
 use towpath_core::{Actor, Timestamp};
+use towpath_pipeline::environment::Resolved;
 use towpath_store::{Row, Tx, ledger, sequence};
 
 use crate::Error;
@@ -244,6 +245,27 @@ pub fn set_environment(
     Ok(())
 }
 
+/// The environment of a run in which no stage had to run: it was not built, but decided on.
+pub(crate) fn keep_environment(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    environment: &Resolved,
+) -> Result<(), Error> {
+    if get(tx, project, number)?.environment.is_some() {
+        return Ok(());
+    }
+    let shown = StageEnvironment {
+        hash: environment.hash.to_string(),
+        file: environment.file.clone(),
+        packages: environment.packages(),
+        python: environment.python().to_owned(),
+        cached: true,
+        seconds: 0.0,
+    };
+    set_environment(tx, project, number, &shown, &environment.lock_text)
+}
+
 /// The resolved lock of an environment that some run used.
 pub fn environment_lock(tx: &mut Tx<'_>, hash: &str) -> Result<Option<String>, Error> {
     let row = tx.opt("select lock_text from stage_environments where hash = $1", &[&hash])?;
@@ -266,6 +288,41 @@ pub fn set_lock_ref(tx: &mut Tx<'_>, project: &str, number: i64, reference: &str
     )?;
     changed(tx, project, number);
     Ok(())
+}
+
+/// Where the lock of the newest run that succeeded is.
+pub(crate) fn last_lock_ref(tx: &mut Tx<'_>, project: &str) -> Result<Option<String>, Error> {
+    let row = tx.opt(
+        "select lock_ref from pipeline_runs where project = $1 and status = 'succeeded' and lock_ref is not null \
+         order by number desc limit 1",
+        &[&project],
+    )?;
+    Ok(row.map(|r| r.text("lock_ref")).transpose()?)
+}
+
+/// The newest run before `number` in which the stage ran and made exactly `outputs`, and how long it
+/// took.
+pub(crate) fn made_before(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    stage: &str,
+    outputs: &[Item],
+) -> Result<Option<(i64, f64)>, Error> {
+    let rows = tx.all(
+        "select number, detail from stage_runs where project = $1 and number < $2 and name = $3 \
+         and status = 'succeeded' order by number desc limit 50",
+        &[&project, &number, &stage],
+    )?;
+    for row in &rows {
+        let earlier: StageRun = row.json("detail")?;
+        if earlier.outputs == outputs
+            && let (Some(from), Some(to)) = (earlier.started_at, earlier.finished_at)
+        {
+            return Ok(Some((row.int("number")?, to.since(from).as_secs_f64())));
+        }
+    }
+    Ok(None)
 }
 
 /// Ends a run that succeeded, with the version it made.

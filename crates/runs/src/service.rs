@@ -55,6 +55,9 @@ impl Config {
     }
 }
 
+/// Largest `dvc.lock` that is read.
+const LOCK_LIMIT: usize = 64 << 20;
+
 /// The pipeline runs of a server.
 pub struct Runs {
     pub(crate) store: Store,
@@ -241,6 +244,25 @@ impl Runs {
             Status::Failed => Ok(Some((RunStatus::Failed, outcome.error.clone()))),
             Status::Cancelled => Ok(Some((RunStatus::Cancelled, None))),
         }
+    }
+
+    /// A commit without a lock is compared with the last run that succeeded, so that every stage can
+    /// say what changed since.
+    fn bring_lock(&self, runtime: &Handle, run: &Open, repository: &Repository, tree: &Path) -> Result<(), Error> {
+        let lock = tree.join("dvc.lock");
+        if lock.exists() {
+            return Ok(());
+        }
+        let project = run.project.clone();
+        let last = runtime.block_on(self.store.read(move |tx| rows::last_lock_ref(tx, &project)))?;
+        let Some(reference) = last else { return Ok(()) };
+        let commit = repository.resolve(&reference)?;
+        let text = repository.show(&commit, "dvc.lock", LOCK_LIMIT)?;
+        std::fs::write(&lock, text).map_err(|source| Error::Keep {
+            number: run.number,
+            path: lock.display().to_string(),
+            source,
+        })
     }
 
     /// Ends the processes that an earlier attempt left running.

@@ -68,7 +68,11 @@ pub(crate) fn record(
     let (metrics, params) = (outcome.metrics.clone(), params_of(outcome));
     let (run, parent) = (run.clone(), parent.to_owned());
     let (releases, now) = (runs.releases.clone(), runs.store.now());
+    let environment = outcome.environment.clone();
     runtime.block_on(runs.store.write(Durability::Full, move |tx| {
+        if let Some(environment) = &environment {
+            rows::keep_environment(tx, &run.project, run.number, environment)?;
+        }
         rows::set_lock_ref(tx, &run.project, run.number, &reference)?;
         let version = match &made {
             Some((output, lineage)) => Some(register(tx, now, &run, &file, output, lineage, &parent)?),

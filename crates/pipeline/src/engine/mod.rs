@@ -211,7 +211,7 @@ impl Run<'_> {
             evaluation: content(model.and_then(|m| m.evaluation.as_deref()))?,
             checks: checks.into_outcomes(),
             lock_text: runner.lock_text.unwrap_or_default(),
-            environment: runner.environment,
+            environment: runner.resolved,
             stages,
             error,
         })

@@ -8,7 +8,7 @@ use towpath_checks::Verdict;
 use towpath_core::Content;
 use towpath_plan::lock::LockedStage;
 
-use crate::environment::Environment;
+use crate::environment::Resolved;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -33,8 +33,9 @@ pub struct Outcome {
     pub model: Option<Content>,
     /// Of the evaluation data it declares.
     pub evaluation: Option<Content>,
-    /// What stages ran in; `None` when none ran or none is declared.
-    pub environment: Option<Environment>,
+    /// What stages ran in, or would have run in if they had not been reused; `None` when none is
+    /// declared.
+    pub environment: Option<Resolved>,
     /// Why it failed, one sentence.
     pub error: Option<String>,
 }

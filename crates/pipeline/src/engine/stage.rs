@@ -73,9 +73,9 @@ pub(super) struct StageRunner<'a> {
     lock: Lock,
     pub(super) lock_text: Option<String>,
     /// What `python` of the project file asks for.
-    resolved: Option<Resolved>,
+    pub(super) resolved: Option<Resolved>,
     /// Built when the first stage runs.
-    pub(super) environment: Option<Environment>,
+    environment: Option<Environment>,
 }
 
 impl<'a> StageRunner<'a> {

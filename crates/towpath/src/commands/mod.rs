@@ -15,6 +15,7 @@ mod repro;
 mod reproduce;
 mod run;
 mod serve;
+mod server;
 mod status;
 mod token;
 mod trace;
@@ -22,7 +23,7 @@ mod user;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Context, Options};
+use crate::config::{Context, Options, wait};
 use crate::error::{Error, Exit};
 
 /// From a Git push to a governed model in production, and back
@@ -63,6 +64,7 @@ pub enum Command {
     #[command(subcommand)]
     Token(token::Token),
     Serve(serve::Serve),
+    Server(server::Server),
 }
 
 impl Command {
@@ -71,24 +73,25 @@ impl Command {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
             Self::New(command) => command.run(ctx),
-            Self::Init(command) => command.run(ctx),
+            Self::Init(_) => init::Init::run(ctx),
             Self::Add(command) => command.run(ctx),
-            Self::Status(command) => command.run(ctx),
+            Self::Status(_) => status::Status::run(ctx),
             Self::Checkout(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::Repro(command) => command.run(ctx),
-            Self::Run(command) => ctx.wait(command.run(ctx)),
-            Self::Model(command) => ctx.wait(command.run(ctx)),
-            Self::Release(command) => ctx.wait(command.run(ctx)),
-            Self::Predict(command) => ctx.wait(command.run(ctx)),
-            Self::Trace(command) => ctx.wait(command.run(ctx)),
+            Self::Run(command) => wait(command.run(ctx)),
+            Self::Model(command) => wait(command.run(ctx)),
+            Self::Release(command) => wait(command.run(ctx)),
+            Self::Predict(command) => wait(command.run(ctx)),
+            Self::Trace(command) => wait(command.run(ctx)),
             Self::Reproduce(command) => command.run(ctx),
-            Self::Audit(command) => ctx.wait(command.run(ctx)),
-            Self::User(command) => ctx.wait(command.run(ctx)),
-            Self::Token(command) => ctx.wait(command.run(ctx)),
-            Self::Serve(command) => ctx.wait(command.run()),
+            Self::Audit(command) => wait(command.run(ctx)),
+            Self::User(command) => wait(command.run(ctx)),
+            Self::Token(command) => wait(command.run(ctx)),
+            Self::Serve(command) => wait(command.run()),
+            Self::Server(command) => wait(command.run(ctx)),
         }
     }
 }

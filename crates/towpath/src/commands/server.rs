@@ -1,0 +1,60 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+use towpath_server::Options;
+
+use crate::commands::serve::log_to_stderr;
+use crate::config::Context;
+use crate::error::{Error, Exit};
+use crate::signals;
+
+/// Run the control plane: Git remote, pipelines, registry, releases, page
+#[derive(clap::Args, Debug)]
+pub struct Server {
+    /// Address and port; anything but this machine needs accounts
+    #[arg(long, default_value = "127.0.0.1:4400", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where all state is kept [default: towpath in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// postgres://... instead of SQLite in the data directory
+    #[arg(long, env = "TOWPATH_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// file:///... or s3://bucket/prefix instead of the data directory
+    #[arg(long, value_name = "URI")]
+    default_artifact_root: Option<String>,
+    /// Pipeline runs made at the same time
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    run_slots: usize,
+}
+
+impl Server {
+    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        log_to_stderr();
+        let shutdown = CancellationToken::new();
+        tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                signals::end_requested().await;
+                shutdown.cancel();
+            }
+        });
+        let data_dir = self.data_dir.unwrap_or_else(|| ctx.data_dir.clone());
+        let options = Options {
+            listen: self.listen,
+            data_dir: std::path::absolute(&data_dir).map_err(Error::io("find", &data_dir))?,
+            database_url: self.database_url,
+            artifact_root: self.default_artifact_root,
+            environments_dir: ctx.environments_dir.clone(),
+            program: std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?,
+            run_slots: self.run_slots,
+        };
+        let shown = data_dir.display().to_string();
+        towpath_server::serve(options, shutdown, |url| {
+            ctx.ui.note(format!("Towpath runs at {url}, its state is in {shown}"));
+        })
+        .await?;
+        Ok(Exit::Done)
+    }
+}
