@@ -1,0 +1,127 @@
+"""One digit at a time over HTTP: Towpath's v2 REST beside `mlflow models serve`.
+
+Both serve the same trained pipeline: Towpath its ONNX export, with every prediction logged; MLflow
+the pipeline itself (its scikit-learn flavour) and the ONNX export (its ONNX flavour, on ONNX Runtime). wrk asks from
+the same machine over kept-alive connections; CPU time is that of the serving process with its
+children, from /proc, and does not depend on how busy the machine is as latencies do.
+"""
+
+import json
+import shutil
+import urllib.request
+
+import digits
+from processes import free_port, run
+from report import Figure
+
+CONCURRENCY = [1, 8, 32]
+SECONDS = 8
+#: A fiftieth of MLflow's CPU time for a request.
+FRACTION = 50
+
+#: Posts the body of a file; prints JSON at the end, times in microseconds.
+WRK = """\
+wrk.method = "POST"
+wrk.body = io.open(os.getenv("BODY")):read("a")
+wrk.headers["Content-Type"] = "application/json"
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"requests": %d, "micros": %d, "p50": %d, "p99": %d, "failed": %d}',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def measure(subject):
+    import mlflow
+
+    install_wrk()
+    trained = digits.train(subject.dir / "model")
+    mlflow.sklearn.save_model(trained.pipeline, subject.dir / "sklearn")
+    import onnx
+
+    mlflow.onnx.save_model(onnx.load(trained.onnx / "model.onnx"), subject.dir / "onnx")
+    ours = load(subject, *towpath(subject, trained), digits.v2_request())
+    mlflow_version = subject.version("mlflow")
+    peers = {
+        f"{mlflow_version}, {flavour}": load(subject, *models_serve(subject, flavour), digits.mlflow_request())
+        for flavour in ("sklearn", "onnx")
+    }
+    figures = []
+    for n in CONCURRENCY:
+        def row(what, unit, key, **more):
+            theirs = {name: found[n][key] for name, found in peers.items()}
+            return Figure(f"{what}, {n} at a time", unit, ours[n][key], peers=theirs, **more)
+
+        bound = min(found[n]["cpu"] for found in peers.values()) / FRACTION
+        figures += [
+            row("CPU time of a request", "ms", "cpu", target=bound),
+            row("median", "ms", "p50"),
+            row("99th percentile", "ms", "p99"),
+            row("requests a second", "/s", "rate", more_is_better=True),
+        ]
+    return figures
+
+
+def install_wrk():
+    if shutil.which("wrk") is None:
+        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "wrk")
+
+
+def towpath(subject, trained):
+    """Service and URL."""
+    port = free_port()
+    service = subject.service(
+        subject.towpath, "serve", "--listen", f"127.0.0.1:{port}", "--model", f"digits={trained.onnx}",
+        "--state-dir", subject.dir / "state", ready=f"http://127.0.0.1:{port}/v2/health/ready",
+    )
+    return service, f"http://127.0.0.1:{port}/v2/models/digits/infer"
+
+
+def models_serve(subject, flavour):
+    port = free_port()
+    service = subject.service(
+        subject.peers / "mlflow", "models", "serve", "--model-uri", subject.dir / flavour, "--port", port,
+        "--env-manager", "local", ready=f"http://127.0.0.1:{port}/ping",
+    )
+    return service, f"http://127.0.0.1:{port}/invocations"
+
+
+def load(subject, service, url, body):
+    """By concurrency: CPU milliseconds of a request, quantiles in milliseconds, requests a second."""
+    script, request = subject.dir / "post.lua", subject.dir / "request.json"
+    script.write_text(WRK)
+    request.write_text(json.dumps(body))
+    found = {}
+    with service:
+        answered = json.load(urllib.request.urlopen(
+            urllib.request.Request(url, request.read_bytes(), {"Content-Type": "application/json"}), timeout=60
+        ))
+        if 0 not in digits_of(answered):
+            raise RuntimeError(f"{url} does not take the image for a zero: {answered}")
+        for n in CONCURRENCY:
+            wrk = ["wrk", "--threads", 1, "--connections", n, "--script", script]
+            environment = dict(subject.environment, BODY=str(request))
+            run(*wrk, "--duration", "2s", url, env=environment)
+            before = service.cpu_seconds()
+            printed = run(*wrk, "--duration", f"{SECONDS}s", url, env=environment)
+            used = service.cpu_seconds() - before
+            summary = json.loads(printed[printed.index('{"requests"'):])
+            if summary["failed"] or not summary["requests"]:
+                raise RuntimeError(f"{url} at {n}: {summary}")
+            found[n] = {
+                "cpu": 1000 * used / summary["requests"],
+                "p50": summary["p50"] / 1000,
+                "p99": summary["p99"] / 1000,
+                "rate": 1e6 * summary["requests"] / summary["micros"],
+            }
+    return found
+
+
+def digits_of(answer):
+    """The labels of an answer, in either protocol."""
+    if "outputs" in answer:
+        return answer["outputs"][0]["data"]
+    predictions = answer["predictions"]
+    return predictions["label"] if isinstance(predictions, dict) else predictions

@@ -1,0 +1,115 @@
+"""What an engine adds to a stage: 50 stages in a chain, each copies the output of the one before.
+
+The same commands run four times: by a shell one after another (what they cost by themselves), by
+`towpath repro`, by `make -j2`, and as tasks of a Prefect flow. The overhead is what takes longer
+than the shell, by stage. Towpath hashes inputs and outputs, keeps outputs in the cache and writes
+dvc.lock; make looks at times of files; Prefect keeps the states of tasks in its local server.
+"""
+
+import time
+from datetime import datetime
+
+from processes import run, timed
+from report import Figure, median, spread
+from subject import ROOT
+
+STAGES = 50
+TIMES = 5
+
+#: An environment of its own: its server does not start with the newest FastAPI, which others get.
+PREFECT = ["prefect==3.8.8", "fastapi==0.139.*"]
+
+#: Prints the seconds that a flow takes; a first flow starts the local server, which is not measured.
+FLOW = """\
+import subprocess, sys, time
+from prefect import flow, task
+
+commands = sys.stdin.read().splitlines()
+
+@task
+def stage(command):
+    subprocess.run(["sh", "-c", command], check=True)
+
+@flow
+def pipeline(commands):
+    for command in commands:
+        stage(command)
+
+pipeline(["true"])
+started = time.perf_counter()
+pipeline(commands)
+print("seconds", time.perf_counter() - started)
+"""
+
+
+def command(i):
+    return f"cp {i}.txt {i + 1}.txt"
+
+
+def dvc_yaml():
+    stages = (
+        f"  s{i}:\n    cmd: {command(i)}\n    deps: [{i}.txt]\n    outs: [{i + 1}.txt]\n" for i in range(STAGES)
+    )
+    return "stages:\n" + "".join(stages)
+
+
+def makefile():
+    rules = (f"{i + 1}.txt: {i}.txt\n\t{command(i)}\n" for i in range(STAGES))
+    return f"all: {STAGES}.txt\n" + "".join(rules)
+
+
+def measure(subject):
+    files = {
+        "0.txt": "0\n", "dvc.yaml": dvc_yaml(), "Makefile": makefile(), "flow.py": FLOW,
+        "towpath.yaml": "on:\n  push:\n    branches: [main]\n",
+    }
+    alone, ours, make = [], [], []
+    for i in range(TIMES):
+        folder = subject.repository(f"stages-{i}", files)
+        there = dict(cwd=folder, env=subject.environment)
+        ours.append(timed(subject.towpath, "repro", **there))
+        script = " && ".join(map(command, range(STAGES)))
+        alone.append(timed("sh", "-c", script, **there))
+        for i in range(STAGES):
+            (folder / f"{i + 1}.txt").unlink()
+        make.append(timed("make", "--silent", "-j2", **there))
+    pure = median(alone)
+    overheads = [by_stage(seconds - pure) for seconds in ours]
+    peers = {"make -j2": by_stage(median(make) - pure), PREFECT[0].replace("==", " "): by_stage(prefect(subject, folder) - pure)}
+    served = [by_stage(seconds - pure) for seconds in by_push(subject, folder)]
+    return [
+        Figure("overhead of a stage, `towpath repro`", "ms", median(overheads), spread(overheads, "ms"), peers, target=5),
+        Figure("overhead of a stage, by `git push` to the server", "ms", median(served), spread(served, "ms"), peers, target=5),
+    ]
+
+
+def by_stage(seconds):
+    return 1000 * max(seconds, 0) / STAGES
+
+
+def prefect(subject, folder):
+    """Seconds of the flow."""
+    environment = ROOT / ".cache" / "bench" / "-".join(PREFECT).translate(str.maketrans("", "", "=*"))
+    python = environment / "bin" / "python"
+    if not python.exists():
+        run("uv", "venv", "--quiet", environment)
+        run("uv", "pip", "install", "--quiet", "--python", python, *PREFECT)
+    commands = "\n".join(command(i) for i in range(STAGES))
+    printed = run(python, "flow.py", cwd=folder, env=subject.environment, input=commands)
+    return float(printed.rsplit("seconds", 1)[1])
+
+
+def by_push(subject, folder):
+    """Seconds from the start to the end of runs whose stages all run."""
+    seconds = []
+    with subject.server() as server:
+        for i in range(3):
+            (folder / "0.txt").write_text(f"pushed {i} {time.time()}\n")
+            subject.commit(folder, f"Push {i}")
+            found = server.push(folder, "stages")
+            began, ended = (datetime.fromisoformat(found[name]) for name in ("started_at", "finished_at"))
+            seconds.append((ended - began).total_seconds())
+            ran = [stage["name"] for stage in found["stages"] if stage["status"] == "succeeded"]
+            if len(ran) != STAGES:
+                raise RuntimeError(f"{len(ran)} of {STAGES} stages ran")
+    return seconds
