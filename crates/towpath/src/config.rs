@@ -14,17 +14,20 @@ use crate::ui::Ui;
 /// Where a server listens when nothing else is said.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:4400";
 
+/// The heading of [`Options`] in the help.
+const GLOBAL: &str = "Options of every command";
+
 /// Options that every command takes.
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// The server
-    #[arg(long, global = true, env = "TOWPATH_SERVER", hide_env_values = true, value_name = "URL", default_value = DEFAULT_SERVER)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "TOWPATH_SERVER", hide_env_values = true, value_name = "URL", default_value = DEFAULT_SERVER)]
     server: String,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Print no progress, and no result where the exit code tells enough
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,
 }
 
@@ -69,11 +72,11 @@ impl Context {
     pub fn is_on_server(&self, url: &str) -> bool {
         url.strip_prefix(&self.server).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
 
-    /// Runs what waits for the network.
-    pub fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        runtime()?.block_on(work)
-    }
+/// Runs what waits for the network.
+pub fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    runtime()?.block_on(work)
 }
 
 pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {

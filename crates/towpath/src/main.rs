@@ -1,5 +1,7 @@
 //! `towpath`: the command line and the composition of all parts into one program.
 
+#![expect(unreachable_pub, reason = "a program exports nothing: `pub` says what a module offers the others")]
+
 mod administration;
 mod commands;
 mod config;
@@ -15,6 +17,7 @@ use clap::Parser as _;
 
 use crate::commands::Cli;
 use crate::config::Context;
+use crate::ui::Ui;
 
 fn main() -> ExitCode {
     // Fails only when there is a provider already, and this is the first line of the program.
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
     match cli.command.run(&ctx) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            ctx.ui.error(&error);
+            Ui::error(&error);
             error.exit_code()
         }
     }

@@ -68,7 +68,7 @@ impl Ui {
         }
     }
 
-    pub fn error(&self, error: &Error) {
+    pub fn error(error: &Error) {
         let mut text = format!("error: {}", error.message);
         for cause in &error.causes {
             let _ = write!(text, "\n  because: {cause}");
@@ -201,7 +201,11 @@ pub fn table<const N: usize>(headers: [&str; N], rows: impl IntoIterator<Item = 
 pub fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let fields: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    fields.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    let mut text = String::new();
+    for (name, value) in fields {
+        let _ = writeln!(text, "{name:width$}  {value}");
+    }
+    text
 }
 
 /// `2026-01-31 14:05:09 UTC`.
@@ -261,7 +265,7 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(430)), "430 ms");
         assert_eq!(duration(Duration::from_millis(2_400)), "2.4 s");
         assert_eq!(duration(Duration::from_secs(200)), "3 min 20 s");
-        assert_eq!(duration(Duration::from_secs(7_500)), "2 h 5 min");
+        assert_eq!(duration(Duration::from_mins(125)), "2 h 5 min");
         assert_eq!(time(Timestamp(1_767_225_600_123)), "2026-01-01 00:00:00 UTC");
     }
 

@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use towpath_data::verbs::{self, Added};
@@ -25,24 +26,31 @@ impl Add {
         let added = verbs::add(&repository, &paths, &outputs, &ctx.ui.data_progress())?;
         let entry =
             |a: &Added| json!({ "path": a.path, "pointer": a.pointer, "content": a.content, "changed": a.changed });
-        ctx.ui.show_as(&added.iter().map(entry).collect::<Vec<_>>(), || human(&added))?;
+        ctx.ui.show_as(&added.iter().map(entry).collect::<Vec<_>>(), || {
+            human(&added, |path| shown(&repository.root().join(path), &from))
+        })?;
         Ok(Exit::Done)
     }
 }
 
-fn human(added: &[Added]) -> String {
+/// A path as one types it in the folder `from`.
+fn shown(path: &Path, from: &Path) -> String {
+    path.strip_prefix(from).unwrap_or(path).display().to_string()
+}
+
+fn human(added: &[Added], shown: impl Fn(&Path) -> String) -> String {
     let mut text = String::new();
     let mut commit = Vec::new();
     for one in added {
         let Added { path, pointer, content, changed, gitignore } = one;
         let files = content.nfiles.map(|n| format!("{}, ", ui::count(n, "file"))).unwrap_or_default();
         let news = if *changed { "tracked by" } else { "unchanged since" };
-        text.push_str(&format!("{path}: {files}{}, {news} {pointer}\n", ui::bytes(content.size)));
-        commit.push(pointer.clone());
-        commit.extend(gitignore.iter().map(|file| file.display().to_string()));
+        let _ = writeln!(text, "{path}: {files}{}, {news} {pointer}", ui::bytes(content.size));
+        commit.push(shown(pointer.as_ref()));
+        commit.extend(gitignore.iter().map(|file| shown(file)));
     }
     if added.iter().any(|one| one.changed) {
-        text.push_str(&format!("Commit it: git add {}\n", commit.join(" ")));
+        let _ = writeln!(text, "Commit it: git add {}", commit.join(" "));
     }
     text
 }

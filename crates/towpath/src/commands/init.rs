@@ -9,7 +9,7 @@ use crate::error::{Error, Exit};
 pub struct Init {}
 
 impl Init {
-    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    pub fn run(ctx: &Context) -> Result<Exit, Error> {
         let root = WorkTree::discover(&Context::current_dir()?)?.root().to_owned();
         let made = match Repository::init(&root) {
             Ok(_) => true,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use towpath_plan::towpath_yaml;
 use crate::commands::model::show::version;
 use crate::commands::repro::journal::TerminalJournal;
 use crate::commands::repro::local_tracking;
-use crate::config::Context;
+use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 use crate::signals;
 use crate::ui::Human;
@@ -57,7 +58,7 @@ struct Verdict {
 
 impl Reproduce {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let (made, environment) = ctx.wait(recorded(ctx, &self.model))?;
+        let (made, environment) = wait(recorded(ctx, &self.model))?;
         let lineage = made.lineage.clone().ok_or_else(|| {
             Error::new(
                 Kind::Invalid,
@@ -116,9 +117,7 @@ impl Reproduce {
 fn is_close(old: Option<f64>, new: Option<f64>, tolerance: f64) -> bool {
     match (old, new) {
         // Equal infinities are equal, and so is a NaN that is a NaN again.
-        (Some(old), Some(new)) => {
-            old == new || (old.is_nan() && new.is_nan()) || (old - new).abs() <= tolerance * old.abs()
-        }
+        (Some(old), Some(new)) => old.total_cmp(&new).is_eq() || (old - new).abs() <= tolerance * old.abs(),
         _ => false,
     }
 }
@@ -211,28 +210,27 @@ impl Human for Verdict {
         let about = format!("{} v{}", self.model, self.version);
         let mut text = String::new();
         for output in &self.differing_outputs {
-            text.push_str(&format!("other bytes: {output}\n"));
+            let _ = writeln!(text, "other bytes: {output}");
         }
         let number = |value: Option<f64>| value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:.6}"));
         let shown = |(name, (old, new)): (&String, &(Option<f64>, Option<f64>))| {
             format!("{name} {} against {}", number(*new), number(*old))
         };
-        text.push_str(&match self.finding {
-            Finding::Identical => format!("identical: the same bytes as {about} (content {})", short(&self.content)),
+        let _ = match self.finding {
+            Finding::Identical => {
+                write!(text, "identical: the same bytes as {about} (content {})", short(&self.content))
+            }
             Finding::WithinTolerance => {
                 let metrics: Vec<String> = self.metrics.iter().map(shown).collect();
-                format!(
-                    "within tolerance: other bytes than {about}, every metric within {}: {}",
-                    self.tolerance,
-                    metrics.join(", ")
-                )
+                let (tolerance, metrics) = (self.tolerance, metrics.join(", "));
+                write!(text, "within tolerance: other bytes than {about}, every metric within {tolerance}: {metrics}")
             }
             Finding::Differs => {
                 let off = self.metrics.iter().filter(|(_, (old, new))| !is_close(*old, *new, self.tolerance));
                 let metrics: Vec<String> = off.map(shown).collect();
-                format!("differs: not {about}: {}", metrics.join(", "))
+                write!(text, "differs: not {about}: {}", metrics.join(", "))
             }
-        });
+        };
         text
     }
 }

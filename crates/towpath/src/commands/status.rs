@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 pub struct Status {}
 
 impl Status {
-    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    pub fn run(ctx: &Context) -> Result<Exit, Error> {
         let Workspace { repository, outputs } = Workspace::find(ctx)?;
         let mut differing = verbs::status(&repository, &outputs)?;
         // An output that no run has made yet is no difference.

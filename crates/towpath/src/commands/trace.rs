@@ -40,13 +40,20 @@ impl Human for Chain {
     }
 }
 
-/// `    model digits v2  3fa1c0de  accuracy 0.97`
+/// `    model digits v2  3fa1c0de91b2  accuracy: 0.9722  [ledger 41]`
 fn line(link: &Link) -> String {
     let indent = "  ".repeat(link.depth as usize);
-    let kind = link.kind.strip_suffix("_version").unwrap_or(&link.kind).replace('_', " ");
-    let mut text = format!("{indent}{kind} {}", link.name);
-    if let Some(hash) = &link.hash {
-        let _ = write!(text, "  {hash}");
+    let kind = match link.kind.as_str() {
+        "model_version" => "model ".to_owned(),
+        // Their names say what they are: `release 4 into production`, `approved by ...`.
+        "release" | "run" | "approval" | "params" | "environment" => String::new(),
+        kind => format!("{} ", kind.replace('_', " ")),
+    };
+    let mut text = format!("{indent}{kind}{}", link.name);
+    if let Some(hash) = link.hash.as_ref().filter(|hash| **hash != link.name) {
+        // The MD5 of data is what `md5sum` and DVC show; of other hashes the beginning will do.
+        let shown = if link.kind == "data" { hash } else { hash.get(..12).unwrap_or(hash) };
+        let _ = write!(text, "  {shown}");
     }
     let mut separator = "  ";
     for (name, value) in &link.facts {
@@ -74,17 +81,20 @@ mod tests {
             facts: Vec::new(),
             ledger_seq: None,
         };
-        let mut data = link(2, "data", "data/images/week-09.csv");
+        let mut data = link(3, "data", "data/images/week-09.csv");
         data.hash = Some("9a5c".into());
         data.facts = vec![("rows".into(), "100".into()), ("run".into(), "2".into())];
         data.ledger_seq = Some(7);
-        let chain = Chain {
-            of: "prediction/1".into(),
-            links: vec![link(0, "prediction", "1"), link(1, "model_version", "digits v2"), data],
-        };
+        let mut version = link(2, "model_version", "digits v2");
+        version.hash = Some("3fa1c0de91b2aaaaaaaa".into());
+        let mut approval = link(2, "approval", "approved by reviewer-1 (risk)");
+        approval.facts = vec![("reason".into(), "evidence read".into())];
+        let links =
+            vec![link(0, "prediction", "1"), link(1, "release", "release 4 into production"), approval, version, data];
         assert_eq!(
-            chain.human(),
-            "prediction 1\n  model digits v2\n    data data/images/week-09.csv  9a5c  rows: 100, run: 2  [ledger 7]\n"
+            Chain { of: "prediction/1".into(), links }.human(),
+            "prediction 1\n  release 4 into production\n    approved by reviewer-1 (risk)  reason: evidence read\n    \
+             model digits v2  3fa1c0de91b2\n      data data/images/week-09.csv  9a5c  rows: 100, run: 2  [ledger 7]\n"
         );
     }
 

@@ -14,7 +14,7 @@ pub enum Audit {
 impl Audit {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
-            Self::Verify(command) => command.run(ctx).await,
+            Self::Verify(_) => verify::Verify::run(ctx).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::ui::{self, Human};
 pub struct Verify {}
 
 impl Verify {
-    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    pub async fn run(ctx: &Context) -> Result<Exit, Error> {
         let verified: Verified = ctx.client()?.get("/audit/verify").await?;
         ctx.ui.show(&verified)?;
         Ok(if verified.intact { Exit::Done } else { Exit::No })

@@ -1,3 +1,4 @@
+use towpath_api::Page;
 use towpath_api::models::Model;
 
 use crate::config::Context;
@@ -9,10 +10,10 @@ use crate::ui;
 pub struct Ls {}
 
 impl Ls {
-    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let models: Vec<Model> = ctx.client()?.get("/models").await?;
+    pub async fn run(ctx: &Context) -> Result<Exit, Error> {
+        let models: Page<Model> = ctx.client()?.get("/models").await?;
         ctx.ui.show_as(&models, || {
-            let rows = models.iter().map(|model| {
+            let rows = models.items.iter().map(|model| {
                 let newest = model.versions.first().map(|v| format!("v{}", v.version)).unwrap_or_default();
                 let aliases: Vec<String> = model.aliases.iter().map(|(name, v)| format!("{name} v{v}")).collect();
                 [model.name.clone(), newest, aliases.join(", "), ui::time(model.created_at)]

@@ -16,7 +16,7 @@ pub enum Model {
 impl Model {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
-            Self::Ls(command) => command.run(ctx).await,
+            Self::Ls(_) => ls::Ls::run(ctx).await,
             Self::Show(command) => command.run(ctx).await,
         }
     }

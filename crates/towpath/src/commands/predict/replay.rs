@@ -2,6 +2,7 @@
 //! a little later.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -230,7 +231,7 @@ impl Human for Report {
         });
         text.push_str(&ui::table(["REVISION", "REQUESTS", "LABELLED", "CORRECT"], rows));
         for (error, times) in &self.errors {
-            text.push_str(&format!("\n{times} times: {error}"));
+            let _ = write!(text, "\n{times} times: {error}");
         }
         text
     }

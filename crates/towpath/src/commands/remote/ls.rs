@@ -10,7 +10,7 @@ use crate::ui;
 pub struct Ls {}
 
 impl Ls {
-    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    pub fn run(ctx: &Context) -> Result<Exit, Error> {
         let repository = Repository::find(&Context::current_dir()?)?;
         let config = repository.config();
         let default = config.get("core", "remote");

@@ -18,7 +18,7 @@ impl Remote {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
             Self::Add(command) => command.run(ctx),
-            Self::Ls(command) => command.run(ctx),
+            Self::Ls(_) => ls::Ls::run(ctx),
         }
     }
 }

@@ -1,0 +1,11 @@
+//! The program as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
+
+mod data;
+mod exit_codes;
+mod help;
+mod predict;
+mod program;
+mod repro;
+mod users;

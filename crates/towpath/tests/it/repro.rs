@@ -1,0 +1,100 @@
+use serde_json::{Value, json};
+
+use crate::program::{Home, text};
+
+const PIPELINE: &str = "\
+stages:
+  double:
+    cmd: awk '{print $1 * 2}' numbers.txt > doubled.txt
+    deps: [numbers.txt]
+    outs: [doubled.txt]
+  total:
+    cmd: >-
+      awk '{s += $1} END {printf \"{\\\"total\\\": %d}\\n\", s}' doubled.txt > total.json
+    deps: [doubled.txt]
+    metrics:
+    - total.json: {cache: false}
+";
+
+fn repository() -> Home {
+    let home = Home::repository();
+    home.write("dvc.yaml", PIPELINE);
+    home.write("numbers.txt", "1\n2\n3\n");
+    home
+}
+
+fn statuses(home: &Home) -> Value {
+    let outcome: Value = serde_json::from_str(&home.ok(&["repro", "--json"])).unwrap();
+    outcome["stages"].as_array().unwrap().iter().map(|s| json!([s["name"], s["status"]])).collect()
+}
+
+#[test]
+fn stages_run_once_and_again_when_their_inputs_change() {
+    let home = repository();
+    let said = home.ok(&["repro"]);
+    assert!(said.contains("2 stages ran, 0 reused.\ntotal  12\n"), "{said}");
+    assert_eq!(home.ok(&["repro"]).lines().nth(2), Some("Everything was up to date."));
+    home.write("numbers.txt", "1\n2\n4\n");
+    assert_eq!(statuses(&home), json!([["double", "ran"], ["total", "ran"]]));
+    home.write("numbers.txt", "1\n2\n3\n");
+    assert_eq!(
+        statuses(&home),
+        json!([["double", "reused"], ["total", "ran"]]),
+        "metrics that Git keeps are not cached"
+    );
+    assert_eq!(home.ok(&["status"]), "Everything is as recorded.\n");
+}
+
+#[test]
+fn a_stage_that_fails_is_1_and_what_it_printed_is_shown() {
+    let home = Home::repository();
+    home.write("dvc.yaml", "stages:\n  train:\n    cmd: echo out of luck >&2; exit 3\n    outs: [model]\n");
+    let output = home.run(&["repro"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("out of luck"), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.ends_with("train: exited with 3\nFailed: stage 'train' exited with 3\n"), "{said}");
+}
+
+#[test]
+fn a_stage_that_is_named_runs_with_what_it_needs() {
+    let home = repository();
+    home.ok(&["repro", "double"]);
+    assert!(home.path("doubled.txt").exists() && !home.path("total.json").exists());
+    let (code, said) = home.fails(&["repro", "train"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("there is no stage 'train'") && said.contains("hint: stages: double, total"), "{said}");
+}
+
+#[test]
+fn stages_track_their_runs_in_the_repository_unless_told_otherwise() {
+    let home = Home::repository();
+    home.write("dvc.yaml", "stages:\n  show:\n    cmd: echo \"$MLFLOW_TRACKING_URI token $MLFLOW_TRACKING_TOKEN\" > uri\n    outs: [uri]\n");
+    home.ok(&["repro"]);
+    assert_eq!(home.read("uri"), format!("file:{} token \n", home.path("mlruns").display()));
+    let mut command = home.towpath(&["repro", "--force"]);
+    command.env("MLFLOW_TRACKING_URI", "http://127.0.0.1:1").env("MLFLOW_TRACKING_TOKEN", "tp_x");
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(home.read("uri"), "http://127.0.0.1:1 token tp_x\n");
+}
+
+#[test]
+fn accepted_batches_are_the_baseline_of_the_next_check() {
+    let home = Home::repository();
+    home.write("checks/x.yaml", "format: csv\ncolumns:\n  x: {type: number}\nbatch_statistics:\n- {columns: x, statistic: mean, tolerance: {sd: 4}}\n");
+    home.write("towpath.yaml", "checks:\n  x: {path: weeks, suite: checks/x.yaml, on_fail: stop}\n");
+    home.write(
+        "dvc.yaml",
+        "stages:\n  all:\n    cmd: cat weeks/*.csv > all.csv\n    deps: [weeks]\n    outs: [all.csv]\n",
+    );
+    for week in 1..=4 {
+        home.write(&format!("weeks/{week}.csv"), &format!("x\n1\n2\n3.{week}\n"));
+    }
+    home.ok(&["add", "weeks"]);
+    home.ok(&["repro"]);
+    home.write("weeks/5.csv", "x\n100\n101\n");
+    home.ok(&["add", "weeks"]);
+    let output = home.run(&["repro"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("5.csv: mean of x is 100"), "{}", text(&output.stdout));
+}
