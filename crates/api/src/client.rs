@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -34,10 +33,9 @@ pub enum ClientError {
 impl Classify for ClientError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unreachable { .. } => Kind::Unavailable,
             Self::Problem(problem) => problem.kind,
             Self::Unexpected { status, .. } if *status == StatusCode::NOT_FOUND => Kind::NotFound,
-            Self::Unexpected { .. } | Self::Answer { .. } => Kind::Unavailable,
+            Self::Unreachable { .. } | Self::Unexpected { .. } | Self::Answer { .. } => Kind::Unavailable,
         }
     }
 
@@ -58,7 +56,7 @@ impl Client {
         let base = base.trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(120))
+            .read_timeout(Duration::from_mins(2))
             .build()
             .map_err(|source| ClientError::Unreachable { url: base.clone(), source })?;
         Ok(Self { http, base, token })
@@ -112,7 +110,7 @@ impl Client {
                     return Some((item, (chunks, buffer, url)));
                 }
                 match chunks.next().await {
-                    Some(Ok(chunk)) => buffer.extend_from_slice(&Bytes::from(chunk)),
+                    Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
                     Some(Err(source)) => {
                         let error = ClientError::Unreachable { url: url.clone(), source };
                         return Some((Err(error), (chunks, Vec::new(), url)));

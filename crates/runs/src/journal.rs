@@ -131,7 +131,7 @@ impl<'a> DatabaseJournal<'a> {
     ) -> Result<(), JournalError> {
         let now = self.store.now();
         self.update(&stage.name, |row| {
-            row.shown.why = decision.why.clone();
+            row.shown.why.clone_from(&decision.why);
             row.shown.changes = decision
                 .changes
                 .iter()
@@ -142,7 +142,7 @@ impl<'a> DatabaseJournal<'a> {
                     new: c.new.clone(),
                 })
                 .collect();
-            row.shown.unchanged = decision.unchanged.clone();
+            row.shown.unchanged.clone_from(&decision.unchanged);
             row.shown.inputs = inputs;
             row.shown.params = params;
             if matches!(decision.action, Action::Run) {

@@ -206,6 +206,7 @@ impl Runs {
             repository.worktree_remove(&tree)?;
         }
         repository.worktree_add(&tree, &commit)?;
+        self.bring_lock(runtime, run, &repository, &tree)?;
         let journal = DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent);
         let request = Request {
             cache: Some(self.config.cache.clone()),
@@ -284,23 +285,23 @@ impl Runs {
         let run = run.clone();
         runtime.block_on(self.store.write(Durability::Relaxed, move |tx| {
             let experiment = experiments::ensure(tx, now, &run.project)?;
-            let parent = match tracked_parent(tx, &run.project, run.number, run.tracking_run.as_deref())? {
-                Some(parent) => parent,
-                None => {
-                    let by = Actor::user(run.started_by.clone());
-                    let new = tracked::NewRun {
-                        experiment: experiment.id,
-                        user: by.0.clone(),
-                        name: Some(format!("run-{}", run.number)),
-                        start_time: Some(now),
-                        tags: vec![
-                            KeyValue::new(tags::COMMIT, &run.commit.id),
-                            KeyValue::new(tags::USER, &by.0),
-                            KeyValue::new(tags::PIPELINE_RUN, format!("{}/{}", run.project, run.number)),
-                        ],
-                    };
-                    tracked::create(tx, now, &by, &new)?.info.run_id
-                }
+            let known = tracked_parent(tx, &run.project, run.number, run.tracking_run.as_deref())?;
+            let parent = if let Some(parent) = known {
+                parent
+            } else {
+                let by = Actor::user(run.started_by.clone());
+                let new = tracked::NewRun {
+                    experiment: experiment.id,
+                    user: by.0.clone(),
+                    name: Some(format!("run-{}", run.number)),
+                    start_time: Some(now),
+                    tags: vec![
+                        KeyValue::new(tags::COMMIT, &run.commit.id),
+                        KeyValue::new(tags::USER, &by.0),
+                        KeyValue::new(tags::PIPELINE_RUN, format!("{}/{}", run.project, run.number)),
+                    ],
+                };
+                tracked::create(tx, now, &by, &new)?.info.run_id
             };
             rows::start(tx, now, &run.project, run.number, &parent, &experiment.id.to_string())?;
             Ok((experiment.id, parent))

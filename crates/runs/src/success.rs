@@ -258,11 +258,10 @@ fn join(output: &Path, name: &str) -> PathBuf {
 fn upload(runs: &Runs, runtime: &Handle, parent: &str, files: &Files) -> Result<(), Error> {
     let id = parent.to_owned();
     let info = runtime.block_on(runs.store.read(move |tx| tracked::info(tx, &id)))?;
-    match path_of_uri(&info.artifact_uri) {
-        Some(root) => {
-            runtime.block_on(runs.artifacts.put_folder(&format!("{root}/{ARTIFACT_FOLDER}"), &files.home))?;
-        }
-        None => tracing::info!(uri = info.artifact_uri, "the experiment keeps its artifacts elsewhere"),
+    if let Some(root) = path_of_uri(&info.artifact_uri) {
+        runtime.block_on(runs.artifacts.put_folder(&format!("{root}/{ARTIFACT_FOLDER}"), &files.home))?;
+    } else {
+        tracing::info!(uri = info.artifact_uri, "the experiment keeps its artifacts elsewhere");
     }
     Ok(())
 }
@@ -300,7 +299,7 @@ fn lineage_of(
     let lock_sha = outcome
         .stages
         .iter()
-        .filter_map(|s| Some((s.stage.clone(), towpath_plan::run_cache::key(s.entry.as_ref()?).to_string())))
+        .filter_map(|s| Some((s.stage.clone(), towpath_plan::run_cache::key(s.entry.as_ref()?))))
         .collect();
     let checks = outcome.checks.iter().map(|c| CheckVerdict {
         name: c.name.clone(),

@@ -68,10 +68,6 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("there is no {what}"))
     }
 
-    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, detail)
-    }
-
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self

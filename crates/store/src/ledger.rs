@@ -89,17 +89,33 @@ pub fn append(tx: &mut Tx<'_>, entry: Entry) -> Result<i64, StoreError> {
 
 /// Newest first, at most `limit`, older than `before`; about one thing if given.
 pub fn list(tx: &mut Tx<'_>, about: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<Chained>, StoreError> {
+    search(tx, about, None, before, limit)
+}
+
+/// As [`list`], of one kind: `release.approved`, or all of a noun: `release`.
+pub fn search(
+    tx: &mut Tx<'_>,
+    about: Option<&str>,
+    kind: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Chained>, StoreError> {
     let before = before.unwrap_or(i64::MAX);
+    let kind = kind.unwrap_or("");
+    // Kinds of a noun sort between `noun.` and `noun/`, which is the next character.
+    const OF_KIND: &str = "($1 = '' or l.kind = $1 or (l.kind > $1 || '.' and l.kind < $1 || '/'))";
     match about {
         Some(thing) => tx.list(
-            "select l.* from ledger l join ledger_about a on a.seq = l.seq \
-             where a.thing = $1 and l.seq < $2 order by l.seq desc limit $3",
-            &[&thing, &before, &limit],
+            &format!(
+                "select l.* from ledger l join ledger_about a on a.seq = l.seq \
+                 where {OF_KIND} and l.seq < $2 and a.thing = $4 order by l.seq desc limit $3"
+            ),
+            &[&kind, &before, &limit, &thing],
             Chained::from_row,
         ),
         None => tx.list(
-            "select * from ledger where seq < $1 order by seq desc limit $2",
-            &[&before, &limit],
+            &format!("select l.* from ledger l where {OF_KIND} and l.seq < $2 order by l.seq desc limit $3"),
+            &[&kind, &before, &limit],
             Chained::from_row,
         ),
     }

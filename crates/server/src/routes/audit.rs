@@ -33,6 +33,8 @@ pub(crate) fn shown(entry: Chained) -> LedgerEntry {
 #[derive(Deserialize)]
 struct Asked {
     about: Option<String>,
+    /// Only entries of this kind: `release.approved`, or all of a noun: `release`.
+    kind: Option<String>,
     /// Entries older than this one.
     before: Option<i64>,
     cursor: Option<i64>,
@@ -49,7 +51,7 @@ async fn list(
         .store
         .read(move |tx| {
             let before = asked.cursor.or(asked.before);
-            let entries = ledger::list(tx, asked.about.as_deref(), before, limit)?;
+            let entries = ledger::search(tx, asked.about.as_deref(), asked.kind.as_deref(), before, limit)?;
             Ok::<_, towpath_store::StoreError>((entries, ledger::head(tx)?.0))
         })
         .await?;

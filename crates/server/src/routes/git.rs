@@ -197,7 +197,7 @@ async fn after_push(app: &App, project: &str, repository: &Repository) {
             }
         }
         Err(error) => {
-            tracing::error!(project, %error, "a push could not be acted on; it is looked at again at the next start")
+            tracing::error!(project, %error, "a push could not be acted on; it is looked at again at the next start");
         }
     }
     if let Ok(Err(error)) = pointed.await {

@@ -20,8 +20,8 @@ async fn the_first_push_makes_the_project_and_a_clone_gets_it_back() {
 async fn a_large_push_is_compressed_and_chunked() {
     let server = Server::start().await;
     let repo = Repo::with(&[("README.md", "hello\n")]);
-    let noise: String = (0..400_000_u64).map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
-    repo.write(&[("noise.txt", &noise)]);
+    let noise: Vec<String> = (0..400_000_u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string()).collect();
+    repo.write(&[("noise.txt", &noise.join("\n"))]);
     repo.commit("Four megabytes");
     repo.push(&server, "notes", "main").await;
     assert_eq!(server.get("/projects/notes").await["head"]["subject"], "Four megabytes");

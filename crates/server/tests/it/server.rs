@@ -10,20 +10,20 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use towpath_server::{Options, serve};
 
-pub struct Server {
-    pub url: String,
-    pub dir: TempDir,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) dir: TempDir,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     http: reqwest::Client,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), None).await
     }
 
-    pub async fn start_in(dir: TempDir, database_url: Option<String>) -> Self {
+    pub(crate) async fn start_in(dir: TempDir, database_url: Option<String>) -> Self {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = Options {
@@ -46,17 +46,23 @@ impl Server {
     }
 
     /// Ends it in order; what it kept.
-    pub async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> TempDir {
         self.shutdown.cancel();
         self.task.await.unwrap();
         self.dir
     }
 
-    pub fn owner_token(&self) -> String {
+    pub(crate) fn owner_token(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("data/owner.token")).unwrap()
     }
 
-    pub async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -70,15 +76,15 @@ impl Server {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, value) = self.call("GET", &format!("/api/v1{path}"), None, None).await;
         assert_eq!(status, 200, "{path}: {value}");
         value
     }
 
     /// Waits for the end of a run.
-    pub async fn ended(&self, project: &str, number: i64) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
+    pub(crate) async fn ended(&self, project: &str, number: i64) -> Value {
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let (status, run) =
                 self.call("GET", &format!("/api/v1/projects/{project}/runs/{number}"), None, None).await;
@@ -93,12 +99,12 @@ impl Server {
 }
 
 /// A small repository: files given as (path, text).
-pub struct Repo {
-    pub dir: TempDir,
+pub(crate) struct Repo {
+    pub(crate) dir: TempDir,
 }
 
 impl Repo {
-    pub fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let repo = Self { dir };
         repo.git(&["init", "--quiet", "--initial-branch=main"]);
@@ -110,11 +116,11 @@ impl Repo {
         repo
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, files: &[(&str, &str)]) {
+    pub(crate) fn write(&self, files: &[(&str, &str)]) {
         for (path, text) in files {
             let path = self.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -122,18 +128,18 @@ impl Repo {
         }
     }
 
-    pub fn commit(&self, message: &str) {
+    pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--message", message]);
     }
 
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let (ok, text) = self.try_git(arguments);
         assert!(ok, "git {arguments:?}: {text}");
         text
     }
 
-    pub fn try_git(&self, arguments: &[&str]) -> (bool, String) {
+    pub(crate) fn try_git(&self, arguments: &[&str]) -> (bool, String) {
         let done = Command::new("git")
             .args(arguments)
             .current_dir(self.path())
@@ -146,7 +152,7 @@ impl Repo {
     }
 
     /// Pushes the head to `branch` of `project`.
-    pub async fn push(&self, server: &Server, project: &str, branch: &str) {
+    pub(crate) async fn push(&self, server: &Server, project: &str, branch: &str) {
         let url = format!("{}/git/{project}.git", server.url);
         let (path, branch) = (self.path().to_owned(), format!("HEAD:refs/heads/{branch}"));
         let done = tokio::task::spawn_blocking(move || {
@@ -164,7 +170,7 @@ impl Repo {
 }
 
 /// A pipeline of two shell stages that makes a model and metrics.
-pub const SHELL_PIPELINE: &[(&str, &str)] = &[
+pub(crate) const SHELL_PIPELINE: &[(&str, &str)] = &[
     (
         "dvc.yaml",
         "stages:\n  prepare:\n    cmd: sort words.txt > sorted.txt\n    deps:\n    - words.txt\n    outs:\n    - sorted.txt\n  \

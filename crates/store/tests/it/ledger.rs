@@ -10,6 +10,7 @@ crate::store_suite!(
     a_ledger_cut_off_at_its_end_is_noticed,
     appends_of_many_writers_form_one_chain,
     entries_are_found_by_what_they_are_about,
+    entries_are_found_by_their_kind_or_its_noun,
 );
 
 async fn append(store: &Store, kind: &'static str, about: &'static str) {
@@ -84,4 +85,20 @@ async fn entries_are_found_by_what_they_are_about(store: Store) {
     assert_eq!(kinds, ["release.rejected", "release.opened"]);
     let older: Result<Vec<_>, StoreError> = store.read(|tx| ledger::list(tx, Some("release/1"), Some(3), 10)).await;
     assert_eq!(older.unwrap().len(), 1);
+}
+
+async fn entries_are_found_by_their_kind_or_its_noun(store: Store) {
+    for kind in ["release.opened", "releases.other", "release.approved", "run.started"] {
+        append(&store, kind, "release/1").await;
+    }
+    let search = |kind: &'static str| {
+        let store = store.clone();
+        async move {
+            let found = store.read(move |tx| ledger::search(tx, None, Some(kind), None, 10)).await.unwrap();
+            found.into_iter().map(|e| e.kind).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(search("release").await, ["release.approved", "release.opened"]);
+    assert_eq!(search("run.started").await, ["run.started"]);
+    assert_eq!(search("nothing").await, Vec::<String>::new());
 }
