@@ -26,15 +26,17 @@ class Figure:
         return None if self.target is None else self.towpath <= self.target
 
     def ratio(self, peer):
-        """How many times better Towpath is than the peer; below 1, worse."""
+        """How many times better Towpath is than the peer, below 1 worse; of two positive values."""
+        if min(self.towpath, peer) <= 0:
+            return "-"
         ours, theirs = (peer, self.towpath) if self.more_is_better else (self.towpath, peer)
-        return theirs / ours if ours else float("inf")
+        return f"{number(theirs / ours)}x"
 
     def cells(self):
         note = f" ({self.note})" if self.note else ""
         verdict = "" if self.met is None else "yes" if self.met else "**no**"
         peers = "; ".join(f"{name}: {number(value)} {self.unit}" for name, value in self.peers.items())
-        ratios = "; ".join(f"{number(self.ratio(value))}x" for value in self.peers.values())
+        ratios = "; ".join(self.ratio(value) for value in self.peers.values())
         target = "" if self.target is None else f"{number(self.target)} {self.unit}"
         return [self.what, f"{number(self.towpath)} {self.unit}{note}", target, verdict, peers, ratios]
 
