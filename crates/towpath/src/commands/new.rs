@@ -23,7 +23,7 @@ pub struct New {
     /// The folder to make, also the name of the project and its model
     name: String,
     /// The example
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     template: Template,
 }
 

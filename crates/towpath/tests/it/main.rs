@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
 
 mod data;
+mod end_to_end;
 mod exit_codes;
 mod help;
 mod predict;

@@ -51,9 +51,12 @@ fn images(home: &Home) -> Vec<i64> {
     let pixels = fixture["inputs"][0]["data"].as_array().unwrap();
     let digits: Vec<i64> =
         fixture["outputs"][0]["data"].as_array().unwrap().iter().map(|d| d.as_i64().unwrap()).collect();
-    let mut csv = (0..64).map(|i| format!("pixel_{i:02},")).collect::<String>() + "digit\n";
+    let header: Vec<String> = (0..64).map(|i| format!("pixel_{i:02}")).collect();
+    let mut csv = format!("{},digit\n", header.join(","));
     for (row, (image, digit)) in pixels.chunks(64).zip(&digits).enumerate() {
-        image.iter().for_each(|pixel| drop(write!(csv, "{pixel},")));
+        for pixel in image {
+            let _ = write!(csv, "{pixel},");
+        }
         let _ = writeln!(csv, "{}", if row == 0 { (digit + 1) % 10 } else { *digit });
     }
     home.write("live.csv", &csv);
@@ -83,7 +86,7 @@ fn traffic_is_played_with_labels_until_it_is_interrupted() {
     let mut command = home.towpath(&[&arguments[..], &["--label-delay", "10ms", "--json"]].concat());
     let traffic = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let enough = 2 * digits.len() as u64;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while labelled(&home, &serving) < enough && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }

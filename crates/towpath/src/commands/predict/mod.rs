@@ -25,7 +25,7 @@ pub struct Predict {
     /// The project, or the address of a deployment (http://...)
     name: String,
     /// Which of the project's deployments
-    #[arg(long, short, default_value = "production")]
+    #[arg(long, short, default_value = "production", value_name = "NAME")]
     environment: String,
     /// A CSV file with a header; each line is predicted
     #[arg(long, value_name = "CSV", conflicts_with = "replay")]
@@ -34,16 +34,16 @@ pub struct Predict {
     #[arg(long, value_name = "CSV")]
     replay: Option<PathBuf>,
     /// Requests a second
-    #[arg(long, default_value_t = 10.0, requires = "replay", value_parser = rate)]
+    #[arg(long, default_value_t = 10.0, requires = "replay", value_name = "N", value_parser = rate)]
     rate: f64,
     /// How long; Ctrl-C ends it earlier, with the same report
-    #[arg(long, default_value = "1m", requires = "replay", value_parser = duration)]
+    #[arg(long, default_value = "1m", requires = "replay", value_name = "TIME", value_parser = duration)]
     duration: Duration,
     /// The column with the right answers [default: the last one, when the model reads all others]
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
     /// Send the right answer this long after the prediction
-    #[arg(long, default_value = "1s", requires = "replay", value_parser = duration)]
+    #[arg(long, default_value = "1s", requires = "replay", value_name = "TIME", value_parser = duration)]
     label_delay: Duration,
     /// Wait until the deployment answers, telling what goes on
     #[arg(long)]

@@ -7,6 +7,7 @@ use crate::error::{Error, Exit};
 /// Approve a release as it is now: its author, trainer and requester cannot
 #[derive(clap::Args, Debug)]
 pub struct Approve {
+    /// Its number
     release: i64,
     /// What the decision rests on; it goes into the ledger
     #[arg(long)]

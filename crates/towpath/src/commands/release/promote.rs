@@ -6,6 +6,7 @@ use crate::error::{Error, Exit};
 /// Release a model version into an environment; its gates and approvals apply
 #[derive(clap::Args, Debug)]
 pub struct Promote {
+    /// The registered model
     model: String,
     /// The version
     #[arg(long, value_name = "N")]

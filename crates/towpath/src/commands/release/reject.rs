@@ -6,6 +6,7 @@ use crate::error::{Error, Exit};
 /// Reject a release: it ends here
 #[derive(clap::Args, Debug)]
 pub struct Reject {
+    /// Its number
     release: i64,
     /// What the decision rests on; it goes into the ledger
     #[arg(long)]

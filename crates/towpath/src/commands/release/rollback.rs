@@ -7,6 +7,7 @@ use crate::error::{Error, Exit};
 /// Take a release out of its environment: the version before it serves again
 #[derive(clap::Args, Debug)]
 pub struct Rollback {
+    /// Its number
     release: i64,
     /// Why; it goes into the ledger
     #[arg(long)]

@@ -11,6 +11,7 @@ use crate::ui::{self, Human};
 /// Show a release: what it binds, its gates, votes and rollout
 #[derive(clap::Args, Debug)]
 pub struct Show {
+    /// Its number
     release: i64,
 }
 

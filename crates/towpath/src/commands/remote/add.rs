@@ -10,6 +10,7 @@ use crate::error::{Error, Exit};
 /// Add a remote to .dvc/config: a folder, or the http(s) address of a server
 #[derive(clap::Args, Debug)]
 pub struct Add {
+    /// How to call it
     name: String,
     /// A folder, or http(s)://...
     url: String,

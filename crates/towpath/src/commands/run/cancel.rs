@@ -8,6 +8,7 @@ use crate::error::{Error, Exit};
 /// End a run: its stages are stopped
 #[derive(clap::Args, Debug)]
 pub struct Cancel {
+    /// Its number
     number: i64,
     #[command(flatten)]
     project: Project,

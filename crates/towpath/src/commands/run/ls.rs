@@ -12,7 +12,7 @@ pub struct Ls {
     #[command(flatten)]
     project: Project,
     /// How many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
 }
 

@@ -8,6 +8,7 @@ use crate::ui::Human;
 /// Add a user; from the first one on, every request needs a token
 #[derive(clap::Args, Debug)]
 pub struct Add {
+    /// Letters, digits, '.', '_' and '-'
     name: String,
     /// Addresses that commits of this user are made with, which makes them their author
     #[arg(long, value_name = "ADDRESS")]

@@ -1,0 +1,59 @@
+//! `kill -9` of a data plane during a canary.
+
+use std::time::{Duration, Instant};
+
+use super::installation::{Installation, eventually, kill};
+
+#[tokio::test]
+async fn it_is_back_at_its_address_at_once_with_its_table_and_its_evidence() {
+    let production = "  production:\n    rollout:\n      steps: [50%, 100%]\n      \
+                      step: {min_time: 1h, min_requests: 100000}\n      judge: {errors: {}, labels: {}}\n";
+    let installation = Installation::with_environments(production).await;
+    installation.push("First");
+    installation.reaches(1, "live").await;
+    let address = installation.address().await;
+    installation.push_words("c\n");
+    eventually("the candidate gets traffic", async || {
+        let rollout = installation.data_plane(&address).await?.rollout?;
+        (rollout.weight > 0.0).then_some(())
+    })
+    .await;
+    let mut revisions = Vec::new();
+    for caller in 0..40 {
+        let answer = installation.predict_right(&address, &format!("user-{caller}")).await;
+        installation.label(&address, &answer, &[1, 7, 4, 6]).await;
+        revisions.push(answer.revision);
+    }
+    let before = installation.data_plane(&address).await.unwrap();
+    let evidence = before.rollout.as_ref().unwrap().evidence.clone();
+    // The last moments may be lost; these are on the disk.
+    let stored = serde_json::to_string(&evidence).unwrap();
+    let state = installation.data_dir().join("deployments/digits/production/state/state.bin");
+    eventually("the evidence is on the disk", async || {
+        let state = std::fs::read(&state).ok()?;
+        String::from_utf8_lossy(&state).contains(&stored).then_some(())
+    })
+    .await;
+
+    kill(before.pid);
+    let killed = Instant::now();
+    let after = eventually("another process answers", async || {
+        installation.data_plane(&address).await.filter(|state| state.ready && state.pid != before.pid)
+    })
+    .await;
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    let rollout = after.rollout.unwrap();
+    assert_eq!(after.table_version, before.table_version);
+    assert_eq!((rollout.id, rollout.weight), (before.rollout.unwrap().id, 0.5));
+    assert_eq!(rollout.evidence, evidence);
+    assert_eq!(after.labels.accepted, 40);
+    for (caller, revision) in revisions.iter().enumerate() {
+        let answer = installation.predict_right(&address, &format!("user-{caller}")).await;
+        assert_eq!(&answer.revision, revision, "a key stays with its revision");
+    }
+    assert_eq!(installation.get("/releases/2").await["state"], "rolling_out");
+    eventually("the server has counted the restart", async || {
+        (installation.get("/deployments/digits/production").await["restarts"] == 1).then_some(())
+    })
+    .await;
+}

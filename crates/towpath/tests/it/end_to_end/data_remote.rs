@@ -1,0 +1,59 @@
+//! The server as the data remote of the real `dvc`, with a token as the password.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::installation::{Installation, said};
+
+/// A command of the real client.
+fn dvc(installation: &Installation, folder: &Path, arguments: &[&str]) {
+    let mut command: Command = installation.command(towpath_testkit::python::program("dvc").unwrap());
+    let output = command.current_dir(folder).env("DVC_NO_ANALYTICS", "1").args(arguments).output().unwrap();
+    assert!(output.status.success(), "dvc {}: {}", arguments.join(" "), said(&output));
+}
+
+fn towpath(installation: &Installation, folder: &Path, arguments: &[&str]) {
+    let mut command = installation.command(env!("CARGO_BIN_EXE_towpath"));
+    let output = command.current_dir(folder).args(arguments).output().unwrap();
+    assert!(output.status.success(), "towpath {}: {}", arguments.join(" "), said(&output));
+}
+
+/// Tells the real client who asks, outside Git.
+fn log_in(folder: &Path, token: &str) {
+    let login = format!("['remote \"towpath\"']\n    auth = basic\n    user = ds-1\n    password = {token}\n");
+    std::fs::write(folder.join(".dvc/config.local"), login).unwrap();
+}
+
+#[tokio::test]
+async fn data_goes_from_each_client_to_the_other_through_the_server() {
+    let mut installation = Installation::serving_at_once().await;
+    let token = installation.accounts(&[("ds-1", &["write"])]).await.remove(0);
+    let ours = installation.home.path("");
+    let remote = format!("{}/dvc/digits", installation.url);
+    towpath(&installation, &ours, &["remote", "add", "--default", "towpath", &remote]);
+    installation.write("images/1.csv", "pixel\n1\n");
+    installation.write("images/2.csv", "pixel\n2\n");
+    towpath(&installation, &ours, &["add", "images"]);
+    // The hook of the repository pushes the data.
+    installation.push("Add images");
+
+    let clone = installation.home.outside("clone");
+    let url = installation.git_url();
+    installation.home.git(&["clone", "--quiet", &url, clone.to_str().unwrap()]);
+    log_in(&clone, &token);
+    dvc(&installation, &clone, &["pull", "--quiet"]);
+    assert_eq!(std::fs::read_to_string(clone.join("images/2.csv")).unwrap(), "pixel\n2\n");
+
+    std::fs::write(clone.join("images/3.csv"), "pixel\n3\n").unwrap();
+    dvc(&installation, &clone, &["add", "--quiet", "images"]);
+    dvc(&installation, &clone, &["push", "--quiet"]);
+    std::fs::copy(clone.join("images.dvc"), ours.join("images.dvc")).unwrap();
+    towpath(&installation, &ours, &["pull"]);
+    assert_eq!(installation.home.read("images/3.csv"), "pixel\n3\n");
+
+    log_in(&clone, "twp_wrong");
+    let mut command = installation.command(towpath_testkit::python::program("dvc").unwrap());
+    std::fs::remove_dir_all(clone.join(".dvc/cache")).unwrap();
+    let refused = command.current_dir(&clone).args(["fetch", "--quiet"]).output().unwrap();
+    assert!(!refused.status.success(), "a wrong token reads nothing: {}", said(&refused));
+}

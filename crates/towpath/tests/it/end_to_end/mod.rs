@@ -1,0 +1,11 @@
+//! From a push to production and back, with the program as its users run it: a server, its stages and
+//! its data planes are processes of their own, and they are killed.
+
+mod approvals;
+mod bad_pipelines;
+mod bad_requests;
+mod data_plane_killed;
+mod data_remote;
+mod installation;
+mod lifetime;
+mod server_killed;
