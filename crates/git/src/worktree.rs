@@ -184,6 +184,20 @@ impl WorkTree {
         Ok((output.code == Some(0) && !output.truncated).then_some(output.stdout))
     }
 
+    /// The password that Git knows for `url`: from the address itself or a credential helper. Nobody is
+    /// asked for it.
+    pub fn password(&self, url: &str) -> Result<Option<String>, Error> {
+        let mut git = Git::of_user(&self.root, "credential").arg("fill");
+        for (name, value) in [("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", ""), ("SSH_ASKPASS", "")] {
+            git = git.env(name, value);
+        }
+        git = git.config("core.askPass", "").config("credential.interactive", "false");
+        let output = git.stdin(format!("url={url}\n\n").into_bytes()).run()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let password = text.lines().find_map(|line| line.strip_prefix("password=")).map(str::to_owned);
+        Ok(password.filter(|password| output.code == Some(0) && !password.is_empty()))
+    }
+
     /// True when no tracked file differs from `HEAD`.
     pub fn is_clean(&self) -> Result<bool, Error> {
         Ok(self.git("status").args(["--porcelain", "--untracked-files=no"]).text()?.is_empty())

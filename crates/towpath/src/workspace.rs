@@ -23,22 +23,47 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    pub fn find(ctx: &Context) -> Result<Self, Error> {
-        let repository = with_token(ctx, Repository::find(&Context::current_dir()?)?);
+    pub fn find() -> Result<Self, Error> {
+        let repository = Repository::find(&Context::current_dir()?)?;
         let outputs = outputs(repository.root())?;
         Ok(Self { repository, outputs })
+    }
+
+    /// [`Workspace::find`] for commands that talk to a remote.
+    pub fn connected(ctx: &Context) -> Result<Self, Error> {
+        let Self { repository, outputs } = Self::find()?;
+        Ok(Self { repository: with_token(ctx, repository), outputs })
     }
 }
 
 /// Gives the remotes that are on our server the token as their password, for this process only.
+/// Without `TOWPATH_TOKEN` that is the password that Git knows for the server: `git push` has just
+/// used it when it calls our hook.
 pub fn with_token(ctx: &Context, mut repository: Repository) -> Repository {
-    let Some(token) = &ctx.token else { return repository };
-    for name in repository.config().remote_names() {
-        if repository.config().remote(Some(&name)).is_ok_and(|remote| ctx.is_on_server(&remote.url)) {
-            repository = repository.with_remote_password(&name, "token", token);
-        }
+    let on_server = |name: &String| repository.config().remote(Some(name)).is_ok_and(|r| ctx.is_on_server(&r.url));
+    let remotes: Vec<String> = repository.config().remote_names().into_iter().filter(on_server).collect();
+    if remotes.is_empty() {
+        return repository;
+    }
+    let Some(token) = ctx.token.clone().or_else(|| known_to_git(ctx, repository.root())) else { return repository };
+    for name in &remotes {
+        repository = repository.with_remote_password(name, "token", &token);
     }
     repository
+}
+
+fn known_to_git(ctx: &Context, root: &Path) -> Option<String> {
+    let tree = WorkTree::discover(root).ok()?;
+    let origin = tree.remote_url("origin").ok()??;
+    if ctx.is_on_server(&without_password(&origin)) { tree.password(&origin).ok()? } else { None }
+}
+
+/// `http://host/path` of `http://user:password@host/path`.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}/{path}")
 }
 
 /// The outputs that the pipeline declares; none without a pipeline.
@@ -115,5 +140,11 @@ mod tests {
         assert_eq!(project_of("https://host/git/my.model/"), Some("my.model"));
         assert_eq!(project_of("https://host/git/a/b.git"), None);
         assert_eq!(project_of("git@host:team/digits.git"), None);
+    }
+
+    #[test]
+    fn a_server_is_recognised_behind_a_password() {
+        assert_eq!(without_password("http://a:s@127.0.0.1:4400/git/x.git"), "http://127.0.0.1:4400/git/x.git");
+        assert_eq!(without_password("https://host"), "https://host/");
     }
 }

@@ -52,3 +52,28 @@ fn a_new_repository_starts_on_main() {
     assert!(copy.root().join("a").exists());
     assert!(copy.hooks_dir().unwrap().ends_with(".git/hooks"));
 }
+
+#[test]
+fn a_password_is_found_without_asking_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = WorkTree::init(&dir.path().join("new")).unwrap();
+    git(
+        tree.root(),
+        &["config", "credential.helper", "!f() { test \"$1\" = get && echo username=x && echo password=kept; }; f"],
+    );
+    assert_eq!(tree.password("http://ada:in-url@127.0.0.1:1/git/x.git").unwrap().as_deref(), Some("in-url"));
+    assert_eq!(tree.password("http://127.0.0.1:1/git/x.git").unwrap().as_deref(), Some("kept"));
+    git(tree.root(), &["config", "credential.helper", ""]);
+    assert_eq!(tree.password("http://127.0.0.1:1/git/x.git").unwrap(), None);
+}
+
+#[test]
+fn who_never_told_git_a_name_can_commit_and_read_a_file_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = WorkTree::init(&dir.path().join("new")).unwrap();
+    git(tree.root(), &["config", "user.useConfigOnly", "true"]);
+    std::fs::write(tree.root().join("a"), "1").unwrap();
+    let commit = tree.commit_all("Add a").unwrap();
+    assert_eq!(tree.file(&commit, "a").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(tree.file(&commit, "b").unwrap(), None);
+}

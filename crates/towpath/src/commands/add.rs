@@ -19,7 +19,7 @@ pub struct Add {
 
 impl Add {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::find(ctx)?;
+        let Workspace { repository, outputs } = Workspace::find()?;
         let from = Context::current_dir()?;
         let paths: Vec<PathBuf> =
             self.paths.iter().map(|path| repository.relative(&from, path)).collect::<Result<_, _>>()?;

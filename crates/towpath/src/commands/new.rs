@@ -43,11 +43,14 @@ impl New {
             let _ = fs::remove_dir_all(&dir);
             return Err(error);
         }
-        let server = if ctx.server == DEFAULT_SERVER { String::new() } else { format!(" (at {})", ctx.server) };
+        let listen = match ctx.server.strip_prefix("http://") {
+            Some(address) if ctx.server != DEFAULT_SERVER => format!(" --listen {address}"),
+            _ => String::new(),
+        };
         ctx.ui.show_as(&json!({ "path": dir }), || {
             format!(
                 "{name}/ is a repository with code, data and a pipeline. Next:\n\
-                 \x20 towpath server{server}      in another terminal\n\
+                 \x20 towpath server{listen}    # in another terminal\n\
                  \x20 cd {name}\n\
                  \x20 git push origin main\n\
                  \x20 towpath predict {name} --wait",

@@ -19,7 +19,7 @@ use crate::commands::repro::local_tracking;
 use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 use crate::signals;
-use crate::ui::Human;
+use crate::ui::{self, Human};
 use crate::workspace;
 
 /// Make a model version again from its code, data and environment, and compare; exit code 1 when it
@@ -156,10 +156,11 @@ fn pull_data(ctx: &Context, lineage: &Lineage, root: &Path) -> Result<(), Error>
     Config::write_remote(&root.join(".dvc"), Level::Local, REMOTE, &url, false)?;
     let repository = workspace::with_token(ctx, Repository::open(root)?);
     let pulled = verbs::pull(&repository, &[], Some(REMOTE), false, &ctx.ui.data_progress())?;
-    for item in &lineage.data {
-        ctx.ui.note(format!("Data: {} {}", item.path, item.hash.as_deref().unwrap_or_default()));
+    for output in verbs::tracked(&repository, &[])? {
+        let md5 = output.content.map(|content| content.md5).unwrap_or_default();
+        ctx.ui.note(format!("Data: {} {md5}", output.path));
     }
-    ctx.ui.note(format!("Pulled {} objects", pulled.transferred.objects));
+    ctx.ui.note(format!("Pulled {}", ui::count(pulled.transferred.objects, "object")));
     Ok(())
 }
 

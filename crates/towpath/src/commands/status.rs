@@ -14,7 +14,7 @@ pub struct Status {}
 
 impl Status {
     pub fn run(ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::find(ctx)?;
+        let Workspace { repository, outputs } = Workspace::find()?;
         let mut differing = verbs::status(&repository, &outputs)?;
         // An output that no run has made yet is no difference.
         let never_made = |d: &OutputStatus| {

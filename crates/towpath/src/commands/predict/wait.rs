@@ -102,7 +102,7 @@ async fn released(client: &Client, project: &str, environment: &str, run: &RunSu
         let message = format!("nothing serves in {environment}: {about} {}{why}", state(release));
         return Err(Error::new(Kind::NotFound, message).hint(format!("see: towpath release show {}", release.id)));
     }
-    Ok(format!("Waiting: {about} is {}{why}", state(release)))
+    Ok(format!("Waiting: {about} is {}", state(release)))
 }
 
 /// Nothing where the server knows no such thing yet, or does not answer yet.
