@@ -2,10 +2,11 @@
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
+
+from processes import run
 
 
 @dataclass
@@ -19,8 +20,8 @@ class Conditions:
 
     @classmethod
     def now(cls, subject):
-        date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        return cls(date, f"{subject.profile} build of commit {commit()}", os.getloadavg()[0])
+        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return cls(date, f"{subject.profile} build of commit {commit(subject.towpath)}", os.getloadavg()[0])
 
     def ended(self):
         self.load_after = os.getloadavg()[0]
@@ -47,7 +48,8 @@ def kernel():
     return ".".join(platform.release().split(".")[:2])
 
 
-def commit():
-    here = Path(__file__).resolve().parent
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+def commit(program):
+    """The newest commit when the program was built."""
+    built = int(program.stat().st_mtime)
+    log = ["git", "log", "-1", f"--before={built}", "--format=%h"]
+    return run(*log, cwd=Path(__file__).resolve().parent).strip()

@@ -14,7 +14,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def run(*command, **options):
     """Runs a command to its good end; its standard output."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=900, **options)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=900, check=False, **options)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -65,7 +65,7 @@ def spread(values, unit):
 def text(figures):
     lines = []
     for figure in figures:
-        what, ours, target, met, peers, ratios = figure.cells()
+        what, ours, target, _, peers, ratios = figure.cells()
         lines.append(f"  {what}: {ours}")
         if target:
             lines.append(f"    target: at most {target}: {'met' if figure.met else 'MISSED'}")

@@ -46,8 +46,8 @@ def measure(subject):
                 found[by][1].append(1000 * seen)
     figures = []
     for by, (effective, seen) in found.items():
-        figures.append(Figure(f"{by}: decision to candidate's weight 0", "ms", median(effective), spread(effective, "ms"), target=100))
-        figures.append(Figure(f"{by}: as a client sees it", "ms", median(seen), spread(seen, "ms"), target=100))
+        for what, times in (("decision to the candidate's weight 0", effective), ("as a client sees it", seen)):
+            figures.append(Figure(f"by {by}: {what}", "ms", median(times), spread(times, "ms"), target=100))
     return figures
 
 
@@ -114,7 +114,7 @@ class Watcher(threading.Thread):
                 sent = time.perf_counter()
                 by_candidate = self.client.predict(self.key).by_candidate
                 self.answers.append((sent, time.perf_counter(), by_candidate))
-        except Exception as error:
+        except (OSError, RuntimeError) as error:
             self.error = error
 
     def stable_after(self, decided):

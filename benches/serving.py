@@ -1,9 +1,9 @@
 """One digit at a time over HTTP: Towpath's v2 REST beside `mlflow models serve`.
 
 Both serve the same trained pipeline: Towpath its ONNX export, with every prediction logged; MLflow
-the pipeline itself (its scikit-learn flavour) and the ONNX export (its ONNX flavour, on ONNX Runtime). wrk asks from
-the same machine over kept-alive connections; CPU time is that of the serving process with its
-children, from /proc, and does not depend on how busy the machine is as latencies do.
+the pipeline itself (its scikit-learn flavour) and the ONNX export (its ONNX flavour, on ONNX
+Runtime). wrk asks from the same machine over kept-alive connections; CPU time is that of the serving
+process with its children, from /proc, and does not depend on how busy the machine is as latencies do.
 """
 
 import json
@@ -11,6 +11,8 @@ import shutil
 import urllib.request
 
 import digits
+import mlflow
+import onnx
 from processes import free_port, run
 from report import Figure
 
@@ -34,13 +36,9 @@ end
 
 
 def measure(subject):
-    import mlflow
-
     install_wrk()
     trained = digits.train(subject.dir / "model")
     mlflow.sklearn.save_model(trained.pipeline, subject.dir / "sklearn")
-    import onnx
-
     mlflow.onnx.save_model(onnx.load(trained.onnx / "model.onnx"), subject.dir / "onnx")
     ours = load(subject, *towpath(subject, trained), digits.v2_request())
     mlflow_version = subject.version("mlflow")
@@ -48,20 +46,20 @@ def measure(subject):
         f"{mlflow_version}, {flavour}": load(subject, *models_serve(subject, flavour), digits.mlflow_request())
         for flavour in ("sklearn", "onnx")
     }
-    figures = []
-    for n in CONCURRENCY:
-        def row(what, unit, key, **more):
-            theirs = {name: found[n][key] for name, found in peers.items()}
-            return Figure(f"{what}, {n} at a time", unit, ours[n][key], peers=theirs, **more)
+    return [figure for n in CONCURRENCY for figure in rows(n, ours[n], {name: found[n] for name, found in peers.items()})]
 
-        bound = min(found[n]["cpu"] for found in peers.values()) / FRACTION
-        figures += [
-            row("CPU time of a request", "ms", "cpu", target=bound),
-            row("median", "ms", "p50"),
-            row("99th percentile", "ms", "p99"),
-            row("requests a second", "/s", "rate", more_is_better=True),
-        ]
-    return figures
+
+def rows(n, ours, peers):
+    def row(what, unit, key, **more):
+        theirs = {name: found[key] for name, found in peers.items()}
+        return Figure(f"{what}, {n} at a time", unit, ours[key], peers=theirs, **more)
+
+    return [
+        row("CPU time of a request", "ms", "cpu", target=min(found["cpu"] for found in peers.values()) / FRACTION),
+        row("median", "ms", "p50"),
+        row("99th percentile", "ms", "p99"),
+        row("requests a second", "/s", "rate", more_is_better=True),
+    ]
 
 
 def install_wrk():

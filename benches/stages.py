@@ -46,9 +46,7 @@ def command(i):
 
 
 def dvc_yaml():
-    stages = (
-        f"  s{i}:\n    cmd: {command(i)}\n    deps: [{i}.txt]\n    outs: [{i + 1}.txt]\n" for i in range(STAGES)
-    )
+    stages = (f"  s{i}:\n    cmd: {command(i)}\n    deps: [{i}.txt]\n    outs: [{i + 1}.txt]\n" for i in range(STAGES))
     return "stages:\n" + "".join(stages)
 
 
@@ -65,7 +63,7 @@ def measure(subject):
     alone, ours, make = [], [], []
     for i in range(TIMES):
         folder = subject.repository(f"stages-{i}", files)
-        there = dict(cwd=folder, env=subject.environment)
+        there = {"cwd": folder, "env": subject.environment}
         ours.append(timed(subject.towpath, "repro", **there))
         script = " && ".join(map(command, range(STAGES)))
         alone.append(timed("sh", "-c", script, **there))
@@ -74,11 +72,15 @@ def measure(subject):
         make.append(timed("make", "--silent", "-j2", **there))
     pure = median(alone)
     overheads = [by_stage(seconds - pure) for seconds in ours]
-    peers = {"make -j2": by_stage(median(make) - pure), PREFECT[0].replace("==", " "): by_stage(prefect(subject, folder) - pure)}
-    served = [by_stage(seconds - pure) for seconds in by_push(subject, subject.repository("pushed", files))]
+    peers = {
+        "make -j2": by_stage(median(make) - pure),
+        PREFECT[0].replace("==", " "): by_stage(prefect(subject, folder) - pure),
+    }
+    pushed = subject.repository("pushed", files)
+    served = [by_stage(seconds - pure) for seconds in by_push(subject, pushed)]
     return [
-        Figure("overhead of a stage, `towpath repro`", "ms", median(overheads), spread(overheads, "ms"), peers, target=5),
-        Figure("overhead of a stage, by `git push` to the server", "ms", median(served), spread(served, "ms"), peers, target=5),
+        Figure("a stage's overhead, `towpath repro`", "ms", median(overheads), spread(overheads, "ms"), peers, 5),
+        Figure("a stage's overhead, pushed to the server", "ms", median(served), spread(served, "ms"), peers, 5),
     ]
 
 

@@ -41,8 +41,8 @@ class Subject:
             PREFECT_LOGGING_LEVEL="WARNING",
             PREFECT_HOME=str(self.dir / "prefect"),
         )
-        for name in ("TOWPATH_TOKEN", "TOWPATH_SERVER", "MLFLOW_TRACKING_URI"):
-            self.environment.pop(name, None)
+        for variable in ("TOWPATH_TOKEN", "TOWPATH_SERVER", "MLFLOW_TRACKING_URI"):
+            self.environment.pop(variable, None)
         (self.dir / "gitconfig").write_text(
             "[user]\nname = Bench\nemail = bench@example.org\n[init]\ndefaultBranch = main\n"
         )
@@ -112,9 +112,7 @@ class Server:
     def push(self, folder, project):
         """Pushes HEAD to `main`; the run it started, once that has succeeded."""
         before = self._newest(project)
-        self.subject.run(
-            "git", "push", "--quiet", f"{self.url}/git/{project}.git", "HEAD:main", cwd=folder
-        )
+        self.subject.run("git", "push", "--quiet", f"{self.url}/git/{project}.git", "HEAD:main", cwd=folder)
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             number = self._newest(project)
