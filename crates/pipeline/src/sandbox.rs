@@ -1,6 +1,8 @@
-//! Where a stage may write, enforced by Landlock.
+//! Where a stage may write, and what it may not read, enforced by Landlock.
 //!
-//! Reading is not restricted. A Landlock domain belongs to a thread and is inherited by what the
+//! Reading is free but for the files of hidden folders: a server's secrets must not reach the code
+//! it runs. Landlock only allows, so what is not hidden is listed when the process starts: beside a
+//! hidden folder, files that are made later cannot be read either. A Landlock domain belongs to a thread and is inherited by what the
 //! thread starts, so a process is confined by spawning it from a thread that confined itself: no
 //! code runs between `fork` and `exec`.
 
@@ -36,6 +38,8 @@ const DEVICE_FOLDERS: [&str; 3] = ["/dev/shm", "/dev/pts", "/dev/dri"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
     writable: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
+    readable: Vec<PathBuf>,
     off: bool,
 }
 
@@ -47,12 +51,19 @@ impl Sandbox {
     /// Writes only beneath `writable`, and to the usual devices. Paths that do not exist are left
     /// out: make them first.
     pub fn new(writable: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { writable: writable.into_iter().collect(), off: false }
+        Self { writable: writable.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Files beneath `hidden` cannot be read, except beneath `readable` and what may be written.
+    pub fn hiding(mut self, hidden: &[PathBuf], readable: &[PathBuf]) -> Self {
+        self.hidden = hidden.to_vec();
+        self.readable = readable.to_vec();
+        self
     }
 
     /// No restriction: for code that is trusted with everything the user can do.
     pub fn off() -> Self {
-        Self { writable: Vec::new(), off: true }
+        Self { off: true, ..Self::default() }
     }
 
     /// Starts the process confined, without a way to gain privileges.
@@ -60,9 +71,9 @@ impl Sandbox {
         if self.off {
             return Ok((command.spawn()?, Level("off".to_owned())));
         }
-        let writable = self.writable.clone();
+        let sandbox = self.clone();
         let spawned = thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
-            let level = confine_thread(&writable)?;
+            let level = confine_thread(&sandbox)?;
             Ok((command.spawn()?, level))
         })?;
         spawned.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts processes ended early")))
@@ -70,30 +81,38 @@ impl Sandbox {
 }
 
 /// Restricts the calling thread for the rest of its life.
-fn confine_thread(writable: &[PathBuf]) -> io::Result<Level> {
-    let in_folder = AccessFs::from_write(WRITES) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-    let in_file = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+fn confine_thread(sandbox: &Sandbox) -> io::Result<Level> {
+    let reads = if sandbox.hidden.is_empty() { BitFlags::empty() } else { BitFlags::from(AccessFs::ReadFile) };
+    let in_folder = AccessFs::from_write(WRITES) & !(AccessFs::MakeChar | AccessFs::MakeBlock) | reads;
+    let in_file = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev | reads;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_write(WRITES))
+        .handle_access(AccessFs::from_write(WRITES) | reads)
         .map_err(io::Error::other)?
         .scope(Scope::Signal)
         .map_err(io::Error::other)?
         .create()
         .map_err(io::Error::other)?;
-    let mut allow = |path: &Path| -> io::Result<()> {
+    let mut allow = |path: &Path, access: BitFlags<AccessFs>| -> io::Result<()> {
         let Ok(descriptor) = PathFd::new(path) else { return Ok(()) };
-        let access: BitFlags<AccessFs> = if path.is_dir() { in_folder } else { in_file };
         (&mut ruleset).add_rule(PathBeneath::new(descriptor, access)).map_err(io::Error::other).map(drop)
     };
-    for path in writable {
-        allow(path)?;
+    let writes = |path: &Path| if path.is_dir() { in_folder } else { in_file };
+    for path in &sandbox.writable {
+        allow(path, writes(path))?;
     }
-    for path in DEVICES.iter().chain(&DEVICE_FOLDERS) {
-        allow(Path::new(path))?;
+    for path in DEVICES.iter().chain(&DEVICE_FOLDERS).map(Path::new) {
+        allow(path, writes(path))?;
     }
     for path in graphics_devices() {
-        allow(&path)?;
+        allow(&path, writes(&path))?;
+    }
+    if !sandbox.hidden.is_empty() {
+        let mut visible = sandbox.readable.clone();
+        not_hidden(Path::new("/"), &sandbox.hidden, &mut visible);
+        for path in &visible {
+            allow(path, reads)?;
+        }
     }
     let status = ruleset.restrict_self().map_err(io::Error::other)?;
     Ok(Level(match (status.ruleset, status.landlock) {
@@ -104,6 +123,21 @@ fn confine_thread(writable: &[PathBuf]) -> io::Result<Level> {
         }
         (_, _) => "landlock".to_owned(),
     }))
+}
+
+/// Everything beneath `folder` that holds no hidden folder, as few paths as possible.
+fn not_hidden(folder: &Path, hidden: &[PathBuf], visible: &mut Vec<PathBuf>) {
+    if hidden.iter().any(|h| h == folder) {
+        return;
+    }
+    if !hidden.iter().any(|h| h.starts_with(folder)) {
+        visible.push(folder.to_owned());
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        not_hidden(&entry.path(), hidden, visible);
+    }
 }
 
 fn graphics_devices() -> Vec<PathBuf> {
@@ -141,6 +175,28 @@ mod tests {
         let (signalled, level) = run(&Sandbox::new([]), &format!("kill -0 {}", std::process::id()));
         let scoped = level.0.strip_prefix("landlock abi ").is_some_and(|abi| abi.parse::<u32>().unwrap() >= 6);
         assert_eq!(signalled, !scoped, "{level:?}");
+    }
+
+    #[test]
+    fn a_hidden_folder_is_not_read_except_where_it_is_allowed() {
+        let data = tempfile::tempdir().unwrap();
+        let root = data.path().canonicalize().unwrap();
+        let secret = root.join("owner.token");
+        std::fs::write(&secret, "secret").unwrap();
+        let open = root.join("repositories");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::write(open.join("HEAD"), "ref").unwrap();
+        let checkout = root.join("tree");
+        std::fs::create_dir(&checkout).unwrap();
+        let sandbox = Sandbox::new([checkout.clone()]).hiding(std::slice::from_ref(&root), &[open.clone()]);
+        let (read, level) = run(&sandbox, &format!("cat {}", secret.display()));
+        assert_eq!(read, !level.0.starts_with("landlock"), "{level:?}");
+        let script = format!(
+            "cat {}/HEAD && cd {} && echo x > f && cat f && cat /etc/passwd",
+            open.display(),
+            checkout.display()
+        );
+        assert!(run(&sandbox, &script).0);
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::triggers::{self, Triggered};
 /// Where runs find what they need.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What is the server's alone: stages read nothing of it but their checkout.
+    pub data_dir: PathBuf,
     /// `<project>.git` below it.
     pub repositories: PathBuf,
     /// Checkouts and logs: `<project>/<n>`.
@@ -211,6 +213,9 @@ impl Runs {
         let request = Request {
             cache: Some(self.config.cache.clone()),
             exact_data: true,
+            hidden: vec![self.config.data_dir.clone()],
+            // Tools in a stage ask Git for the commit.
+            readable: vec![repository.path().to_owned(), self.config.environments.clone()],
             force: run.force,
             ..Request::new(
                 tree.clone(),
@@ -381,8 +386,10 @@ fn tracked_parent(
 
 /// An error in one paragraph, with what to do.
 fn explained(error: &Error) -> String {
-    let hints = error.hints();
-    if hints.is_empty() { error.to_string() } else { format!("{error} ({})", hints.join("; ")) }
+    let text = error.to_string();
+    // An error with its place in a file shows its hint below the line.
+    let hints: Vec<String> = error.hints().into_iter().filter(|hint| !text.contains(hint)).collect();
+    if hints.is_empty() { text } else { format!("{text} ({})", hints.join("; ")) }
 }
 
 /// Waits for the next notification of a topic; a lost one counts.

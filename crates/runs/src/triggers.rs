@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use globset::GlobBuilder;
 use towpath_api::projects::Commit;
 use towpath_core::project::ProjectFile;
 use towpath_core::{Actor, Timestamp};
 use towpath_git::{CommitId, Repository};
+use towpath_plan::towpath_yaml::push_starts_run;
 use towpath_store::{Durability, Store};
 
 use crate::rows::{self, NewRun};
@@ -69,7 +69,7 @@ pub(crate) async fn look(
             at: info.authored_at,
         };
         let wanted = match &found {
-            Ok(file) => starts_on_push(file, &head.branch),
+            Ok(file) => push_starts_run(file, &head.branch),
             // A file that cannot be read is a run that failed, so that the pusher sees why.
             Err(Error::ProjectFile { .. }) => true,
             Err(_) => false,
@@ -97,12 +97,6 @@ pub(crate) async fn look(
         triggered.push(Triggered { branch: head.branch, commit: head.commit.to_string(), run, text });
     }
     Ok(triggered)
-}
-
-fn starts_on_push(file: &ProjectFile, branch: &str) -> bool {
-    file.push_branches.iter().any(|pattern| {
-        GlobBuilder::new(pattern).literal_separator(false).build().is_ok_and(|g| g.compile_matcher().is_match(branch))
-    })
 }
 
 /// `towpath.yaml` at a commit.

@@ -90,6 +90,7 @@ pub async fn serve(
     let runs = Arc::new(Runs::new(
         store.clone(),
         Config {
+            data_dir: fs::canonicalize(paths.root()).map_err(dir_error(paths.root()))?,
             repositories: paths.repositories(),
             runs: paths.runs(),
             cache: paths.cache(),

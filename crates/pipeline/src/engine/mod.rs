@@ -44,6 +44,10 @@ pub struct Request {
     pub scratch: PathBuf,
     /// Folders outside the checkout that stages may write.
     pub writable: Vec<PathBuf>,
+    /// Folders whose files stages must not read: a server's own.
+    pub hidden: Vec<PathBuf>,
+    /// Folders inside hidden ones that they may read all the same.
+    pub readable: Vec<PathBuf>,
     /// False runs stages without Landlock.
     pub sandbox: bool,
     /// Makes `.dvc` data of the checkout what the commit says; otherwise what is there is used.
@@ -73,6 +77,8 @@ impl Request {
             logs,
             scratch,
             writable: Vec::new(),
+            hidden: Vec::new(),
+            readable: Vec::new(),
             sandbox: true,
             exact_data: false,
             force: false,

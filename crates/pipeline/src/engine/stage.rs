@@ -317,6 +317,7 @@ impl<'a> StageRunner<'a> {
         let sandbox = if request.sandbox {
             let own = [self.run.workspace.root().to_owned(), scratch.clone()];
             Sandbox::new(own.into_iter().chain(request.writable.iter().cloned()))
+                .hiding(&request.hidden, &request.readable)
         } else {
             Sandbox::off()
         };

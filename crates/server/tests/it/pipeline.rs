@@ -140,3 +140,22 @@ async fn the_same_happens_on_postgresql() {
     assert_eq!(server.get("/audit/verify").await["intact"], true);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_cannot_read_what_is_the_servers_alone() {
+    let server = Server::start().await;
+    let repo = Repo::with(SHELL_PIPELINE);
+    let secret = server.dir.path().join("data/owner.token");
+    let steal = format!(
+        "stages:\n  steal:\n    cmd: git rev-parse HEAD > out.txt && ! cat {}\n    outs:\n    - out.txt\n",
+        secret.display()
+    );
+    repo.write(&[("dvc.yaml", &steal)]);
+    repo.commit("Try to become the owner");
+    repo.push(&server, "words", "main").await;
+    let run = server.ended("words", 1).await;
+    assert_eq!(run["status"], "succeeded", "git works, the secret is out of reach: {run:#}");
+    let log = server.get("/projects/words/runs/1/stages/steal/log").await.to_string();
+    assert!(!log.contains(&server.owner_token()), "{log}");
+    server.stop().await;
+}

@@ -5,6 +5,7 @@ use towpath_core::project::JudgePolicy;
 
 use super::evidence::{Arm, Evidence};
 use super::metric::{Metric, metrics};
+use super::sample_ratio;
 
 /// The candidate is worse.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,12 +21,14 @@ pub struct Abort {
 /// `Some` when the family's E reaches `1/alpha` and some metric has the minimum of bad events.
 ///
 /// A weighted mean of e-processes is one, under any dependence between the metrics (Vovk and Wang
-/// 2021), so correlated metrics need no correction.
+/// 2021), so correlated metrics need no correction. Arms that do not get their shares of the keys
+/// cannot be compared: then `None`, and the rollout holds.
 pub fn abort(policy: &JudgePolicy, evidence: &Evidence) -> Option<Abort> {
     let metrics = metrics(policy, evidence);
     let combined = combined(&metrics);
     let needed = 1.0 / policy.alpha;
-    if combined < needed || most_bad_events(&metrics) < policy.min_bad_events {
+    let enough = combined >= needed && most_bad_events(&metrics) >= policy.min_bad_events;
+    if !enough || sample_ratio::mismatch(evidence).is_some() {
         return None;
     }
     let culprits: Vec<&Metric<'_>> =

@@ -62,29 +62,39 @@ pub fn decide(
     }
 }
 
-fn next(policy: &RolloutPolicy, step: usize, weight: f64, needs: &[String], overdue: bool) -> (Action, String) {
+fn next(policy: &RolloutPolicy, step: usize, weight: f64, needs: &Needs, overdue: bool) -> (Action, String) {
     let next_weight = policy.steps.get(step + 1).copied().unwrap_or(1.0);
     let (action, forward) = if next_weight >= 1.0 {
         (Action::Promote, "Promote to 100 %".to_owned())
     } else {
         (Action::Advance, format!("Advance to {} %", percent(next_weight)))
     };
-    if needs.is_empty() {
+    if needs.open.is_empty() {
         return (action, format!("{forward}: everything required at {} % is shown", percent(weight)));
     }
-    let missing = needs.join("; ");
+    let missing = needs.open.join("; ");
     let minutes = format!("inconclusive after {}", seconds(policy.step.max_seconds));
     match policy.step.inconclusive {
-        Inconclusive::Advance if overdue => (action, format!("{forward} by policy, {minutes}: {missing}")),
+        Inconclusive::Advance if overdue && !needs.blind => {
+            (action, format!("{forward} by policy, {minutes}: {missing}"))
+        }
         Inconclusive::Rollback if overdue => {
             (Action::RollBack, format!("Roll back by policy at {} %, {minutes}: {missing}", percent(weight)))
         }
-        Inconclusive::Hold if overdue => (Action::Hold, format!("Hold at {} %, {minutes}: {missing}", percent(weight))),
+        _ if overdue => (Action::Hold, format!("Hold at {} %, {minutes}: {missing}", percent(weight))),
         _ => (Action::Hold, format!("Hold at {} %: {missing}", percent(weight))),
     }
 }
 
-/// What still stands against going on, one phrase each; the hardest first.
+/// What still stands against going on.
+#[derive(Default)]
+struct Needs {
+    /// One phrase each; the hardest first.
+    open: Vec<String>,
+    /// Nothing can be said of something required: no policy goes on then.
+    blind: bool,
+}
+
 fn needs(
     policy: &RolloutPolicy,
     metrics: &[Metric<'_>],
@@ -93,10 +103,11 @@ fn needs(
     weight: f64,
     step_started_at: Timestamp,
     now: Timestamp,
-) -> Vec<String> {
-    let mut needs = Vec::new();
+) -> Needs {
+    let mut needs = Needs::default();
     if let Some((observed, intended)) = sample_ratio::mismatch(evidence) {
-        needs.push(format!(
+        needs.blind = true;
+        needs.open.push(format!(
             "the candidate gets {:.1} % of new keys instead of {} %, so the arms cannot be compared",
             observed * 100.0,
             percent(intended)
@@ -104,16 +115,18 @@ fn needs(
     }
     // At 100 % there is nobody to compare with, so nothing more can be shown.
     if weight < 1.0 {
-        let required = metrics.iter().filter(|metric| metric.policy.required);
-        needs.extend(required.filter_map(|metric| unsafe_yet(metric, 1.0 / policy.judge.alpha_advance)));
+        for metric in metrics.iter().filter(|metric| metric.policy.required) {
+            needs.blind |= !metric.has_evidence();
+            needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
+        }
     }
     let requests = evidence.requests.candidate.saturating_sub(evidence_at_step.requests.candidate);
     if requests < policy.step.min_requests {
-        needs.push(format!("{} of {} candidate requests in this step", requests, policy.step.min_requests));
+        needs.open.push(format!("{} of {} candidate requests in this step", requests, policy.step.min_requests));
     }
     let elapsed = now.since(step_started_at).as_secs_f64();
     if elapsed < policy.step.min_seconds {
-        needs.push(format!("{} more in this step", seconds(policy.step.min_seconds - elapsed)));
+        needs.open.push(format!("{} more in this step", seconds(policy.step.min_seconds - elapsed)));
     }
     needs
 }

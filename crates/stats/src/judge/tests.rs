@@ -168,7 +168,8 @@ fn requests_that_do_not_split_as_they_should_hold() {
 #[test]
 fn after_the_longest_time_the_policy_decides() {
     let mut traffic = Traffic::new();
-    traffic.requests(Arm::Candidate, 0.25, 10, 0);
+    traffic.requests(Arm::Stable, 0.25, 30, 0).requests(Arm::Candidate, 0.25, 10, 0);
+    traffic.labels(Arm::Candidate, 0.25, 3, 0);
     for (inconclusive, action) in [
         (Inconclusive::Hold, Action::Hold),
         (Inconclusive::Advance, Action::Advance),
@@ -181,6 +182,25 @@ fn after_the_longest_time_the_policy_decides() {
         };
         assert_eq!((at(599), at(600)), (Action::Hold, action));
     }
+}
+
+#[test]
+fn no_policy_advances_on_a_required_metric_without_evidence() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.25, 30, 0).requests(Arm::Candidate, 0.25, 10, 0);
+    let mut policy = policy();
+    policy.step.inconclusive = Inconclusive::Advance;
+    let late = Timestamp(600_000);
+    let verdict = decide(&policy, &traffic.evidence, &Evidence::default(), 0, Timestamp(0), late);
+    assert_eq!(verdict.action, Action::Hold);
+    assert!(verdict.text.contains("no evidence on labels"), "{}", verdict.text);
+}
+
+#[test]
+fn arms_that_do_not_get_their_shares_are_not_judged() {
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.5, 6000, 0).requests(Arm::Candidate, 0.5, 5000, 500);
+    assert_eq!(traffic.decide(1, 60).action, Action::Hold);
 }
 
 #[test]
@@ -202,6 +222,16 @@ fn one_unlucky_key_counts_once() {
     for key in 0..5 {
         evidence.observe(&failure(key), &mut first_bad);
     }
+    for key in 100..200 {
+        let fine = Observation::Request {
+            arm: Arm::Stable,
+            weight: 0.05,
+            key: Some(key),
+            error: false,
+            latency_seconds: None,
+        };
+        evidence.observe(&fine, &mut first_bad);
+    }
     assert!(abort(&judge_policy(0.01), &evidence).is_some());
 }
 
@@ -212,19 +242,14 @@ fn a_frozen_limit_does_not_move() {
     evidence.freeze_latency([(0.9, 0.999)]);
     assert!(evidence.latency[0].limit_seconds < 0.011);
     let mut first_bad = FirstBad::default();
-    for _ in 0..20 {
-        let slow = Observation::Request {
-            arm: Arm::Candidate,
-            weight: 0.5,
-            key: None,
-            error: false,
-            latency_seconds: Some(0.020),
-        };
-        evidence.observe(&slow, &mut first_bad);
+    for (arm, seconds) in [(Arm::Candidate, 0.020), (Arm::Stable, 0.005)].repeat(20) {
+        let request =
+            Observation::Request { arm, weight: 0.5, key: None, error: false, latency_seconds: Some(seconds) };
+        evidence.observe(&request, &mut first_bad);
     }
     let abort = abort(&judge_policy(0.01), &evidence).unwrap();
     assert_eq!(abort.culprits, ["latency"]);
-    assert!(abort.text.contains("20 of 20 slow against 0 of 0 (latency p90)"), "{}", abort.text);
+    assert!(abort.text.contains("20 of 20 slow against 0 of 20 (latency p90)"), "{}", abort.text);
 }
 
 /// Rolls one rollout of a candidate exactly as good as stable, through 5 %, 25 % and 50 %, looking
