@@ -1,6 +1,7 @@
 """Processes under measurement, as /proc tells of them."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -25,6 +26,14 @@ def timed(*command, **options):
     started = time.perf_counter()
     run(*command, **options)
     return time.perf_counter() - started
+
+
+def cpu_timed(*command, **options):
+    """CPU seconds that a command and its children take."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*command, **options)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class Service:
