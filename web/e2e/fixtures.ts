@@ -589,7 +589,7 @@ export const rollout: Rollout = {
   series: rolloutSeries(),
   decisions: [
     { at: NOW - 6 * MINUTE, verb: "hold", text: "Soak of 10 min is over; errors and labels are safe, latency is not (4.6 of 20). About 9,000 more requests needed.", step: 1, evidence: null, hash: hash("5e2d7710") },
-    { at: NOW - 18 * MINUTE, verb: "advance", text: "3,265 requests in 12 min. Evidence 0.2, highest 10.9.", step: 1, evidence: null, hash: hash("77a1c0de") },
+    { at: NOW - 18 * MINUTE, verb: "advance", text: "3,265 requests in 12 min. Evidence 0.2, highest 10.9.", step: 0, evidence: null, hash: hash("77a1c0de") },
     { at: NOW - 30 * MINUTE, verb: "start", text: "v8 ready: loaded, warmed, answering.", step: 0, evidence: null, hash: hash("2f6be9a4") },
   ],
 };

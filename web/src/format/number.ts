@@ -37,15 +37,23 @@ export function metric(value: number | string | null | undefined): string {
   if (!Number.isFinite(value)) return notFinite(value);
   if (Number.isInteger(value) && Math.abs(value) >= 10) return grouped.format(value).replace("-", MINUS);
   if (value !== 0 && (Math.abs(value) < 0.0001 || Math.abs(value) >= 1e6)) return value.toExponential(2).replace("-", MINUS);
-  return value.toFixed(Math.abs(value) >= 100 ? 1 : 4).replace("-", MINUS);
+  return value.toFixed(decimals(value)).replace("-", MINUS);
 }
 
-/** A change with its sign. */
+/** Both are written alike, at the decimals that a metric is shown with. */
+export function looksSame(old: number, next: number): boolean {
+  return metric(old) === metric(next);
+}
+
+/** A change with its sign; one too small to be seen beside its metric is only said to be so. */
 export function delta(old: number, next: number): string {
   const change = next - old;
-  const text = metric(Math.abs(change));
-  return change === 0 ? "0" : (change > 0 ? "+" : MINUS) + text;
+  if (change === 0) return "0";
+  if (looksSame(old, next)) return `<${(10 ** -decimals(old)).toFixed(decimals(old))}`;
+  return (change > 0 ? "+" : MINUS) + metric(Math.abs(change));
 }
+
+const decimals = (value: number) => (Math.abs(value) >= 100 ? 1 : 4);
 
 /** A share in [0, 1] as a percentage. */
 export function percent(share: number | null | undefined, decimals = 0): string {
@@ -57,10 +65,11 @@ export function weight(share: number): string {
   return percent(share, Number.isInteger(Math.round(share * 1000) / 10) ? 0 : 1);
 }
 
-/** E, the evidence of a sequential test. */
+/** E, the evidence of a sequential test. It grows without bound, and beyond a million nobody counts. */
 export function evidence(value: number | null | undefined): string {
   if (value === null || value === undefined) return "∞";
   if (value < 0.001) return "<0.001";
+  if (value >= 1e6) return ">1,000,000";
   if (value < 0.1) return value.toFixed(3);
   return value < 100 ? value.toFixed(1) : count(value);
 }

@@ -13,6 +13,11 @@ export function duration(seconds: number): string {
   return `${Math.round(whole / DAY_S)} days`;
 }
 
+/** A duration that a policy asks for: `5 s`, where `duration` would write `5.0 s`. */
+export function asked(seconds: number): string {
+  return duration(seconds).replace(".0", "");
+}
+
 function two(value: number, base: number, large: string, small: string): string {
   const rest = value % base;
   const head = `${Math.floor(value / base)}${SPACE}${large}`;

@@ -1,4 +1,4 @@
-import type { ArmPoint, Rollout } from "../../api/types";
+import type { ArmPoint, Rollout, RolloutPoint } from "../../api/types";
 import { significant } from "../../format/number";
 import { Panel } from "../../parts/Panel";
 import { useWidth } from "../../parts/useWidth";
@@ -20,12 +20,12 @@ const MEASURES: Measure[] = [
 ];
 
 /** The signals themselves, production in ink and the candidate in blue. */
-export function ArmCharts({ rollout }: { rollout: Rollout }) {
-  if (rollout.series.length < 2) return null;
+export function ArmCharts({ rollout, points }: { rollout: Rollout; points: RolloutPoint[] }) {
+  if (points.length < 2) return null;
   return (
     <div className="columns three">
       {MEASURES.map((measure) => (
-        <ArmChart key={measure.title} rollout={rollout} measure={measure} />
+        <ArmChart key={measure.title} rollout={rollout} series={points} measure={measure} />
       ))}
     </div>
   );
@@ -37,15 +37,15 @@ const RIGHT = 8;
 const TOP = 8;
 const FLOOR = 80;
 
-function ArmChart({ rollout, measure }: { rollout: Rollout; measure: Measure }) {
+function ArmChart({ rollout, series, measure }: { rollout: Rollout; series: RolloutPoint[]; measure: Measure }) {
   const [frame, width] = useWidth<HTMLDivElement>(372);
-  const { series } = rollout;
   const stable = (point: (typeof series)[number]) => measure.value(point.stable);
   const candidate = (point: (typeof series)[number]) => measure.value(point.candidate);
   const values = series.flatMap((point) => [stable(point), candidate(point)]).filter((value): value is number => value !== null);
   const last = (of: typeof stable) => {
     const point = series.findLast((each) => of(each) !== null);
-    return point ? of(point) : null;
+    const value = point ? of(point) : null;
+    return point && value !== null ? { at: point.at, value } : null;
   };
   const { low, high } = bounds(values, measure.fromZero);
   const begin = series[0]?.at ?? 0;
@@ -54,8 +54,8 @@ function ArmChart({ rollout, measure }: { rollout: Rollout; measure: Measure }) 
   const y = (value: number) => FLOOR - ((value - low) / (high - low)) * (FLOOR - TOP);
   const [lastStable, lastCandidate] = [last(stable), last(candidate)];
   const arms = [
-    { name: rollout.stable_version === null ? "stable" : `v${rollout.stable_version}`, value: lastStable },
-    { name: `v${rollout.candidate_version}`, value: lastCandidate },
+    { name: rollout.stable_version === null ? "stable" : `v${rollout.stable_version}`, value: lastStable?.value ?? null },
+    { name: `v${rollout.candidate_version}`, value: lastCandidate?.value ?? null },
   ];
   const label = `${measure.title}: ${arms.map(({ name, value }) => `${name} ${value === null ? "none yet" : measure.text(value)}`).join(", ")}`;
   return (
@@ -92,6 +92,8 @@ function ArmChart({ rollout, measure }: { rollout: Rollout; measure: Measure }) 
             )}
             <path d={linePath(series, stable, x, y)} className="arm-line stable-line" />
             <path d={linePath(series, candidate, x, y)} className="arm-line candidate-line" />
+            {lastStable && <circle cx={x(lastStable.at)} cy={y(lastStable.value)} r="2.2" fill="var(--stable)" />}
+            {lastCandidate && <circle cx={x(lastCandidate.at)} cy={y(lastCandidate.value)} r="2.2" fill="var(--candidate)" />}
           </svg>
         </div>
       </div>
@@ -101,7 +103,8 @@ function ArmChart({ rollout, measure }: { rollout: Rollout; measure: Measure }) 
 
 /** Round ends around the values. */
 function bounds(values: number[], fromZero: boolean): { low: number; high: number } {
-  const most = Math.max(...values, fromZero ? 1e-9 : 0);
+  // Nothing but zeroes still needs an axis.
+  const most = Math.max(...values) > 0 ? Math.max(...values) : 1;
   const least = Math.min(...values, most);
   if (fromZero) {
     const size = 10 ** Math.floor(Math.log10(most));

@@ -119,7 +119,7 @@ function Revisions({ deployment }: { deployment: Deployment }) {
               <th className="num">Errors</th>
               <th className="num not-narrow">p50</th>
               <th className="num not-narrow">p99</th>
-              <th className="num not-narrow">Right of labelled</th>
+              <th className="num not-narrow">Correct, of labelled</th>
               <th className="not-narrow">Engine</th>
             </tr>
           </thead>

@@ -72,8 +72,10 @@ function Row({ deployment }: { deployment: Deployment }) {
         {now ? (
           <span className="row">
             <Trend values={deployment.traffic.map((point) => point.requests_per_second)} label="Requests a second" />
-            {significant(now.requests_per_second)}
-            <span className="text-3">/s</span>
+            <span>
+              {significant(now.requests_per_second)}
+              <span className="text-3">&thinsp;/s</span>
+            </span>
           </span>
         ) : (
           <span className="text-3">no traffic</span>

@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-import type { MetricVerdict, Rollout } from "../../api/types";
+import type { MetricVerdict, Rollout, RolloutPoint } from "../../api/types";
 import { count, evidence as evidenceText, percent, significant } from "../../format/number";
 import { Segments } from "../../parts/Choice";
 import { Empty } from "../../parts/Loaded";
@@ -11,10 +11,10 @@ import { EvidenceChart } from "./EvidenceChart";
 import { SERIES, latestEvidence } from "./evidenceSeries";
 
 /** How strong the evidence is that the candidate is worse, and what it rests on. */
-export function Evidence({ rollout }: { rollout: Rollout }) {
+export function Evidence({ rollout, points }: { rollout: Rollout; points: RolloutPoint[] }) {
   const [scale, setScale] = useState<"log" | "linear">("log");
   const needed = rollout.verdict?.combined_needed ?? 1 / rollout.policy.judge.alpha;
-  const combined = rollout.verdict ? rollout.verdict.combined : (rollout.series.at(-1)?.combined ?? 1);
+  const combined = rollout.verdict ? rollout.verdict.combined : (points.at(-1)?.combined ?? 1);
   const number = useFresh<HTMLElement>(combined);
   const { judge } = rollout.policy;
   const total = SERIES.reduce((sum, { policy }) => sum + (judge[policy]?.share ?? 0), 0) || 1;
@@ -63,7 +63,11 @@ export function Evidence({ rollout }: { rollout: Rollout }) {
             ))}
           </ul>
         </div>
-        {rollout.series.length === 0 ? <Empty>No request has been judged yet. The evidence starts at 1.</Empty> : <EvidenceChart rollout={rollout} scale={scale} needed={needed} latest={latestEvidence(rollout)} />}
+        {points.length === 0 ? (
+          <Empty>No request has been judged yet. The evidence starts at 1.</Empty>
+        ) : (
+          <EvidenceChart rollout={rollout} points={points} scale={scale} needed={needed} latest={latestEvidence(points)} />
+        )}
       </div>
       {rollout.verdict && <MetricTable rollout={rollout} metrics={rollout.verdict.metrics} />}
     </Panel>
@@ -107,7 +111,7 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
               <td className="num not-narrow">
                 {metric.ratio ? (
                   <>
-                    {significant(metric.ratio.estimate, 3)}{" "}
+                    {metric.ratio.estimate === null && metric.candidate.bad > 0 ? "∞" : significant(metric.ratio.estimate, 3)}{" "}
                     <span className="text-3">
                       {significant(metric.ratio.low)} to {metric.ratio.high === null ? "∞" : significant(metric.ratio.high, 3)}
                     </span>

@@ -19,12 +19,11 @@ const LOG_TICKS = [0.001, 0.01, 0.1, 1, 10, 100, 1000];
  * E over time: its boundary 1/α in words, the zone above tinted, a dotted line at 1 (no evidence),
  * the steps as vertical lines.
  */
-export function EvidenceChart({ rollout, scale, needed, latest }: { rollout: Rollout; scale: "log" | "linear"; needed: number; latest: Record<string, number | null> }) {
+export function EvidenceChart({ rollout, points: series, scale, needed, latest }: { rollout: Rollout; points: RolloutPoint[]; scale: "log" | "linear"; needed: number; latest: Record<string, number | null> }) {
   const [frame, width] = useWidth<HTMLDivElement>(756);
   const named = width > NAMES_FROM;
   const right = width - (named ? NAMES : 12);
   const floor = HEIGHT - BOTTOM;
-  const { series } = rollout;
   const begin = Math.min(rollout.started_at, series[0]?.at ?? rollout.started_at);
   const end = Math.max(series.at(-1)?.at ?? begin, begin + 1_000);
   const x = (at: number) => LEFT + ((at - begin) / (end - begin)) * (right - LEFT);
@@ -85,14 +84,19 @@ export function linePath<P extends { at: number }>(points: P[], value: (point: P
 }
 
 export function TimeTicks({ begin, end, x, floor, width }: { begin: number; end: number; x: (at: number) => number; floor: number; width: number }) {
-  const step = timeStep((end - begin) / 1000, Math.max(1, Math.floor(width / 80))) * 1000;
+  // Seconds are the finest that the labels tell apart.
+  const step = Math.max(1, timeStep((end - begin) / 1000, Math.max(1, Math.floor(width / 80)))) * 1000;
   const first = Math.ceil(begin / step) * step;
+  const withSeconds = step < 60_000;
+  // Half a label: the last one ends where the axis ends.
+  const half = withSeconds ? 24 : 14;
+  const rightmost = x(end) - half;
   const ticks = Array.from({ length: Math.max(0, Math.floor((end - first) / step) + 1) }, (_, index) => first + index * step);
   return ticks.map((tick) => (
     <g key={tick}>
       <path d={`M${x(tick)} ${floor + 0.5}v4`} stroke="var(--line-strong)" />
-      <text x={x(tick)} y={floor + 15} textAnchor="middle">
-        {clock(tick, step < 60_000)}
+      <text x={Math.min(x(tick), rightmost)} y={floor + 15} textAnchor="middle">
+        {clock(tick, withSeconds)}
       </text>
     </g>
   ));

@@ -5,7 +5,8 @@ import { post } from "../../api/client";
 import { release as releaseQuery, rollout as rolloutQuery } from "../../api/queries";
 import type { Decision, Recomputed, Release, Rollout } from "../../api/types";
 import { weight } from "../../format/number";
-import { duration } from "../../format/time";
+import { inPast, withoutVerb } from "../../format/text";
+import { asked, duration } from "../../format/time";
 import { Hash } from "../../parts/Hash";
 import { Empty, Failed, Loaded } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
@@ -17,6 +18,7 @@ import { usePage } from "../../shell/page";
 import { ArmCharts } from "./ArmCharts";
 import { Evidence } from "./Evidence";
 import { RollBackButton } from "./RollBack";
+import { pointsOf } from "./evidenceSeries";
 import "./rollout.css";
 
 /** Is the candidate worse? */
@@ -50,15 +52,16 @@ export function RolloutDetail() {
 const isOver = (rollout: Rollout) => rollout.finished_at !== null;
 
 function Contents({ release, rollout }: { release: Release; rollout: Rollout }) {
+  const points = pointsOf(rollout);
   return (
     <>
       <Head release={release} rollout={rollout} />
       <Traffic rollout={rollout} />
       <div className="columns side evidence-columns">
-        <Evidence rollout={rollout} />
+        <Evidence rollout={rollout} points={points} />
         <Decisions rollout={rollout} />
       </div>
-      <ArmCharts rollout={rollout} />
+      <ArmCharts rollout={rollout} points={points} />
     </>
   );
 }
@@ -110,10 +113,17 @@ function Traffic({ rollout }: { rollout: Rollout }) {
       title="Traffic"
       beside={
         <span className="small text-2" role="status">
-          {rollout.next}
+          {isOver(rollout) ? inPast(rollout.next) : rollout.next}
         </span>
       }
-      right={rollout.observed_share !== null && <span className="not-narrow">observed: {weight(rollout.observed_share)}, routed by request key</span>}
+      right={
+        rollout.observed_share !== null &&
+        !isOver(rollout) && (
+          <span className="not-narrow" title="Requests are routed by their key: a caller stays with its revision">
+            observed {weight(rollout.observed_share)}
+          </span>
+        )
+      }
     >
       <div className="traffic">
         <div className="share" role="img" aria-label={`${stable} ${weight(1 - rollout.weight)}, ${candidate} ${weight(rollout.weight)}`}>
@@ -145,6 +155,8 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
   const now = useNow();
   const { policy, status } = rollout;
   const ended: State | null = status === "rolled_back" || status === "failed" ? rolloutState(status) : null;
+  const warmUntil = (rollout.finished_at ?? now) + policy.warm_seconds * 1000;
+  const keepsWarm = rollout.stable_version !== null && !ended && now < warmUntil;
   return (
     <ol className="steps" aria-label="Steps" tabIndex={0}>
       {rollout.steps.map((step, index) => {
@@ -163,7 +175,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
                     {seconds !== null && `, ${duration(seconds)}`}
                   </>
                 ) : (
-                  !ended && `at least ${duration(policy.step.min_seconds)}`
+                  !isOver(rollout) && step.weight < 1 && `at least ${asked(policy.step.min_seconds)}`
                 )}
               </span>
             </div>
@@ -173,7 +185,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
       <li>
         <Status of={status === "promoted" ? { shape: "success", word: "Done" } : ended ? { shape: "skipped", word: "Not reached" } : STEP.later!} />
         <div>
-          <b className="step-weight">Live</b> <span className="text-3">{rollout.stable_version === null || ended ? "" : `${stable} warm ${duration(policy.warm_seconds)} more`}</span>
+          <b className="step-weight">Live</b> <span className="text-3">{keepsWarm && `${stable} warm ${asked(policy.warm_seconds)} more`}</span>
         </div>
       </li>
     </ol>
@@ -195,6 +207,7 @@ function Decisions({ rollout }: { rollout: Rollout }) {
   return (
     <Panel
       title="Decisions"
+      className="beside-evidence"
       right={
         rollout.decisions.length > 0 && (
           <button type="button" className="link" onClick={() => recompute.mutate()}>
@@ -220,7 +233,7 @@ function Decisions({ rollout }: { rollout: Rollout }) {
 
 function DecisionLine({ decision, rollout }: { decision: Decision; rollout: Rollout }) {
   const verb = VERBS[decision.verb] ?? { shape: "queued" as const, word: decision.verb };
-  const at = rollout.policy.steps[decision.step];
+  const at = rollout.policy.steps[decision.verb === "advance" ? decision.step + 1 : decision.step];
   return (
     <li>
       <span className="mono text-3 tiny">
@@ -233,9 +246,10 @@ function DecisionLine({ decision, rollout }: { decision: Decision; rollout: Roll
         <b>
           {verb.word}
           {at !== undefined && decision.verb !== "promote" && ` ${decision.verb === "advance" ? "to" : "at"} ${weight(at)}`}
+          {decision.verb === "promote" && ` to ${weight(1)}`}
         </b>
         <p>
-          {decision.text} <Hash hash={decision.hash} />
+          {withoutVerb(decision.text)} <Hash hash={decision.hash} />
         </p>
       </div>
     </li>

@@ -7,10 +7,44 @@ export const SERIES = [
   { policy: "labels", word: "labels", className: "labels", value: (point: RolloutPoint) => point.labels },
 ] as const;
 
+/**
+ * The server's points, which are a second or more apart, and after the end of the rollout one with
+ * the numbers it was decided on: a rollback often falls between two points.
+ */
+export function pointsOf(rollout: Rollout): RolloutPoint[] {
+  const { series, verdict, finished_at } = rollout;
+  const last = series.at(-1);
+  if (verdict === null || finished_at === null || (last && last.at >= finished_at)) return series;
+  const of = (metric: string) => verdict.metrics.filter(({ name }) => name.startsWith(metric));
+  // E of a metric with several limits is the mean of theirs.
+  const evidence = (metric: string) => {
+    const values = of(metric).map((each) => each.evidence ?? Infinity);
+    return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+  };
+  const good = (metric: string, arm: "stable" | "candidate") => {
+    const counts = of(metric)[0]?.[arm];
+    return counts && counts.all > 0 ? 1 - counts.bad / counts.all : null;
+  };
+  const arm = (name: "stable" | "candidate") => {
+    const faultless = good("errors", name);
+    return { p99_ms: last?.[name].p99_ms ?? null, error_share: faultless === null ? null : 1 - faultless, accuracy: good("labels", name) };
+  };
+  const end: RolloutPoint = {
+    at: finished_at,
+    combined: verdict.combined ?? Infinity,
+    errors: evidence("errors"),
+    latency: evidence("latency"),
+    labels: evidence("labels"),
+    stable: arm("stable"),
+    candidate: arm("candidate"),
+  };
+  return [...series, end];
+}
+
 /** What stands at the end of each line. */
-export function latestEvidence(rollout: Rollout): Record<string, number | null> {
+export function latestEvidence(points: RolloutPoint[]): Record<string, number | null> {
   const last = (value: (point: RolloutPoint) => number | null) => {
-    const point = rollout.series.findLast((each) => value(each) !== null);
+    const point = points.findLast((each) => value(each) !== null);
     return point ? value(point) : null;
   };
   return {

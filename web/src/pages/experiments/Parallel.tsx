@@ -1,4 +1,5 @@
 import type { TrackedRun } from "../../api/types";
+import { plural } from "../../format/number";
 import { Panel } from "../../parts/Panel";
 import { useWidth } from "../../parts/useWidth";
 import { colourOf, type Charted } from "./charted";
@@ -20,10 +21,11 @@ interface Axis {
 }
 
 /** Parameters side by side, each run a line that ends at its metric. */
-export function Parallel({ runs, charted, params, metric }: { runs: TrackedRun[]; charted: Charted; params: Column[]; metric: string }) {
+export function Parallel({ runs: all, charted, params, metric }: { runs: TrackedRun[]; charted: Charted; params: Column[]; metric: string }) {
   const [frame, width] = useWidth<HTMLDivElement>(388);
+  const runs = all.filter((run) => metric in run.metrics);
   const axes = [
-    ...params.filter((column) => column.differs).slice(0, MOST_AXES).map((column) => axisOf(runs, column.name, (run) => run.params[column.name])),
+    ...axesWorth(runs, params).map((column) => axisOf(runs, column.name, (run) => run.params[column.name])),
     axisOf(runs, metric, (run) => run.metrics[metric]?.value),
   ].filter((axis): axis is Axis => axis !== null);
   if (axes.length < 2) return null;
@@ -44,8 +46,10 @@ export function Parallel({ runs, charted, params, metric }: { runs: TrackedRun[]
   };
   const others = runs.filter((run) => !charted.has(run.run_id)).slice(0, MOST_LINES);
   const chosen = runs.filter((run) => charted.has(run.run_id)).reverse();
+  const drawn = runs.filter((run) => path(run) !== "").length;
+  if (drawn === 0) return null;
   return (
-    <Panel compact title={`Params and ${metric}`} right={<span className="tiny">{runs.length} runs</span>}>
+    <Panel compact title={`Params and ${metric}`} right={<span className="tiny">{plural(drawn, "run")}</span>}>
       <div className="arm-chart">
         <div ref={frame}>
           <svg width={width} height={HEIGHT} role="img" aria-label={`Parameters ${axes.map((axis) => axis.name).join(", ")} of ${runs.length} runs`} className="parallel">
@@ -59,7 +63,7 @@ export function Parallel({ runs, charted, params, metric }: { runs: TrackedRun[]
                   {axis.name}
                 </text>
                 <text x={x(index)} y="24" textAnchor="middle">
-                  {axis.most}
+                  {axis.most === axis.least ? "" : axis.most}
                 </text>
                 <text x={x(index)} y={FLOOR + 14} textAnchor="middle">
                   {axis.least}
@@ -75,6 +79,16 @@ export function Parallel({ runs, charted, params, metric }: { runs: TrackedRun[]
       </div>
     </Panel>
   );
+}
+
+/** Parameters that runs with the metric have; those in most of them first, and of these those that differ. */
+function axesWorth(runs: TrackedRun[], params: Column[]): Column[] {
+  const having = (column: Column) => runs.filter((run) => run.params[column.name] !== undefined).length;
+  const kinds = (column: Column) => new Set(runs.map((run) => run.params[column.name])).size;
+  return params
+    .filter((column) => having(column) > 0)
+    .sort((a, b) => having(b) - having(a) || Number(kinds(b) > 1) - Number(kinds(a) > 1))
+    .slice(0, MOST_AXES);
 }
 
 /** By size where all values are numbers (by magnitude over two decades), else by order of name. */
@@ -98,12 +112,12 @@ function axisOf(runs: TrackedRun[], name: string, valueOf: (run: TrackedRun) => 
   const most = Math.max(...numbers);
   const byMagnitude = least > 0 && most / least > 100;
   const position = (value: number) => (byMagnitude ? Math.log10(value) : value);
-  const range = position(most) - position(least) || 1;
+  const range = position(most) - position(least);
   return {
     name,
     place: (run) => {
       const value = valueOf(run);
-      return value === undefined || !Number.isFinite(Number(value)) ? null : (position(Number(value)) - position(least)) / range;
+      return value === undefined || !Number.isFinite(Number(value)) ? null : range === 0 ? 0.5 : (position(Number(value)) - position(least)) / range;
     },
     least: short(least),
     most: short(most),

@@ -182,7 +182,7 @@ function Row({ run, index, slot, onToggle, metrics, params, sorted, range, refer
       })}
       {params.map((column, place) => {
         const value = run.params[column.name];
-        const equal = run !== reference && value === reference?.params[column.name];
+        const equal = value === undefined || (run !== reference && value === reference?.params[column.name]);
         return (
           <td key={column.id} className={`num not-narrow ${place === 0 ? "group" : ""} ${equal ? "text-3" : "medium"}`}>
             {value ?? "–"}

@@ -1,7 +1,7 @@
-import { useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "wouter";
 
-import { trackedRun } from "../../api/queries";
+import { experiments, trackedRun } from "../../api/queries";
 import type { TrackedRun } from "../../api/types";
 import { metric } from "../../format/number";
 import { duration, secondsBetween } from "../../format/time";
@@ -22,7 +22,8 @@ const MOST_CHARTS = 9;
 export function TrackedRunDetail() {
   const { experiment = "", run: id = "" } = useParams<{ experiment: string; run: string }>();
   const query = useQuery(trackedRun(id));
-  usePage([{ text: "Experiments", href: "/experiments" }, { text: experiment, href: links.experiment(experiment) }, { text: query.data?.name ?? id.slice(0, 8) }]);
+  const name = useInfiniteQuery(experiments()).data?.pages.flatMap((page) => page.items).find((each) => each.id === experiment)?.name;
+  usePage([{ text: "Experiments", href: "/experiments" }, { text: name ?? experiment, href: links.experiment(experiment) }, { text: query.data?.name ?? id.slice(0, 8) }]);
   return (
     <Loaded query={query} what={`run ${id}`} bars={8}>
       {(run) => <Contents run={run} experiment={experiment} />}

@@ -20,9 +20,23 @@ export function colourOf(slot: number): { variable: string; dashed: boolean } {
   return { variable: `var(--c${(slot % COLOURS) + 1})`, dashed: slot >= COLOURS };
 }
 
+/**
+ * The runs worth charting before anybody chose: those with the metric that most runs have, and of
+ * a pipeline's run and its stages' only the former when both have it.
+ */
+function telling(runs: TrackedRun[]): TrackedRun[] {
+  const counts = new Map<string, number>();
+  for (const name of runs.flatMap((run) => Object.keys(run.metrics))) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const common = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  if (common === undefined) return runs;
+  const having = runs.filter((run) => common in run.metrics);
+  const ids = new Set(having.map((run) => run.run_id));
+  return having.filter((run) => run.parent === null || !ids.has(run.parent));
+}
+
 export function useCharted(runs: TrackedRun[]): { charted: Charted; toggle: (run: string) => void } {
   const [text, setText] = useSearchParam("charted");
-  const first = runs
+  const first = telling(runs)
     .slice(0, AT_FIRST)
     .map((run) => run.run_id)
     .join(" ");

@@ -33,7 +33,7 @@ export function ModelList() {
                     <th>Model</th>
                     <th>Newest version</th>
                     <th>Aliases</th>
-                    <th className="not-narrow">Description</th>
+                    {items.some((model) => model.description) && <th className="not-narrow">Description</th>}
                   </tr>
                 </thead>
                 <tbody>
@@ -65,7 +65,7 @@ export function ModelList() {
                           ))}
                         </span>
                       </td>
-                      <td className="text-2 not-narrow">{model.description}</td>
+                      {items.some((each) => each.description) && <td className="text-2 not-narrow">{model.description}</td>}
                     </tr>
                   ))}
                 </tbody>

@@ -1,16 +1,17 @@
 import { useState } from "react";
-import { useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "wouter";
 
-import { modelVersion } from "../../api/queries";
+import { modelVersion, releases } from "../../api/queries";
 import type { Lineage, ModelVersion } from "../../api/types";
 import { bytes, metric, plural, weight } from "../../format/number";
 import { Hash } from "../../parts/Hash";
-import { Empty, Loaded } from "../../parts/Loaded";
+import { Empty, Loaded, LoadedList } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Time } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
+import { ReleaseTable } from "../releases/ReleaseList";
 import { ReleaseDialog } from "./ReleaseDialog";
 
 /** One version: what it was made from, how good it was, where it serves. */
@@ -48,11 +49,6 @@ function Contents({ version }: { version: ModelVersion }) {
                 {weight(share)} of {environment}
               </span>
             ))}
-            {version.releases.map((release) => (
-              <Link key={release} href={links.release(release)}>
-                release {release}
-              </Link>
-            ))}
           </div>
         </div>
         <div className="actions">
@@ -74,7 +70,20 @@ function Contents({ version }: { version: ModelVersion }) {
           <Values title="Params" values={Object.entries(version.params).map(([name, value]) => [name, JSON.stringify(value)])} none="No parameter was read." />
         </div>
       </div>
+      {version.lineage && <Releases of={version} project={version.lineage.project} />}
     </>
+  );
+}
+
+/** Where it was to go, and what became of that. */
+function Releases({ of, project }: { of: ModelVersion; project: string }) {
+  const query = useInfiniteQuery(releases({ project }));
+  return (
+    <Panel title="Releases" right={of.releases.length}>
+      <LoadedList query={query} what="its releases" empty={<p>No release of it was opened.</p>}>
+        {(items) => <ReleaseTable releases={items.filter((release) => of.releases.includes(release.id))} />}
+      </LoadedList>
+    </Panel>
   );
 }
 
@@ -97,7 +106,7 @@ function LineageFacts({ lineage }: { lineage: Lineage }) {
         <Hash hash={lineage.content} /> {bytes(lineage.size)}
       </dd>
       {lineage.data.map((item, index) => [
-        <dt key={`${item.path} term`}>{index === 0 ? "Data" : ""}</dt>,
+        <dt key={`${item.path} term`}>{index === 0 ? "Inputs" : ""}</dt>,
         <dd key={item.path}>
           <span className="mono">{item.path}</span> {item.hash && <Hash hash={item.hash} />} {item.files !== null && <span className="text-3">{plural(item.files, "file")}</span>}
         </dd>,

@@ -96,8 +96,11 @@ function NewestCommit({ run }: { run: RunSummary }) {
           </Status>
         </Link>
       </div>
-      <div className="text-3 tiny cut subject">
-        {run.commit.subject} · {run.commit.author} · <Time at={run.created_at} />
+      <div className="text-3 tiny subject">
+        <span className="cut">{run.commit.subject}</span>
+        <span>
+          · {run.commit.author} · <Time at={run.created_at} />
+        </span>
       </div>
     </div>
   );

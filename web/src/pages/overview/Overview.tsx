@@ -2,14 +2,15 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 
 import { overview } from "../../api/queries";
-import type { Attention, Lane, Overview as Data } from "../../api/types";
+import type { Attention, Lane, Overview as Data, RunSummary } from "../../api/types";
+import { rounded, sentence, withoutVerb } from "../../format/text";
 import { duration, secondsBetween } from "../../format/time";
 import { LedgerTable } from "../../parts/LedgerTable";
 import { Empty, Loaded } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { RunBars } from "../../parts/RunBars";
 import { STAGE, Status, StatusShape } from "../../parts/Status";
-import { useNow } from "../../parts/Time";
+import { Time, useNow } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
 import { Lanes } from "./Lanes";
@@ -68,7 +69,7 @@ function WaitingForYou({ waiting }: { waiting: Data["waiting"] }) {
               <Link className={may_approve ? "button primary" : "button"} href={links.release(release.id)}>
                 {may_approve ? "Review" : "Open"}
               </Link>
-              <p>{text}</p>
+              <p>{sentence(text)}</p>
             </li>
           ))}
         </ul>
@@ -95,7 +96,7 @@ function NeedsAttention({ attention }: { attention: Attention[] }) {
                 <Link className="button" href={href}>
                   {item.kind === "release" ? "See release" : "See run"}
                 </Link>
-                <p>{item.text}</p>
+                <p>{withoutVerb(rounded(item.text))}</p>
               </li>
             );
           })}
@@ -133,7 +134,43 @@ function RecentRuns({ lanes }: { lanes: Lane[] }) {
           </div>
         );
       })}
+      {lanes.length === 1 && <NewestRuns runs={lanes[0]?.recent_runs ?? []} />}
     </Panel>
+  );
+}
+
+/** As many as stand beside them in the ledger. */
+const NEWEST = 7;
+
+/** Of the only project there is room to name each run. */
+function NewestRuns({ runs }: { runs: RunSummary[] }) {
+  return (
+    <table className="dense newest-runs">
+      <thead className="visually-hidden">
+        <tr>
+          <th>Run</th>
+          <th>Commit</th>
+          <th>Made</th>
+          <th>Started</th>
+        </tr>
+      </thead>
+      <tbody>
+        {runs.slice(-NEWEST).reverse().map((run) => (
+          <tr key={run.number}>
+            <td>
+              <Link className="plain" href={links.run(run.project, run.number)}>
+                <Status of={STAGE[run.status]}>Run {run.number}</Status>
+              </Link>
+            </td>
+            <td className="rest cut text-2">{run.commit.subject}</td>
+            <td className="text-2">{run.model_version && `v${run.model_version.version}`}</td>
+            <td className="text-3">
+              <Time at={run.created_at} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 

@@ -1,5 +1,6 @@
 import type { Overview } from "../../api/types";
 import { spelled } from "../../format/number";
+import { sentence } from "../../format/text";
 
 /** The sentence that answers "is all right, and what needs me?". */
 export function answer(data: Overview): { first: string; rest: string } {
@@ -26,7 +27,5 @@ export function answer(data: Overview): { first: string; rest: string } {
     data.waiting.length > 0 && `${spelled(data.waiting.length, "thing")} ${data.waiting.length === 1 ? "waits" : "wait"} for you`,
   ].filter((clause): clause is string => clause !== false);
   const rest = clauses.length === 0 ? "Nothing waits for you." : `${clauses.join(", ")}.`;
-  return { first: capital(first), rest: capital(rest) };
+  return { first: sentence(first), rest: sentence(rest) };
 }
-
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,7 +1,7 @@
 import { useState } from "react";
 
-import type { Comparison, Json, MetricChange } from "../../api/types";
-import { delta, metric, plural } from "../../format/number";
+import type { Comparison, DataChange, Json, MetricChange } from "../../api/types";
+import { delta, looksSame, metric, plural } from "../../format/number";
 import { Tabs } from "../../parts/Choice";
 import { Diff } from "../../parts/Diff";
 import { Hash } from "../../parts/Hash";
@@ -21,6 +21,8 @@ const PARTS: { value: Part; label: string }[] = [
 export function Against({ comparison, environment }: { comparison: Comparison; environment: string }) {
   const [part, setPart] = useState<Part>("all");
   const shows = (each: Part) => part === "all" || part === each;
+  // Sources that stages depend on stand in the diff.
+  const inCode = new Set(comparison.code?.files.map((file) => file.path));
   const old = `v${comparison.incumbent.version}`;
   const next = `v${comparison.candidate.version}`;
   const params = Object.entries(comparison.params).filter(([, { old: a, new: b }]) => JSON.stringify(a) !== JSON.stringify(b));
@@ -39,7 +41,7 @@ export function Against({ comparison, environment }: { comparison: Comparison; e
       <div id="against" role="tabpanel" aria-label={PARTS.find(({ value }) => value === part)?.label}>
         {shows("metrics") && <Metrics comparison={comparison} old={old} next={next} />}
         {shows("data") &&
-          comparison.data.map((change) => (
+          comparison.data.filter((change) => !inCode.has(change.path)).map((change) => (
             <div className="line" key={change.path}>
               <b>Data</b>
               <span className="mono text-2">{change.path}</span>
@@ -47,12 +49,7 @@ export function Against({ comparison, environment }: { comparison: Comparison; e
               {change.old === change.new ? (
                 <span className="text-3">the same</span>
               ) : (
-                <>
-                  {!!change.files_added && <span className="good medium">+{plural(change.files_added, "file")}</span>}
-                  <span className="text-3">
-                    {change.files_changed ?? 0} changed, {change.files_removed ?? 0} removed
-                  </span>
-                </>
+                <Files change={change} />
               )}
             </div>
           ))}
@@ -91,6 +88,19 @@ export function Against({ comparison, environment }: { comparison: Comparison; e
         )}
       </div>
     </Panel>
+  );
+}
+
+/** Of a folder: how many of its files. */
+function Files({ change }: { change: DataChange }) {
+  if (change.files_added === null && change.files_changed === null && change.files_removed === null) return <span className="text-3">changed</span>;
+  return (
+    <>
+      {!!change.files_added && <span className="good medium">+{plural(change.files_added, "file")}</span>}
+      <span className="text-3">
+        {change.files_changed ?? 0} changed, {change.files_removed ?? 0} removed
+      </span>
+    </>
   );
 }
 
@@ -142,11 +152,11 @@ function Metrics({ comparison, old, next }: { comparison: Comparison; old: strin
         <tbody>
           {comparison.metrics.map((change) => (
             <tr key={change.name}>
-              <td className="medium">{change.name.replaceAll("_", " ")}</td>
+              <td className="medium">{change.name}</td>
               <td className="num">{metric(change.old)}</td>
               <td className="num medium">{metric(change.new)}</td>
-              <td className={`num medium ${tint(change.word)}`}>{change.old !== null && change.new !== null ? delta(change.old, change.new) : "–"}</td>
-              <td className={tint(change.word)}>{change.word}</td>
+              <td className={`num medium ${tint(change)}`}>{change.old !== null && change.new !== null ? delta(change.old, change.new) : "–"}</td>
+              <td className={tint(change)}>{change.word}</td>
               <td className="not-narrow">{change.old !== null && change.new !== null && <Span change={change} low={low} high={high} />}</td>
             </tr>
           ))}
@@ -156,7 +166,11 @@ function Metrics({ comparison, old, next }: { comparison: Comparison; old: strin
   );
 }
 
-const tint = (word: string) => ({ better: "good", worse: "bad" })[word] ?? "same";
+/** Only a change that can be seen is coloured. */
+function tint({ old, new: next, word }: MetricChange): string {
+  if (old !== null && next !== null && looksSame(old, next)) return "same";
+  return { better: "good", worse: "bad" }[word] ?? "same";
+}
 const metricTick = (value: number) => value.toFixed(2);
 
 /** Round ends for the scores, which mostly lie close to 1; what lies elsewhere is not drawn. */

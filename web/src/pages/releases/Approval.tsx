@@ -24,11 +24,15 @@ export function Approval({ release }: { release: Release }) {
   );
 }
 
+/** Approvals can still be given, or will be asked for. */
+const undecided = ({ state }: Release) => state === "awaiting_approval" || state === "pending" || state === "gating";
+
 function Bound({ release }: { release: Release }) {
   const { binds } = release;
+  const open = undecided(release);
   return (
     <div className="pad bound">
-      <div className="text-3 small">You approve exactly this, nothing later:</div>
+      <div className="text-3 small">{open ? "You approve exactly this, nothing later:" : "An approval holds for exactly this:"}</div>
       <div className="release-hash">
         <HashBar hash={release.hash} tall />
         <span>{fours(release.hash)}</span>
@@ -53,9 +57,11 @@ function Bound({ release }: { release: Release }) {
           {release.verdicts_hash ? <Hash hash={release.verdicts_hash} /> : "–"} <span className="text-3">{plural(release.gates.length, "gate")}</span>
         </dd>
       </dl>
-      <p className="text-3 tiny">
-        If any of these changes, or {release.environment} is no longer {release.incumbent ? `v${release.incumbent.version}` : "empty"}, all approvals lapse and you are asked again.
-      </p>
+      {open && (
+        <p className="text-3 tiny">
+          If any of these changes, or {release.environment} is no longer {release.incumbent ? `v${release.incumbent.version}` : "empty"}, all approvals lapse and you are asked again.
+        </p>
+      )}
     </div>
   );
 }
@@ -63,7 +69,7 @@ function Bound({ release }: { release: Release }) {
 /** Votes with their reasons first, dissent kept; then who may, then who may not and why. */
 function Voters({ release, me }: { release: Release; me?: Me }) {
   const voted = new Set(release.votes.map((vote) => vote.user));
-  const open = release.state === "awaiting_approval" || release.state === "pending" || release.state === "gating";
+  const open = undecided(release);
   const others = release.voters.filter((voter) => !voted.has(voter.user) && (open || !voter.may)).sort((a, b) => Number(b.may) - Number(a.may));
   if (release.votes.length + others.length === 0) return null;
   return (

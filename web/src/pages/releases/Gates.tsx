@@ -1,7 +1,8 @@
 import { useState } from "react";
 
 import type { GateVerdict, Json, Release } from "../../api/types";
-import { metric, plural } from "../../format/number";
+import { bytes, metric, plural, significant } from "../../format/number";
+import { rounded, sentence } from "../../format/text";
 import { Hash } from "../../parts/Hash";
 import { Empty } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
@@ -66,7 +67,7 @@ function Gate({ gate }: { gate: GateVerdict }) {
             <Expression text={gate.expression} inputs={gate.inputs} failed={failed} />
           </div>
         )}
-        {(failed || !gate.expression || gate.outcome === "no_incumbent") && <div className={failed ? "bad" : undefined}>{gate.reason}</div>}
+        {(failed || !gate.expression || gate.outcome === "no_incumbent") && <div className={failed ? "bad" : undefined}>{(!failed && measured(gate)) || sentence(rounded(gate.reason))}</div>}
       </div>
       {open && (
         <div className="gate-evidence">
@@ -74,12 +75,40 @@ function Gate({ gate }: { gate: GateVerdict }) {
             Verdict <Hash hash={gate.hash} /> decided <Time at={gate.at} as="seconds" /> on exactly this:
           </p>
           <pre className="code" tabIndex={0} aria-label={`Inputs of ${gate.name}`}>
-            {JSON.stringify(gate.inputs, null, 2)}
+            {JSON.stringify(unpacked(gate.inputs), null, 2)}
           </pre>
         </div>
       )}
     </article>
   );
+}
+
+/** What was measured against what is allowed, from the verdict's own inputs. */
+function measured(gate: GateVerdict): string | null {
+  const inputs = (gate.inputs ?? {}) as { [key: string]: Json };
+  const { limit_p99_ms: limit, requests, files, bytes: size, measured: found } = inputs;
+  if (gate.kind === "latency" && found !== null && typeof found === "object" && !Array.isArray(found) && typeof limit === "number" && typeof requests === "number") {
+    const ms = (value: Json | undefined) => (typeof value === "number" ? significant(value, 3) : "–");
+    return `p99 ${ms(found?.p99_ms)} ms <= ${significant(limit)} ms over ${plural(requests, "request")}; p50 ${ms(found?.p50_ms)} ms, longest ${ms(found?.max_ms)} ms`;
+  }
+  if (gate.kind === "artifact_scan" && typeof files === "number" && typeof size === "number" && inputs.found === 0) {
+    return `${plural(files, "file")}, ${bytes(size)}: nothing in it runs when it is loaded`;
+  }
+  return null;
+}
+
+/** Evidence may hold JSON as text; it is shown as what it says. */
+function unpacked(value: Json): Json {
+  if (typeof value === "string" && /^[[{]/.test(value)) {
+    try {
+      return JSON.parse(value) as Json;
+    } catch {
+      return value;
+    }
+  }
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(unpacked);
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unpacked(each)]));
 }
 
 /** The expression with each value behind its name; a false one is underlined. */

@@ -3,6 +3,7 @@ import { Link, useParams } from "wouter";
 
 import { release as releaseQuery } from "../../api/queries";
 import type { Release } from "../../api/types";
+import { inPast, rounded } from "../../format/text";
 import { age } from "../../format/time";
 import { Hash } from "../../parts/Hash";
 import { Empty, Loaded } from "../../parts/Loaded";
@@ -50,7 +51,7 @@ function Contents({ release }: { release: Release }) {
         <Approval release={release} />
       </div>
       <Panel title="History">
-        {release.history.length === 0 ? <Empty>The ledger says nothing about this release yet.</Empty> : <LedgerTable entries={release.history} short />}
+        {release.history.length === 0 ? <Empty>The ledger says nothing about this release yet.</Empty> : <LedgerTable entries={release.history} of={`release/${release.id}`} />}
       </Panel>
     </>
   );
@@ -82,7 +83,7 @@ function Head({ release }: { release: Release }) {
             </span>
           )}
         </div>
-        {release.reason && <p className="small text-2 release-reason">{release.reason}</p>}
+        {release.reason && <p className="small text-2 release-reason">{inPast(rounded(release.reason))}</p>}
       </div>
       <div className="actions">
         {release.rollout && (
@@ -104,11 +105,12 @@ function Head({ release }: { release: Release }) {
 function Replaces({ release }: { release: Release }) {
   const now = useNow();
   const { incumbent } = release;
+  const over = ["rejected", "rolled_back", "superseded", "failed"].includes(release.state);
   if (!incumbent) return <span>nothing serves there yet</span>;
   if (incumbent.release === release.id) return <span>serves there now</span>;
   return (
     <span>
-      replaces <Link href={links.release(incumbent.release)}>v{incumbent.version}</Link>
+      {over ? "serves there now:" : "replaces"} <Link href={links.release(incumbent.release)}>v{incumbent.version}</Link>
       {incumbent.live_at !== null && `, live ${age(incumbent.live_at, now)}`}
     </span>
   );

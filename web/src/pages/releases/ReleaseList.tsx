@@ -4,6 +4,7 @@ import { Link } from "wouter";
 import { releases } from "../../api/queries";
 import type { ReleaseState, ReleaseSummary } from "../../api/types";
 import { count } from "../../format/number";
+import { inPast, rounded } from "../../format/text";
 import { Hash } from "../../parts/Hash";
 import { LoadedList } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
@@ -76,8 +77,8 @@ export function ReleaseTable({ releases: items }: { releases: ReleaseSummary[] }
               <td className="text-2 not-narrow">
                 <Time at={release.updated_at} />
               </td>
-              <td className="text-2 cut reason not-narrow" title={release.reason ?? undefined}>
-                {release.reason}
+              <td className="text-2 cut rest not-narrow" title={release.reason ?? undefined}>
+                {release.reason && inPast(rounded(release.reason))}
               </td>
             </tr>
           ))}

@@ -57,17 +57,19 @@ export function LogView({ run, stage }: { run: Run; stage: StageRun }) {
     <>
       <div className="log-bar">
         <b className="log-title">Log</b>
-        <span className="field grow">
-          <Icon name="find" />
-          <input
-            data-filter
-            type="search"
-            aria-label="Search the log"
-            placeholder={`Search ${plural(log.lines.length, "line")}`}
-            value={text}
-            onChange={(event) => setText(event.target.value)}
-          />
-        </span>
+        {log.lines.length > 0 && (
+          <span className="field grow">
+            <Icon name="find" />
+            <input
+              data-filter
+              type="search"
+              aria-label="Search the log"
+              placeholder={`Search ${plural(log.lines.length, "line")}`}
+              value={text}
+              onChange={(event) => setText(event.target.value)}
+            />
+          </span>
+        )}
         {stage.status === "running" && (
           <button type="button" className={following ? "link row tone-running" : "link row"} data-key="f" aria-pressed={following} onClick={() => setFollowing(true)}>
             <Icon name="down" />
@@ -94,7 +96,7 @@ function nothing(stage: StageRun, text: string): string {
   if (text) return `No line contains "${text}".`;
   if (stage.status === "reused") return "Reused: no process ran, so there is no log.";
   if (stage.status === "queued") return "The stage has not begun. Its lines will appear here.";
-  if (stage.status === "skipped") return "Skipped: something before it failed.";
+  if (stage.status === "skipped") return "No process ran, so there is no log.";
   return "The stage has written nothing yet.";
 }
 

@@ -6,6 +6,7 @@ import { post } from "../../api/client";
 import { run as runQuery, runs as runsQuery } from "../../api/queries";
 import type { Run, StageRun } from "../../api/types";
 import { bytes } from "../../format/number";
+import { sentence } from "../../format/text";
 import { duration } from "../../format/time";
 import { Segments } from "../../parts/Choice";
 import { Dialog } from "../../parts/Dialog";
@@ -40,19 +41,23 @@ export function RunDetail() {
 function Contents({ run }: { run: Run }) {
   const [chosen, choose] = useSearchParam("stage");
   const selected = run.stages.find((stage) => stage.name === chosen) ?? worthLooking(run.stages);
+  const checks = run.checks.length > 0 && <Checks checks={run.checks} />;
+  const stopped = run.checks.some((check) => check.stopped_run);
+  const began = run.stages.some((stage) => stage.started_at !== null || stage.status === "reused" || stage.status === "queued");
   return (
     <>
       <Head run={run} />
       {run.error && (
         <p className="notice bad" role="alert">
-          {run.error}
+          {sentence(run.error)}
         </p>
       )}
       <div className="columns inspect">
         <div className="stack">
+          {stopped && checks}
           <Stages run={run} selected={selected?.name} onSelect={choose} />
-          {run.checks.length > 0 && <Checks checks={run.checks} />}
-          <StageTimeline run={run} selected={selected?.name} onSelect={choose} />
+          {!stopped && checks}
+          {began && <StageTimeline run={run} selected={selected?.name} onSelect={choose} />}
           <Produced run={run} />
         </div>
         {selected && <StagePanel key={selected.name} run={run} stage={selected} />}
@@ -100,7 +105,6 @@ function Head({ run }: { run: Run }) {
               </Link>
             </span>
           )}
-          {run.lock_ref && <span className="mono">{run.lock_ref}</span>}
         </div>
       </div>
       <div className="actions">
@@ -205,7 +209,16 @@ function Produced({ run }: { run: Run }) {
   if (produced.length === 0) return null;
   const finished = run.finished_at !== null;
   return (
-    <Panel title={finished ? "Produced" : "Produced so far"}>
+    <Panel
+      title={finished ? "Produced" : "Produced so far"}
+      right={
+        run.lock_ref && (
+          <span>
+            dvc.lock in <span className="mono">{run.lock_ref}</span>
+          </span>
+        )
+      }
+    >
       <div className="scroll">
         <table className="dense">
           <tbody>

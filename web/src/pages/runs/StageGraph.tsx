@@ -1,6 +1,6 @@
 import { useMemo, useRef, useState, type KeyboardEvent, type PointerEvent, type WheelEvent } from "react";
 
-import type { Run } from "../../api/types";
+import type { Run, Source, StageRun } from "../../api/types";
 import { plural } from "../../format/number";
 import { STAGE, ShapePaths, tone } from "../../parts/Status";
 import { useNow } from "../../parts/Time";
@@ -63,7 +63,7 @@ export function StageGraph({ run, selected, onSelect }: { run: Run; selected?: s
             <Node
               key={node.id}
               node={node}
-              fact={"stage" in node ? fact(node.stage, run.stages, now) : ""}
+              fact={"stage" in node ? fact(node.stage, run.stages, now) : hashOf(node.source, run.stages)}
               selected={"stage" in node && node.stage.name === selected}
               onSelect={onSelect}
               onKeyDown={(event) => followEdge(event, node, graph)}
@@ -122,11 +122,11 @@ function Node({
         <g transform={`translate(${x + 12} ${y + 17}) scale(.875)`} fill="none" stroke="var(--text-3)" strokeWidth="1.4" strokeLinejoin="round">
           <path d="M2.5 4.5L8 2l5.5 2.5L8 7zM2.5 8L8 10.5 13.5 8M2.5 11.5L8 14l5.5-2.5" />
         </g>
-        <text className="node-name light" x={x + 31} y={y + 21}>
+        <text className="node-name light" x={x + 31} y={y + (below ? 21 : 28)}>
           {clip(name, 12)}
         </text>
         <text className="node-fact mono" x={x + 31} y={y + 36}>
-          {node.source.hash?.replace(/^(md5|sha256):/, "").slice(0, 8)}
+          {below}
         </text>
       </g>
     );
@@ -172,7 +172,14 @@ function Node({
   );
 }
 
-const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+/** No dot or dash is left before the ellipsis. */
+const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1).replace(/[._-]+$/, "")}…` : text);
+
+/** Data is hashed when the first stage reads it, so the stage knows. */
+function hashOf(source: Source, stages: StageRun[]): string {
+  const hash = source.hash ?? stages.flatMap((stage) => stage.inputs).find((input) => input.path === source.path)?.hash;
+  return hash?.replace(/^(md5|sha256):/, "").slice(0, 8) ?? "";
+}
 
 /** Right and left follow the edges, up and down stay in the rank. */
 function followEdge(event: KeyboardEvent<SVGGElement>, node: GraphNode, graph: ReturnType<typeof layoutStages>) {

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 
 import type { Change, Item, Json, Run, StageEnvironment, StageRun } from "../../api/types";
 import { bytes, count, metric, plural } from "../../format/number";
+import { sentence } from "../../format/text";
 import { duration } from "../../format/time";
 import { Tabs } from "../../parts/Choice";
 import { Hash } from "../../parts/Hash";
@@ -12,6 +13,7 @@ import { STAGE, Status } from "../../parts/Status";
 import { links } from "../../parts/links";
 import { useSearchParam } from "../../parts/useSearchParam";
 import { LogView } from "./LogView";
+import { why } from "./stageFacts";
 
 type Tab = "why" | "inputs" | "outputs" | "metrics" | "environment";
 
@@ -20,7 +22,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
   const [tab, setTab] = useSearchParam("tab");
   const metrics = Object.keys(stage.metrics).length;
   const options: { value: Tab; label: React.ReactNode }[] = [
-    { value: "why", label: stage.status === "reused" ? "Why it is reused" : "Why it runs" },
+    { value: "why", label: stage.status === "reused" ? "Why it is reused" : stage.status === "skipped" ? "Why it was skipped" : "Why it runs" },
     { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length} /> },
     { value: "outputs", label: <Counted word="Outputs" count={stage.outputs.length} /> },
     { value: "metrics", label: <Counted word="Metrics" count={metrics} /> },
@@ -35,14 +37,14 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
       beside={
         <>
           <Status of={STAGE[stage.status]} />
-          {stage.attempt > 0 && <span className="text-3 small">attempt {stage.attempt}</span>}
+          {stage.attempt > 0 && stage.started_at !== null && <span className="text-3 small">attempt {stage.attempt}</span>}
         </>
       }
       right={run.experiment && stage.tracking_run ? <Link href={links.trackedRun(run.experiment, stage.tracking_run)}>Tracked run</Link> : undefined}
     >
       <Tabs className="bar" label="About this stage" panel="stage-facts" options={options} value={shown} onChange={(value) => setTab(value === "why" ? null : value)} />
       <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
-        {shown === "why" && <Why stage={stage} />}
+        {shown === "why" && <Why run={run} stage={stage} />}
         {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
         {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}
         {shown === "metrics" && <Metrics metrics={stage.metrics} />}
@@ -61,14 +63,16 @@ function Counted({ word, count: number }: { word: string; count: number }) {
   );
 }
 
-function Why({ stage }: { stage: StageRun }) {
+function Why({ run, stage }: { run: Run; stage: StageRun }) {
+  // That it is new says the sentence already.
+  const changes = stage.changes.filter((change) => change.kind !== "new");
   return (
     <>
-      <p className="pad small">{stage.why}</p>
-      {stage.error && <p className="pad small bad">{stage.error}</p>}
+      <p className="pad small">{why(run, stage)}</p>
+      {stage.error && <p className="pad small bad">{sentence(stage.error)}</p>}
       <table className="why">
         <tbody>
-          {stage.changes.map((change) => (
+          {changes.map((change) => (
             <tr key={`${change.kind} ${change.name}`}>
               <td className="mono">{change.kind === "param" ? `params: ${change.name.replace(/^[^:]*:/, "")}` : change.name}</td>
               <td>

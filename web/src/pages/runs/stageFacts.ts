@@ -1,4 +1,5 @@
-import type { StageRun } from "../../api/types";
+import type { Run, StageRun } from "../../api/types";
+import { sentence } from "../../format/text";
 import { duration, secondsBetween } from "../../format/time";
 
 /** Seconds the stage ran so far; `null` before it started. */
@@ -10,6 +11,14 @@ export function ranSeconds(stage: StageRun, now: number): number | null {
 export function reusedFrom(stage: StageRun): string {
   const number = /\/(\d+)$/.exec(stage.reused_from ?? "")?.[1];
   return number ? `run ${number}` : (stage.reused_from ?? "the cache");
+}
+
+/** Why the stage ran, was reused or never began, as a sentence. */
+export function why(run: Run, stage: StageRun): string {
+  if (stage.why) return sentence(stage.why);
+  if (stage.status !== "skipped") return "Its reason is not known yet.";
+  const check = run.checks.find((each) => each.stopped_run);
+  return check ? `Skipped: the data check ${check.name} stopped the run before it.` : "Skipped: something before it failed.";
 }
 
 /** The one fact below a stage's name in the graph. */
