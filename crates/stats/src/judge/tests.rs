@@ -142,7 +142,7 @@ fn too_few_bad_events_roll_nothing_back() {
     let mut policy = judge_policy(0.01);
     policy.min_bad_events = 5;
     let mut traffic = Traffic::new();
-    traffic.requests(Arm::Candidate, 0.05, 4, 4);
+    traffic.requests(Arm::Stable, 0.05, 90, 0).requests(Arm::Candidate, 0.05, 4, 4);
     assert_eq!(abort(&policy, &traffic.evidence), None);
     traffic.requests(Arm::Candidate, 0.05, 1, 1);
     assert!(abort(&policy, &traffic.evidence).is_some());
