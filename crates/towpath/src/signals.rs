@@ -1,5 +1,7 @@
 //! Being asked to end.
 
+use std::io;
+
 use tokio::signal::unix::{SignalKind, signal};
 use towpath_pipeline::Cancel;
 
@@ -17,6 +19,17 @@ pub async fn end_requested() {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// Completes when nobody holds the other end of standard input any more.
+pub async fn stdin_closed() {
+    let (tell, closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An input that cannot be read is closed for us.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = tell.send(());
+    });
+    let _ = closed.await;
 }
 
 /// A switch that SIGINT and SIGTERM throw, for work that does not run on a runtime. Stages have

@@ -35,7 +35,8 @@ impl Prober for LocalTarget {
             let home = Home::at(folder.path().to_owned()).map_err(|error| failed(error.to_string()))?;
             let token = home.token().map_err(|error| failed(error.to_string()))?;
             let port = process::free_port().map_err(|error| failed(error.to_string()))?;
-            let mut child = home.start(&self.config().executable, port).map_err(|error| failed(error.to_string()))?;
+            let started = home.start_bound(&self.config().executable, port);
+            let mut child = started.map_err(|error| failed(error.to_string()))?;
             let probe = Probe { http: self.http(), base: format!("http://127.0.0.1:{port}"), token, model };
             let measured = timeout(PATIENCE, probe.measure(&mut child, version, path, requests)).await;
             if let Some(pid) = child.id() {

@@ -61,8 +61,19 @@ impl Home {
     /// Starts the process in a process group of its own, so that what ends the control plane does not
     /// end it.
     pub(super) fn start(&self, executable: &Path, port: u16) -> io::Result<Child> {
+        self.command(executable, port)?.stdin(Stdio::null()).spawn()
+    }
+
+    /// Starts the process for as long as the child's standard input is held: it ends with the control
+    /// plane, also when that is killed.
+    pub(super) fn start_bound(&self, executable: &Path, port: u16) -> io::Result<Child> {
+        self.command(executable, port)?.arg("--until-stdin-closes").stdin(Stdio::piped()).spawn()
+    }
+
+    fn command(&self, executable: &Path, port: u16) -> io::Result<Command> {
         let log = self.open_log()?;
-        Command::new(executable)
+        let mut command = Command::new(executable);
+        command
             .arg("serve")
             .arg("--state-dir")
             .arg(self.folder.join("state"))
@@ -70,11 +81,10 @@ impl Home {
             .arg(format!("127.0.0.1:{port}"))
             .arg("--control-token-file")
             .arg(self.token_file())
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .process_group(0)
-            .spawn()
+            .process_group(0);
+        Ok(command)
     }
 
     fn open_log(&self) -> io::Result<File> {

@@ -31,6 +31,9 @@ pub struct Serve {
     /// Serve this model file or folder, under this name
     #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
     model: Vec<(String, PathBuf)>,
+    /// End with whoever started it and holds the other end of standard input
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
 }
 
 fn named_path(text: &str) -> Result<(String, PathBuf), String> {
@@ -52,7 +55,14 @@ impl Serve {
             }
             (_, state_dir) => Source::Standalone { models: self.model, state_dir },
         };
-        towpath_serving::serve(Options::new(self.listen, source), signals::end_requested()).await?;
+        let until_stdin_closes = self.until_stdin_closes;
+        let end = async move {
+            tokio::select! {
+                () = signals::end_requested() => {}
+                () = signals::stdin_closed(), if until_stdin_closes => {}
+            }
+        };
+        towpath_serving::serve(Options::new(self.listen, source), end).await?;
         Ok(Exit::Done)
     }
 }

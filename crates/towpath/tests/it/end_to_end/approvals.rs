@@ -84,8 +84,7 @@ async fn the_alias_of_an_environment_is_not_moved_around_the_release() {
     installation.push("First");
     installation.reaches(1, "live").await;
     let asked = json!({"name": "digits", "alias": "production", "version": "1"});
-    let (status, error) =
-        installation.call("POST", "/api/2.0/mlflow/registered-models/alias", None, Some(asked)).await;
+    let (status, error) = installation.call("POST", "/api/2.0/mlflow/registered-models/alias", None, Some(asked)).await;
     assert!((400..500).contains(&status), "{status}: {error}");
     assert!(error["message"].as_str().unwrap().contains("towpath release promote"), "{error}");
     let found = "/api/2.0/mlflow/registered-models/alias?name=digits&alias=production";

@@ -15,7 +15,7 @@ async fn sigterm_ends_the_server_in_order_with_its_stages_and_data_planes() {
 
     assert_eq!(installation.terminate_server().await.code(), Some(0));
     assert!(!is_alive(stage));
-    assert_eq!(installation.children(), []);
+    assert_eq!(installation.children(), Vec::<u32>::new());
     assert!(installation.predict(&address, "user-1").await.is_err());
     assert!(!installation.data_dir().join("server.json").exists());
 
