@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,12 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait(what, ready, seconds):
@@ -371,8 +378,10 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--towpath", required=True, type=Path)
 parser.add_argument("--exit", action="store_true", help="stop the server at the end")
 parser.add_argument("--page-test", action="store_true", help="look at the page with a headless browser")
-parser.add_argument("--port", type=int, default=4400)
+parser.add_argument("--port", type=int, help="default: 4400, with --exit a free one")
 options = parser.parse_args()
+if options.port is None:
+    options.port = free_port() if options.exit else 4400
 
 ENVIRONMENT = dict(
     os.environ, XDG_CACHE_HOME=str(ROOT / ".cache"), PYTHONDONTWRITEBYTECODE="1", GIT_CONFIG_NOSYSTEM="1",
