@@ -48,6 +48,8 @@ pub(super) struct Installation {
     pub(super) home: Home,
     pub(super) url: String,
     server: Option<Child>,
+    /// Instead of the file in the data directory.
+    pub(super) database_url: Option<String>,
     http: reqwest::Client,
     /// What requests and pushes are made with; none while the server has no accounts.
     token: Option<String>,
@@ -96,8 +98,7 @@ impl Installation {
     /// its server runs.
     pub(super) async fn with_environments(environments: &str) -> Self {
         let mut installation = Self::stopped();
-        installation
-            .write("towpath.yaml", &format!("model: {{name: digits, path: model}}\nenvironments:\n{environments}"));
+        installation.write_project(environments);
         installation.start().await;
         installation
     }
@@ -116,18 +117,13 @@ impl Installation {
         home.git(&["config", "user.email", "ds-1@example.org"]);
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../serving/testdata/onnx/digits_logistic_f32.onnx");
         fs::copy(model, home.path("digits.onnx")).unwrap();
-        let files = [
-            ("dvc.yaml", PIPELINE),
-            ("train.sh", TRAIN),
-            ("words.txt", "b\na\n"),
-            ("towpath.yaml", "model: {name: digits, path: model}\n"),
-        ];
+        let files = [("dvc.yaml", PIPELINE), ("train.sh", TRAIN), ("words.txt", "b\na\n")];
         for (name, content) in files {
             home.write(name, content);
         }
         fs::create_dir(home.outside("tmp")).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { home, url: String::new(), server: None, http, token: None }
+        Self { home, url: String::new(), server: None, database_url: None, http, token: None }
     }
 
     pub(super) fn data_dir(&self) -> PathBuf {
@@ -147,7 +143,15 @@ impl Installation {
     pub(super) fn server_command(&self, listen: &str) -> Command {
         let mut command = self.home.towpath(&["server", "--listen", listen, "--data-dir"]);
         command.arg(self.data_dir()).env("TMPDIR", self.temporary());
+        if let Some(url) = &self.database_url {
+            command.env("TOWPATH_DATABASE_URL", url);
+        }
         command
+    }
+
+    /// The project file, with environments as YAML.
+    pub(super) fn write_project(&self, environments: &str) {
+        self.write("towpath.yaml", &format!("model: {{name: digits, path: model}}\nenvironments:\n{environments}"));
     }
 
     /// Starts the server, and waits until it answers.

@@ -106,6 +106,50 @@ async fn in_a_rollout_step_the_data_plane_serves_on_and_the_rollout_ends_live() 
 }
 
 #[tokio::test]
+async fn whenever_something_has_happened_the_push_still_ends_live_and_nothing_is_done_twice() {
+    killed_at_every_turn(Installation::stopped()).await;
+}
+
+#[tokio::test]
+async fn the_same_on_postgresql() {
+    let mut installation = Installation::stopped();
+    installation.database_url = Some(towpath_testkit::postgres::schema().await.unwrap());
+    killed_at_every_turn(installation).await;
+}
+
+/// Kills the server at each state of run, stages and release that was not seen before.
+async fn killed_at_every_turn(mut installation: Installation) {
+    let gate = "{name: fast enough, check: latency, p99_ms: 10000, requests: 200}";
+    installation.write_project(&format!("  production: {{gates: [{gate}], rollout: {{strategy: all_at_once}}}}\n"));
+    installation.start().await;
+    installation.push("First");
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|state: &Value| state["release"] != "live") {
+        let state = eventually("something happens", async || {
+            let (_, run) = installation.call("GET", "/api/v1/projects/digits/runs/1", None, None).await;
+            let (_, release) = installation.call("GET", "/api/v1/releases/1", None, None).await;
+            let stages = run["stages"].as_array()?.iter().map(|stage| stage["status"].clone());
+            let stages: Vec<Value> = stages.collect();
+            let state = json!({"run": run["status"], "stages": stages, "release": release["state"]});
+            (!seen.contains(&state)).then_some(state)
+        })
+        .await;
+        seen.push(state);
+        installation.kill_server();
+        installation.start().await;
+    }
+    assert!(seen.len() >= 4, "killed too seldom: {seen:?}");
+    assert_eq!(installation.ended(1).await["status"], "succeeded");
+    assert_eq!(installation.get("/models/digits").await["versions"].as_array().unwrap().len(), 1);
+    assert_eq!(installation.get("/releases").await["total"], 1);
+    let told = installation.told(1).await;
+    assert_eq!(told, ["release.opened", "release.gating", "release.gated", "rollout.opened", "release.live"]);
+    let address = installation.address().await;
+    eventually("production answers", async || installation.predict(&address, "user-1").await.ok()).await;
+    assert_eq!(installation.children().len(), 1, "the data plane in production");
+}
+
+#[tokio::test]
 async fn while_it_is_down_the_judge_of_the_data_plane_rolls_back_and_the_next_server_records_it() {
     let production = "  production:\n    rollout:\n      steps: [50%, 100%]\n      \
                       step: {min_time: 1h, min_requests: 100000}\n      judge: {labels: {}}\n";
