@@ -28,6 +28,7 @@ pub mod target;
 mod views;
 
 pub use error::DeliveryError;
+pub use registry::view as version_view;
 pub use releases::{OpenRequest, Opened};
 pub use target::{DeploymentId, Prober, Target};
 pub use views::Filter;

@@ -1,5 +1,6 @@
 //! What delivery takes from the model registry: a version with what made it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use towpath_api::models::{Lineage, ModelVersion};
@@ -36,39 +37,47 @@ pub(crate) fn version(tx: &mut Tx<'_>, model: &str, version: i64) -> Result<Vers
         author_email: made.author_email.clone(),
         path: PathBuf::from(&made.path),
         checks: made.checks.clone(),
-        view: view(registered, made),
+        view: view(registered, Some(&made)),
     })
 }
 
-fn view(registered: versions::ModelVersion, made: VersionLineage) -> ModelVersion {
+/// A version as people see it, whether a pipeline made it or not. What it serves and which releases
+/// it has is left empty.
+pub fn view(registered: versions::ModelVersion, made: Option<&VersionLineage>) -> ModelVersion {
     ModelVersion {
         model: registered.model,
         version: registered.version,
         created_at: registered.created_at,
         aliases: registered.aliases,
         source: registered.source,
-        tracking_run: made.tracking_run.or(registered.run_id),
-        metrics: made.metrics,
-        params: made.params,
-        serving: std::collections::BTreeMap::new(),
+        tracking_run: made.and_then(|made| made.tracking_run.clone()).or(registered.run_id),
+        lineage: made.map(lineage_view),
+        metrics: made.map(|made| made.metrics.clone()).unwrap_or_default(),
+        params: made.map(|made| made.params.clone()).unwrap_or_default(),
+        serving: BTreeMap::new(),
         releases: Vec::new(),
-        lineage: Some(Lineage {
-            project: made.project,
-            run: made.number,
-            commit: made.commit,
-            author: made.author,
-            trainer: made.trainer.to_string(),
-            content: made.content.to_string(),
-            size: made.size,
-            data: made
-                .data
-                .into_iter()
-                .map(|item| Item { path: item.path, hash: Some(item.md5), size: item.size, files: item.nfiles })
-                .collect(),
-            params_hash: made.params_hash.to_string(),
-            environment_hash: made.environment_hash,
-            evaluation_hash: made.evaluation_hash,
-        }),
+    }
+}
+
+fn lineage_view(made: &VersionLineage) -> Lineage {
+    let data = made.data.iter().map(|item| Item {
+        path: item.path.clone(),
+        hash: Some(item.md5.clone()),
+        size: item.size,
+        files: item.nfiles,
+    });
+    Lineage {
+        project: made.project.clone(),
+        run: made.number,
+        commit: made.commit.clone(),
+        author: made.author.clone(),
+        trainer: made.trainer.to_string(),
+        content: made.content.to_string(),
+        size: made.size,
+        data: data.collect(),
+        params_hash: made.params_hash.to_string(),
+        environment_hash: made.environment_hash.clone(),
+        evaluation_hash: made.evaluation_hash.clone(),
     }
 }
 

@@ -6,7 +6,6 @@ mod auth;
 mod error;
 mod metrics;
 mod paths;
-mod registry;
 mod releases;
 mod routes;
 mod start;

@@ -5,7 +5,7 @@ use serde_json::json;
 use towpath_api::control::{Revision, Rollout as Route, RoutingTable};
 use towpath_api::releases::ReleaseState;
 use towpath_core::Timestamp;
-use towpath_identity::accounts_exist;
+use towpath_identity::{accounts_exist, tokens};
 use towpath_store::{Row, Tx};
 use towpath_tracking::lineage;
 
@@ -154,11 +154,5 @@ fn accepted_tokens(tx: &mut Tx<'_>, now: Timestamp) -> Result<Option<Vec<String>
     if !accounts_exist(tx)? {
         return Ok(None);
     }
-    let hashes = tx.list::<_, DeliveryError>(
-        "select secret_hash from tokens where stage_project is null and revoked_at is null \
-         and (expires_at is null or expires_at > $1) order by id limit 10000",
-        &[&now],
-        |row| Ok(row.text("secret_hash")?),
-    )?;
-    Ok(Some(hashes))
+    Ok(Some(tokens::living_hashes(tx, now)?))
 }

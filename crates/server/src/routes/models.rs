@@ -7,6 +7,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use towpath_api::Page;
 use towpath_api::models::{Model, ModelVersion};
+use towpath_delivery::version_view;
 use towpath_store::Tx;
 use towpath_tracking::registry::{models, versions};
 use towpath_tracking::{TrackingError, lineage, views};
@@ -14,7 +15,6 @@ use towpath_tracking::{TrackingError, lineage, views};
 use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::registry::{self, shown};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -38,7 +38,7 @@ fn model(
     let mut shown_versions = Vec::with_capacity(rows.len());
     for version in rows {
         let made = lineage::get(tx, &version.model, version.version)?;
-        shown_versions.push(shown(version, made.as_ref()));
+        shown_versions.push(version_view(version, made.as_ref()));
     }
     Ok(Model {
         name: row.name,
@@ -105,7 +105,13 @@ async fn show_alias(
 /// A version with its releases and where it serves.
 pub(super) async fn version_of(app: &App, model: &str, version: i64) -> Result<ModelVersion, ApiError> {
     let name = model.to_owned();
-    let mut found = app.store.read(move |tx| registry::version(tx, &name, version)).await?;
+    let mut found = app
+        .store
+        .read(move |tx| {
+            let made = lineage::get(tx, &name, version)?;
+            Ok::<_, TrackingError>(version_view(versions::get(tx, &name, version)?, made.as_ref()))
+        })
+        .await?;
     served(app, &mut found).await?;
     Ok(found)
 }

@@ -15,7 +15,7 @@ impl Ls {
         let tokens = Administration::open(ctx, self.place).await?.tokens().await?;
         ctx.ui.show_as(&tokens, || {
             let rows = tokens.iter().map(|token| {
-                let until = token.expires_at.map_or_else(|| "revoked".to_owned(), ui::time);
+                let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), ui::time);
                 [token.id.clone(), token.user.clone(), token.roles.join(", "), ui::time(token.created_at), until]
             });
             ui::table(["ID", "USER", "ROLES", "SINCE", "LIVES UNTIL"], rows)
