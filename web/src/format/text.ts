@@ -1,9 +1,9 @@
 /** Sentences of the server, fitted to where they stand on the page. */
 import { metric } from "./number";
 
-/** The server's errors and reasons begin in lower case; alone they are a sentence. */
+/** The server's errors and reasons begin in lower case; alone they are a sentence. A path stays as it is. */
 export function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return /^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 const VERB = /^(?:Start|Hold|Holding|Advance|Promote|Roll back)(?: (?:at|to) [\d.]+\s?%)?: /;

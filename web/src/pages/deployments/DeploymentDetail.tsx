@@ -10,7 +10,7 @@ import { Status, deploymentState } from "../../parts/Status";
 import { Time } from "../../parts/Time";
 import { Trend } from "../../parts/Trend";
 import { links } from "../../parts/links";
-import { armOf, revisionName, revisionRelease, sharing } from "../../parts/revision";
+import { armOf, revisionName, revisionRelease, revisionVersion, sharing } from "../../parts/revision";
 import { usePage } from "../../shell/page";
 import { ReleaseTable } from "../releases/ReleaseList";
 import { RollBackButton } from "./RollBack";
@@ -39,6 +39,8 @@ export function DeploymentDetail() {
 function Contents({ deployment }: { deployment: Deployment }) {
   const shares = sharing(deployment);
   const { live } = deployment;
+  const candidate = shares.find(({ arm }) => arm === "candidate");
+  const candidateVersion = candidate ? revisionVersion(candidate.revision.id) : null;
   return (
     <>
       <div className="head">
@@ -64,6 +66,7 @@ function Contents({ deployment }: { deployment: Deployment }) {
               Rollout
             </Link>
           )}
+          {deployment.rolling_out !== null && live && candidateVersion !== null && <RollBackButton release={deployment.rolling_out} from={candidateVersion} to={live.version} />}
           {deployment.rolling_out === null && live && <RollBackButton release={live.release} from={live.version} to={null} />}
         </div>
       </div>

@@ -61,7 +61,7 @@ export function EvidenceChart({ rollout, points: series, scale, needed, latest }
           <path key={policy} d={path(value)} className={`series ${className}`} />
         ))}
         <path d={path((point) => point.combined)} className="series combined" />
-        <circle cx={x(end)} cy={y(combined)} r="3.5" fill="var(--text)" stroke="var(--surface)" strokeWidth="1.5" />
+        <circle cx={x(series.at(-1)?.at ?? end)} cy={y(combined)} r="3.5" fill="var(--text)" stroke="var(--surface)" strokeWidth="1.5" />
         {named && <EndNames latest={latest} y={y} at={right + 10} />}
       </svg>
     </div>

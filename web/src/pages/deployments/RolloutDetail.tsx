@@ -162,7 +162,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
       {rollout.steps.map((step, index) => {
         const current = step.status === "current";
         const state = (current && (ended ?? (status === "holding" ? { shape: "running" as const, word: "Holding" } : STEP.current))) || STEP[step.status] || STEP.later!;
-        const seconds = current && !isOver(rollout) && step.started_at !== null ? (now - step.started_at) / 1000 : step.seconds;
+        const seconds = current && !isOver(rollout) && step.started_at !== null ? Math.max(1, Math.floor((now - step.started_at) / 1000)) : step.seconds;
         return (
           <li key={index} className={current ? `current of-${state.shape}` : undefined} aria-current={current ? "step" : undefined}>
             <Status of={ended && !current && step.status !== "done" ? { shape: "skipped", word: "Not reached" } : state} />
@@ -172,7 +172,7 @@ function Steps({ rollout, stable }: { rollout: Rollout; stable: string }) {
                 {step.started_at !== null ? (
                   <>
                     <Time at={step.started_at} as="clock" />
-                    {seconds !== null && `, ${duration(seconds)}`}
+                    {seconds !== null && `, ${current ? asked(seconds) : duration(seconds)}`}
                   </>
                 ) : (
                   !isOver(rollout) && step.weight < 1 && `at least ${asked(policy.step.min_seconds)}`

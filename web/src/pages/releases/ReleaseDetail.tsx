@@ -60,6 +60,8 @@ function Contents({ release }: { release: Release }) {
 function Head({ release }: { release: Release }) {
   const missing = release.approvals_needed - release.approvals_given;
   const state = RELEASE[release.state];
+  // The reason is the judge's last decision; what it needs now changes in between.
+  const said = release.state === "rolling_out" && release.rollout ? release.rollout.next : release.reason;
   return (
     <div className="head">
       <div>
@@ -83,7 +85,7 @@ function Head({ release }: { release: Release }) {
             </span>
           )}
         </div>
-        {release.reason && <p className="small text-2 release-reason">{inPast(rounded(release.reason))}</p>}
+        {said && <p className="small text-2 release-reason">{inPast(rounded(said))}</p>}
       </div>
       <div className="actions">
         {release.rollout && (

@@ -13,9 +13,10 @@ export function reusedFrom(stage: StageRun): string {
   return number ? `run ${number}` : (stage.reused_from ?? "the cache");
 }
 
-/** Why the stage ran, was reused or never began, as a sentence. */
+/** Why the stage ran, was reused or never began. */
 export function why(run: Run, stage: StageRun): string {
-  if (stage.why) return sentence(stage.why);
+  // It begins with what changed, which may be a folder called like a word.
+  if (stage.why) return stage.why.startsWith("it ") ? sentence(stage.why) : stage.why;
   if (stage.status !== "skipped") return "Its reason is not known yet.";
   const check = run.checks.find((each) => each.stopped_run);
   return check ? `Skipped: the data check ${check.name} stopped the run before it.` : "Skipped: something before it failed.";
