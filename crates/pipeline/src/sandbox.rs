@@ -188,7 +188,7 @@ mod tests {
         std::fs::write(open.join("HEAD"), "ref").unwrap();
         let checkout = root.join("tree");
         std::fs::create_dir(&checkout).unwrap();
-        let sandbox = Sandbox::new([checkout.clone()]).hiding(std::slice::from_ref(&root), &[open.clone()]);
+        let sandbox = Sandbox::new([checkout.clone()]).hiding(std::slice::from_ref(&root), std::slice::from_ref(&open));
         let (read, level) = run(&sandbox, &format!("cat {}", secret.display()));
         assert_eq!(read, !level.0.starts_with("landlock"), "{level:?}");
         let script = format!(
