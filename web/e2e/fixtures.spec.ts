@@ -5,7 +5,10 @@ import { after, before, describe, test } from "node:test";
 import type { BrowserContext, Page } from "playwright-core";
 
 import { NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
-import { NOW } from "./fixtures";
+import { delta, evidence } from "../src/format/number";
+import { inPast, rounded, sentence, withoutVerb } from "../src/format/text";
+import { pointsOf } from "../src/pages/deployments/evidenceSeries";
+import { NOW, rollout } from "./fixtures";
 import { serveFixtures, type FixtureServer } from "./fixtureServer";
 
 let server: FixtureServer;
@@ -216,4 +219,33 @@ describe("what a person does", () => {
       await page.getByText("There is nothing at /api/v1/releases/999.").waitFor();
       await page.getByRole("navigation", { name: "Main" }).waitFor();
     }));
+});
+
+describe("numbers and words", () => {
+  test("a change that four decimals do not show is only said to be small", () => {
+    assert.equal(delta(0.9639, 0.9722), "+0.0083");
+    assert.equal(delta(0.2573655, 0.2573651), "<0.0001");
+    assert.equal(delta(0.5, 0.5), "0");
+  });
+
+  test("evidence beyond a million is not counted", () => {
+    assert.equal(evidence(213.26), "213");
+    assert.equal(evidence(42_294_048_064_264), ">1,000,000");
+    assert.equal(evidence(null), "∞");
+  });
+
+  test("the server's words fit where they stand, and paths stay as they are", () => {
+    assert.equal(sentence("check 'images' of data/images failed"), "Check 'images' of data/images failed");
+    assert.equal(sentence("images.py changed"), "images.py changed");
+    assert.equal(withoutVerb("Hold at 20 %: labels are not shown safe yet"), "Labels are not shown safe yet");
+    assert.equal(inPast("Roll back: the candidate is worse"), "Rolled back: the candidate is worse");
+    assert.equal(rounded("candidate 0.9638888888888889, limit 0.01"), "candidate 0.9639, limit 0.01");
+  });
+
+  test("the chart of a rollout that is over ends with the numbers it was decided on", () => {
+    assert.equal(pointsOf(rollout), rollout.series, "while it is judged the server's points are all");
+    const over = { ...rollout, finished_at: NOW + 1 };
+    const end = pointsOf(over).at(-1);
+    assert.deepEqual([end?.at, end?.combined, end?.latency, end?.stable.accuracy], [NOW + 1, 7.2, 24.1, 1 - 205 / 5_684]);
+  });
 });
