@@ -364,6 +364,15 @@ impl Installation {
         call.await.ok()?.json().await.ok()
     }
 
+    /// Waits until the candidate of a rollout gets traffic; the data plane as it is then.
+    pub(super) async fn canary_begins(&self, address: &str) -> DeploymentState {
+        eventually("the candidate gets traffic", async || {
+            let state = self.data_plane(address).await?;
+            state.rollout.as_ref().is_some_and(|rollout| rollout.weight > 0.0).then_some(state)
+        })
+        .await
+    }
+
     /// Sends the images; what went wrong, when it did.
     pub(super) async fn predict(&self, address: &str, key: &str) -> Result<Answer, String> {
         let input = &images()["inputs"][0];

@@ -70,11 +70,7 @@ async fn in_a_rollout_step_the_data_plane_serves_on_and_the_rollout_ends_live() 
     installation.reaches(1, "live").await;
     let address = installation.address().await;
     installation.push_words("c\n");
-    eventually("the candidate gets traffic", async || {
-        let rollout = installation.data_plane(&address).await?.rollout?;
-        (rollout.weight > 0.0).then_some(())
-    })
-    .await;
+    installation.canary_begins(&address).await;
 
     installation.kill_server();
     for caller in 0..60 {
@@ -158,11 +154,7 @@ async fn while_it_is_down_the_judge_of_the_data_plane_rolls_back_and_the_next_se
     installation.reaches(1, "live").await;
     let address = installation.address().await;
     installation.push_words("c\n");
-    eventually("the candidate gets traffic", async || {
-        let rollout = installation.data_plane(&address).await?.rollout?;
-        (rollout.weight > 0.0).then_some(())
-    })
-    .await;
+    installation.canary_begins(&address).await;
 
     installation.kill_server();
     let mut caller = 0;
