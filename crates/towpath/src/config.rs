@@ -74,9 +74,15 @@ impl Context {
     }
 }
 
+/// A blocked thread (a model that hangs) does not keep the program from ending.
+const LAST_THREADS: Duration = Duration::from_secs(5);
+
 /// Runs what waits for the network.
 pub fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    runtime()?.block_on(work)
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_THREADS);
+    result
 }
 
 pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
