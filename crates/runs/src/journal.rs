@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -27,6 +27,9 @@ use crate::sources::sources;
 /// A stage's token outlives its longest time limit, and dies with the stage.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
+/// Between two writes of how long a log is.
+const BETWEEN_LOGGED: Duration = Duration::from_millis(250);
+
 /// The journal of one pipeline run.
 pub(crate) struct DatabaseJournal<'a> {
     store: &'a Store,
@@ -42,6 +45,8 @@ pub(crate) struct DatabaseJournal<'a> {
 struct State {
     stages: BTreeMap<String, Row>,
     first_process: bool,
+    /// When the length of a log was last written.
+    logged: Option<Instant>,
 }
 
 struct Row {
@@ -165,6 +170,18 @@ impl<'a> DatabaseJournal<'a> {
             self.write(move |tx| rows::set_first_process(tx, &project, number, millis))?;
         }
         Ok(())
+    }
+
+    /// Some times a second at most: a stage may print millions of lines, and its end tells the number.
+    fn logged(&self, stage: &str, lines: u64) -> Result<(), JournalError> {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.logged.is_some_and(|last| last.elapsed() < BETWEEN_LOGGED) {
+                return Ok(());
+            }
+            state.logged = Some(Instant::now());
+        }
+        self.update(stage, |row| row.shown.log_lines = lines).map(drop)
     }
 
     fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
@@ -302,7 +319,7 @@ impl Journal for DatabaseJournal<'_> {
             }
             Event::Checked(outcome) => self.checked(outcome),
             Event::Process { stage, id } => self.process(stage, i64::from(id.pid), id.start_time as i64),
-            Event::Logged { stage, lines } => self.update(stage, |row| row.shown.log_lines = lines).map(drop),
+            Event::Logged { stage, lines } => self.logged(stage, lines),
             Event::Finished(outcome) => self.finished(outcome),
         }
     }
