@@ -3,10 +3,9 @@
 //! The bytes are exactly what Python's `json.dumps(entries, sort_keys=True)` writes, because their
 //! MD5 is the folder's id (dvc-data, `hashfile/tree.py`).
 
-use std::fmt::Write as _;
-
 use md5::{Digest as _, Md5};
 use towpath_core::Content;
+use towpath_yaml::write_python_string;
 
 use crate::{Error, Oid};
 
@@ -48,7 +47,7 @@ impl Manifest {
             json.push_str("{\"md5\": \"");
             json.push_str(entry.oid.as_str());
             json.push_str("\", \"relpath\": ");
-            push_python_string(&mut json, &entry.relpath);
+            write_python_string(&entry.relpath, &mut json);
             json.push('}');
         }
         json.push(']');
@@ -99,30 +98,6 @@ impl Manifest {
 /// True for a relative path without empty, `.` or `..` parts and without NUL.
 pub(crate) fn stays_inside(path: &str) -> bool {
     !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-/// Python's `json.dumps` of a string with `ensure_ascii`: unlike other writers it also escapes DEL.
-fn push_python_string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

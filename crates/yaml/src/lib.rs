@@ -18,4 +18,4 @@ pub use fields::{Field, Fields};
 pub use node::{Document, Entry, Kind, Node, Span};
 pub use parse::parse;
 pub use scalar::{Scalar, resolve_plain};
-pub use value::{Value, python_float};
+pub use value::{Value, python_float, write_python_string};

@@ -211,7 +211,8 @@ fn python_json_float(value: f64) -> String {
     }
 }
 
-fn write_python_string(text: &str, out: &mut String) {
+/// Python's `json.dumps` of a string with `ensure_ascii`: unlike other writers it also escapes DEL.
+pub fn write_python_string(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
         match c {
