@@ -59,7 +59,7 @@ stages:
     - tool
     - with space
   grow:
-    cmd: echo line >> history.txt && printf 'a,b\\n1,2\\n' > plot.csv && printf 'auc:\\x200.5' > m.yaml
+    cmd: echo line >> history.txt && printf 'a,b\\n1,2\\n' > plot.csv && printf 'auc:\\0400.5' > m.yaml
     deps:
     - steps/parts/b.txt
     outs:
