@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use towpath_core::{Classify, Kind};
 use towpath_yaml::YamlError;
@@ -64,7 +65,15 @@ pub enum Error {
     #[error("remote '{name}': {problem}")]
     RemoteConfig { name: String, problem: String },
     #[error("{url} answered {status}{}", if detail.is_empty() { String::new() } else { format!(": {detail}") })]
-    RemoteAnswer { url: String, status: u16, detail: String },
+    RemoteAnswer {
+        url: String,
+        status: u16,
+        detail: String,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    #[error("{url} cannot {what}")]
+    Unsupported { url: String, what: &'static str },
     #[error("{url} cannot be reached: {problem}")]
     RemoteUnreachable { url: String, problem: String },
     #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
@@ -87,11 +96,19 @@ impl Error {
     }
 
     /// True when the same request may succeed a moment later.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } | Self::Corrupt { .. } => true,
             Self::RemoteAnswer { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
+        }
+    }
+
+    /// How long the remote asks to wait before the next request.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RemoteAnswer { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -137,6 +154,7 @@ impl Classify for Error {
             | Self::UnusablePath { .. }
             | Self::Git { .. }
             | Self::NoDefaultRemote
+            | Self::Unsupported { .. }
             | Self::UnknownRemote { .. }
             | Self::RemoteConfig { .. } => Kind::Invalid,
         }

@@ -11,6 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use towpath_core::Content;
 
 use crate::progress::{Event, Work};
+use crate::remote::{Wanted, object_key};
 use crate::{Cache, Error, Oid, Progress, Remote};
 
 /// Attempts at one object.
@@ -137,7 +138,7 @@ fn partition(cache: &Cache, oids: BTreeSet<Oid>) -> Result<(Vec<Oid>, Vec<Oid>),
 fn absent(remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<BTreeSet<Oid>, Error> {
     progress.event(Event::Started { work: Work::Querying, items: oids.len() as u64 });
     let ask = |oid: Oid| {
-        let exists = retried(Work::Querying, progress, || remote.exists(&oid))?;
+        let exists = retried(Work::Querying, progress, || remote.exists(&object_key(&oid)))?;
         progress.event(Event::Done { work: Work::Querying, bytes: 0 });
         Ok((!exists).then_some(oid))
     };
@@ -151,7 +152,7 @@ fn upload_all(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn P
     let upload = |oid: &Oid| -> Result<u64, Error> {
         let path = cache.path(oid);
         let bytes = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-        retried(Work::Pushing, progress, || remote.upload(oid, &path))?;
+        retried(Work::Pushing, progress, || remote.upload(&object_key(oid), &path))?;
         progress.event(Event::Done { work: Work::Pushing, bytes });
         Ok(bytes)
     };
@@ -169,8 +170,8 @@ fn download_all(
 ) -> Result<(Transferred, Vec<Oid>), Error> {
     progress.event(Event::Started { work: Work::Pulling, items: oids.len() as u64 });
     let download = |oid: &Oid| -> Result<Option<u64>, Error> {
-        let fetch = || match remote.download(oid)? {
-            Some(body) => cache.receive(oid, body).map(Some),
+        let fetch = || match remote.download(&Wanted::whole(&object_key(oid)))? {
+            Some(download) => cache.receive(oid, download.body).map(Some),
             None => Ok(None),
         };
         let bytes = retried(Work::Pulling, progress, fetch)?;

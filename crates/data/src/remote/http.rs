@@ -4,15 +4,17 @@
 use std::error::Error as _;
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder, Response};
+use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode};
 
-use super::Remote;
+use super::{Download, Listed, Listing, Remote, Stat, Wanted};
+use crate::Error;
 use crate::config::{Auth, RemoteConfig};
-use crate::{Error, Oid};
 
 /// Latency, not bandwidth, bounds small objects.
 const DEFAULT_JOBS: usize = 16;
@@ -54,8 +56,8 @@ impl HttpRemote {
         })
     }
 
-    fn object_url(&self, oid: &Oid) -> String {
-        format!("{}/files/md5/{}", self.url, oid.relative_path())
+    fn file_url(&self, key: &str) -> String {
+        format!("{}/{key}", self.url)
     }
 
     fn request(&self, method: Method, url: &str) -> RequestBuilder {
@@ -77,10 +79,22 @@ fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
 
 fn refused(url: &str, response: Response) -> Error {
     let status = response.status().as_u16();
+    let retry_after = text_of(response.headers(), &header::RETRY_AFTER).and_then(|text| text.parse().ok());
     let mut detail = String::new();
     // An error's body is an extra; without it the status is told alone.
     let _ = response.take(DETAIL_BYTES).read_to_string(&mut detail);
-    Error::RemoteAnswer { url: url.to_owned(), status, detail: detail.trim().to_owned() }
+    let retry_after = retry_after.map(Duration::from_secs);
+    Error::RemoteAnswer { url: url.to_owned(), status, detail: detail.trim().to_owned(), retry_after }
+}
+
+fn text_of<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn stat_of(headers: &HeaderMap) -> Stat {
+    let size = text_of(headers, &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    let etag = text_of(headers, &header::ETAG).map(|etag| etag.trim_matches('"').to_owned());
+    Stat { size, etag, version: None }
 }
 
 impl Remote for HttpRemote {
@@ -92,33 +106,63 @@ impl Remote for HttpRemote {
         self.jobs
     }
 
-    fn exists(&self, oid: &Oid) -> Result<bool, Error> {
-        let url = self.object_url(oid);
+    fn stat(&self, key: &str) -> Result<Option<Stat>, Error> {
+        let url = self.file_url(key);
         let response = send(self.request(Method::HEAD, &url), &url)?;
         match response.status() {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(stat_of(response.headers()))),
             _ => Err(refused(&url, response)),
         }
     }
 
-    fn upload(&self, oid: &Oid, from: &Path) -> Result<(), Error> {
-        let url = self.object_url(oid);
+    fn listing(&self) -> Listing {
+        Listing::Never
+    }
+
+    fn list(&self, _: &str, _: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), Error> {
+        Err(Error::Unsupported { url: self.url.clone(), what: "list its files" })
+    }
+
+    fn upload(&self, key: &str, from: &Path) -> Result<Stat, Error> {
+        let url = self.file_url(key);
         let file = File::open(from).map_err(Error::io("read", from))?;
         let size = file.metadata().map_err(Error::io("read", from))?.len();
         let patience = TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD_BYTES_PER_SECOND);
         let request = self.request(self.upload_method.clone(), &url).body(Body::sized(file, size)).timeout(patience);
         let response = send(request, &url)?;
-        if response.status().is_success() { Ok(()) } else { Err(refused(&url, response)) }
+        if response.status().is_success() {
+            Ok(Stat { size: Some(size), ..Stat::default() })
+        } else {
+            Err(refused(&url, response))
+        }
     }
 
-    fn download(&self, oid: &Oid) -> Result<Option<Box<dyn Read + Send>>, Error> {
-        let url = self.object_url(oid);
-        let response = send(self.request(Method::GET, &url), &url)?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(Box::new(response))),
-            _ => Err(refused(&url, response)),
+    fn download(&self, wanted: &Wanted<'_>) -> Result<Option<Download>, Error> {
+        let url = self.file_url(wanted.key);
+        let mut request = self.request(Method::GET, &url);
+        if wanted.offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", wanted.offset));
         }
+        let response = send(request, &url)?;
+        let length = stat_of(response.headers()).size;
+        let (offset, size) = match response.status() {
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::PARTIAL_CONTENT => (wanted.offset, length.map(|length| length + wanted.offset)),
+            status if status.is_success() => (0, length),
+            _ => return Err(refused(&url, response)),
+        };
+        Ok(Some(Download { body: Box::new(response), offset, size }))
+    }
+
+    fn delete(&self, keys: &[String]) -> Result<(), Error> {
+        for key in keys {
+            let url = self.file_url(key);
+            let response = send(self.request(Method::DELETE, &url), &url)?;
+            if !response.status().is_success() && response.status() != StatusCode::NOT_FOUND {
+                return Err(refused(&url, response));
+            }
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use towpath_core::{Classify as _, Content, Kind};
 use towpath_data::config::Level;
 use towpath_data::links::LinkType;
 use towpath_data::manifest::{Entry, Manifest};
-use towpath_data::remote::LocalRemote;
+use towpath_data::remote::{LocalRemote, object_key};
 use towpath_data::{Cache, Config, Error, Oid, Remote as _, Silent, Workspace, transfer, verbs};
 
 use crate::support::Project;
@@ -226,8 +226,8 @@ fn a_folder_with_a_missing_file_is_pushed_without_its_manifest() {
     let remote = LocalRemote::open(&dir.path().join("store"), None);
     let error = transfer::push(&cache, &remote, &[manifest.content(4)], &Silent).unwrap_err();
     assert!(matches!(&error, Error::Missing { oids } if *oids == [gone]), "{error}");
-    assert!(remote.exists(&here).unwrap());
-    assert!(!remote.exists(&folder).unwrap());
+    assert!(remote.exists(&object_key(&here)).unwrap());
+    assert!(!remote.exists(&object_key(&folder)).unwrap());
 }
 
 #[test]
