@@ -58,6 +58,11 @@ impl Cache {
         self.dir.join("towpath")
     }
 
+    /// Where the beginnings of large objects wait for the rest.
+    pub(crate) fn partial_dir(&self) -> PathBuf {
+        self.own_dir().join("partial")
+    }
+
     /// Where an object is, or would be.
     pub fn path(&self, oid: &Oid) -> PathBuf {
         self.dir.join("files/md5").join(oid.relative_path())
@@ -231,13 +236,14 @@ impl Cache {
         Ok((oid, size))
     }
 
-    fn temporary_file(&self) -> Result<NamedTempFile, Error> {
+    pub(crate) fn temporary_file(&self) -> Result<NamedTempFile, Error> {
         let dir = self.own_dir().join("tmp");
         fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
         NamedTempFile::new_in(&dir).map_err(Error::io("write in", &dir))
     }
 
-    fn keep(&self, tmp: NamedTempFile, oid: &Oid) -> Result<(), Error> {
+    /// Makes a finished file the object; its bytes were verified.
+    pub(crate) fn keep(&self, tmp: NamedTempFile, oid: &Oid) -> Result<(), Error> {
         let path = self.path(oid);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;

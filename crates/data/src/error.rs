@@ -78,6 +78,17 @@ pub enum Error {
     RemoteUnreachable { url: String, problem: String },
     #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
     Missing { oids: Vec<Oid> },
+    #[error("{} of the objects in {url} {} damaged: {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, listed(oids))]
+    DamagedOnRemote { url: String, oids: Vec<Oid> },
+}
+
+/// The first ten.
+fn listed(oids: &[Oid]) -> String {
+    let mut names: Vec<&str> = oids.iter().take(10).map(Oid::as_str).collect();
+    if oids.len() > names.len() {
+        names.push("...");
+    }
+    names.join(", ")
 }
 
 fn first(oids: &[Oid]) -> &str {
@@ -98,7 +109,7 @@ impl Error {
     /// True when the same request may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } | Self::Corrupt { .. } => true,
+            Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => true,
             Self::RemoteAnswer { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
         }
@@ -155,6 +166,7 @@ impl Classify for Error {
             | Self::Git { .. }
             | Self::NoDefaultRemote
             | Self::Unsupported { .. }
+            | Self::DamagedOnRemote { .. }
             | Self::UnknownRemote { .. }
             | Self::RemoteConfig { .. } => Kind::Invalid,
         }
@@ -173,6 +185,9 @@ impl Classify for Error {
             Self::NoDefaultRemote => "add one with `dvc remote add -d NAME URL`",
             Self::RemoteAnswer { status: 401, .. } => {
                 "set `auth = basic`, `user` and `password` of the remote in .dvc/config.local"
+            }
+            Self::DamagedOnRemote { .. } => {
+                "delete these objects from the remote and push them again from where they are whole"
             }
             Self::Missing { .. } => "push it from where it was added, with `towpath push`",
             _ => return Vec::new(),

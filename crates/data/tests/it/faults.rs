@@ -239,7 +239,7 @@ fn a_damaged_object_on_the_remote_is_not_kept() {
     fs::write(store.join("files/md5").join(oid.relative_path()), "damaged").unwrap();
     let content = Content { md5: oid.to_string(), size: 2, nfiles: None, isexec: false };
     let error = transfer::pull(&cache, &LocalRemote::open(&store, None), &[content], &Silent).unwrap_err();
-    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(matches!(&error, Error::DamagedOnRemote { oids, .. } if oids == std::slice::from_ref(&oid)), "{error}");
     assert!(!cache.has(&oid).unwrap());
 }
 

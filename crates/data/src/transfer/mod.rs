@@ -1,0 +1,56 @@
+//! Moving contents between a cache and a remote: in parallel, retried, verified on arrival; manifests
+//! last on the way out and first on the way in.
+
+mod arrival;
+mod existence;
+mod lanes;
+mod pull;
+mod push;
+mod retry;
+
+use std::collections::BTreeSet;
+use std::ops::AddAssign;
+
+use rayon::prelude::*;
+use towpath_core::Content;
+
+use crate::{Cache, Error, Oid};
+
+pub use existence::absent;
+pub use pull::pull;
+pub use push::push;
+
+/// What a push or pull moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transferred {
+    /// Manifests included.
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl AddAssign for Transferred {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+    }
+}
+
+impl FromIterator<u64> for Transferred {
+    /// From the sizes of the objects.
+    fn from_iter<I: IntoIterator<Item = u64>>(sizes: I) -> Self {
+        sizes.into_iter().fold(Self::default(), |sum, size| Self { objects: sum.objects + 1, bytes: sum.bytes + size })
+    }
+}
+
+fn oids(contents: &[Content]) -> Result<BTreeSet<Oid>, Error> {
+    contents.iter().map(|content| Oid::parse(&content.md5)).collect()
+}
+
+/// Into those the cache has and those it has not, in order.
+fn partition(cache: &Cache, oids: BTreeSet<Oid>) -> Result<(Vec<Oid>, Vec<Oid>), Error> {
+    let asked: Vec<(Oid, bool)> =
+        oids.into_par_iter().map(|oid| cache.has(&oid).map(|here| (oid, here))).collect::<Result<_, Error>>()?;
+    let (here, gone): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(_, here)| *here);
+    let without_answer = |asked: Vec<(Oid, bool)>| asked.into_iter().map(|(oid, _)| oid).collect();
+    Ok((without_answer(here), without_answer(gone)))
+}

@@ -1,0 +1,79 @@
+//! Downloading what a cache lacks.
+
+use std::collections::BTreeSet;
+
+use towpath_core::Content;
+
+use super::arrival::{Arrival, fetch};
+use super::lanes::Lanes;
+use super::{Transferred, oids, partition};
+use crate::progress::Work;
+use crate::{Cache, Error, Oid, Progress, Remote};
+
+/// Downloads what the cache lacks; every object is verified before it is kept.
+///
+/// # Errors
+/// After everything else was pulled: [`Error::DamagedOnRemote`] if objects have another content than
+/// their names say, [`Error::Missing`] if the remote lacks some.
+pub fn pull(
+    cache: &Cache,
+    remote: &dyn Remote,
+    contents: &[Content],
+    progress: &dyn Progress,
+) -> Result<Transferred, Error> {
+    let (manifests, mut files): (BTreeSet<Oid>, BTreeSet<Oid>) = oids(contents)?.into_iter().partition(Oid::is_dir);
+    let mut pulled = download(cache, remote, manifests.clone(), progress)?;
+    for oid in &manifests {
+        if let Some(manifest) = cache.manifest(oid)? {
+            files.extend(manifest.entries().iter().map(|entry| entry.oid.clone()));
+        }
+    }
+    pulled.add(download(cache, remote, files, progress)?);
+    pulled.result(remote)
+}
+
+/// What came of the objects that were asked for.
+#[derive(Default)]
+struct Pulled {
+    transferred: Transferred,
+    missing: Vec<Oid>,
+    damaged: Vec<Oid>,
+}
+
+impl Pulled {
+    fn add(&mut self, other: Self) {
+        self.transferred += other.transferred;
+        self.missing.extend(other.missing);
+        self.damaged.extend(other.damaged);
+    }
+
+    fn result(self, remote: &dyn Remote) -> Result<Transferred, Error> {
+        if !self.damaged.is_empty() {
+            Err(Error::DamagedOnRemote { url: remote.url().to_owned(), oids: self.damaged })
+        } else if !self.missing.is_empty() {
+            Err(Error::Missing { oids: self.missing })
+        } else {
+            Ok(self.transferred)
+        }
+    }
+}
+
+/// Of these, those that the cache lacks.
+fn download(cache: &Cache, remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<Pulled, Error> {
+    let (_, wanted) = partition(cache, oids)?;
+    let lanes = Lanes { most: remote.jobs(), work: Work::Pulling, progress };
+    let arrivals = lanes.each(&wanted, |oid| {
+        let arrival = fetch(cache, remote, oid)?;
+        let bytes = if let Arrival::Kept { bytes } = arrival { bytes } else { 0 };
+        Ok((arrival, bytes))
+    })?;
+    let mut pulled = Pulled::default();
+    for (oid, arrival) in wanted.into_iter().zip(arrivals) {
+        match arrival {
+            Arrival::Kept { bytes } => pulled.transferred += Transferred { objects: 1, bytes },
+            Arrival::Absent => pulled.missing.push(oid),
+            Arrival::Damaged => pulled.damaged.push(oid),
+        }
+    }
+    Ok(pulled)
+}

@@ -1,0 +1,57 @@
+//! Uploading what a remote lacks.
+
+use std::collections::BTreeSet;
+
+use towpath_core::Content;
+
+use super::lanes::Lanes;
+use super::{Transferred, absent, oids, partition};
+use crate::progress::Work;
+use crate::remote::object_key;
+use crate::{Cache, Error, Oid, Progress, Remote};
+
+/// Uploads what the remote lacks. Of each folder the files go first and the manifest last, so that a
+/// manifest on the remote means a whole folder.
+///
+/// # Errors
+/// [`Error::Missing`] after everything else was pushed, if objects are neither here nor there; the
+/// manifests that name them are withheld.
+pub fn push(
+    cache: &Cache,
+    remote: &dyn Remote,
+    contents: &[Content],
+    progress: &dyn Progress,
+) -> Result<Transferred, Error> {
+    let mut missing = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    let mut manifests = Vec::new();
+    for oid in absent(remote, oids(contents)?, progress)? {
+        if !oid.is_dir() {
+            files.insert(oid);
+        } else if let Some(manifest) = cache.manifest(&oid)? {
+            let members: BTreeSet<Oid> = manifest.entries().iter().map(|entry| entry.oid.clone()).collect();
+            files.extend(members.iter().cloned());
+            manifests.push((oid, members));
+        } else {
+            missing.insert(oid);
+        }
+    }
+    let (here, gone) = partition(cache, absent(remote, files, progress)?)?;
+    missing.extend(gone);
+    manifests.retain(|(_, members)| members.is_disjoint(&missing));
+    let manifests: Vec<Oid> = manifests.into_iter().map(|(oid, _)| oid).collect();
+    let mut sent = upload(cache, remote, &here, progress)?;
+    sent += upload(cache, remote, &manifests, progress)?;
+    if missing.is_empty() { Ok(sent) } else { Err(Error::Missing { oids: missing.into_iter().collect() }) }
+}
+
+fn upload(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn Progress) -> Result<Transferred, Error> {
+    let lanes = Lanes { most: remote.jobs(), work: Work::Pushing, progress };
+    let sizes = lanes.each(oids, |oid| {
+        let path = cache.path(oid);
+        let bytes = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+        remote.upload(&object_key(oid), &path)?;
+        Ok((bytes, bytes))
+    })?;
+    Ok(sizes.into_iter().collect())
+}
