@@ -3,13 +3,36 @@ import { Link } from "wouter";
 
 import { deployments } from "../../api/queries";
 import type { Deployment } from "../../api/types";
-import { count, percent, significant } from "../../format/number";
-import { LoadedList } from "../../parts/Loaded";
-import { Panel } from "../../parts/Panel";
+import { percent, significant } from "../../format/number";
+import { ListPanel, type Column } from "../../parts/ListPanel";
 import { Status, deploymentState } from "../../parts/Status";
 import { Trend } from "../../parts/Trend";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
+
+const COLUMNS: Column<Deployment>[] = [
+  {
+    head: "Deployment",
+    cell: ({ project, environment }) => (
+      <Link data-row className="plain medium" href={links.deployment(project, environment)}>
+        {project} in {environment}
+      </Link>
+    ),
+  },
+  { head: "State", cell: (deployment) => <Status of={deploymentState(deployment.status)} /> },
+  { head: "Serves", cell: (deployment) => <Serves deployment={deployment} /> },
+  { head: "Requests", className: "not-narrow", cell: (deployment) => <Requests deployment={deployment} /> },
+  {
+    head: "p99",
+    className: "num not-narrow",
+    cell: ({ traffic }) => {
+      const p99 = traffic.at(-1)?.p99_ms ?? null;
+      return p99 === null ? "–" : `${significant(p99)} ms`;
+    },
+  },
+  { head: "Errors", className: "num not-narrow", cell: ({ traffic }) => percent(traffic.at(-1)?.error_share, 2) },
+  { head: "Address", className: "mono text-2 not-narrow", cell: (deployment) => deployment.address },
+];
 
 /** What serves where. */
 export function DeploymentList() {
@@ -18,72 +41,41 @@ export function DeploymentList() {
   return (
     <>
       <h1>Deployments</h1>
-      <Panel title="Environments" right={query.data && count(query.data.pages[0]?.total)}>
-        <LoadedList query={query} what="the deployments" empty={<p>Nothing serves yet. The first release that goes live starts a deployment.</p>}>
-          {(items) => (
-            <div className="scroll">
-              <table>
-                <thead>
-                  <tr>
-                    <th>Deployment</th>
-                    <th>State</th>
-                    <th>Serves</th>
-                    <th className="not-narrow">Requests</th>
-                    <th className="num not-narrow">p99</th>
-                    <th className="num not-narrow">Errors</th>
-                    <th className="not-narrow">Address</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((each) => (
-                    <Row key={`${each.project}/${each.environment}`} deployment={each} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )}
-        </LoadedList>
-      </Panel>
+      <ListPanel
+        title="Environments"
+        query={query}
+        what="the deployments"
+        empty={<p>Nothing serves yet. The first release that goes live starts a deployment.</p>}
+        keyOf={(each) => `${each.project}/${each.environment}`}
+        columns={COLUMNS}
+      />
     </>
   );
 }
 
-function Row({ deployment }: { deployment: Deployment }) {
-  const now = deployment.traffic.at(-1);
+function Serves({ deployment: { live, rolling_out } }: { deployment: Deployment }) {
   return (
-    <tr>
-      <td>
-        <Link data-row className="plain medium" href={links.deployment(deployment.project, deployment.environment)}>
-          {deployment.project} in {deployment.environment}
+    <>
+      {live ? <b>v{live.version}</b> : <span className="text-3">nothing</span>}{" "}
+      {rolling_out !== null && (
+        <Link className="plain" href={links.rollout(rolling_out)}>
+          <Status of={{ shape: "running", word: "rolling out" }} />
         </Link>
-      </td>
-      <td>
-        <Status of={deploymentState(deployment.status)} />
-      </td>
-      <td>
-        {deployment.live ? <b>v{deployment.live.version}</b> : <span className="text-3">nothing</span>}{" "}
-        {deployment.rolling_out !== null && (
-          <Link className="plain" href={links.rollout(deployment.rolling_out)}>
-            <Status of={{ shape: "running", word: "rolling out" }} />
-          </Link>
-        )}
-      </td>
-      <td className="not-narrow">
-        {now ? (
-          <span className="row">
-            <Trend values={deployment.traffic.map((point) => point.requests_per_second)} label="Requests a second" />
-            <span>
-              {significant(now.requests_per_second)}
-              <span className="text-3">&thinsp;/s</span>
-            </span>
-          </span>
-        ) : (
-          <span className="text-3">no traffic</span>
-        )}
-      </td>
-      <td className="num not-narrow">{now?.p99_ms === null || !now ? "–" : `${significant(now.p99_ms)} ms`}</td>
-      <td className="num not-narrow">{percent(now?.error_share, 2)}</td>
-      <td className="mono text-2 not-narrow">{deployment.address}</td>
-    </tr>
+      )}
+    </>
+  );
+}
+
+function Requests({ deployment: { traffic } }: { deployment: Deployment }) {
+  const now = traffic.at(-1);
+  if (!now) return <span className="text-3">no traffic</span>;
+  return (
+    <span className="row">
+      <Trend values={traffic.map((point) => point.requests_per_second)} label="Requests a second" />
+      <span>
+        {significant(now.requests_per_second)}
+        <span className="text-3">&thinsp;/s</span>
+      </span>
+    </span>
   );
 }

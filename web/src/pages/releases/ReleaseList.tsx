@@ -3,11 +3,9 @@ import { Link } from "wouter";
 
 import { releases } from "../../api/queries";
 import type { ReleaseState, ReleaseSummary } from "../../api/types";
-import { count } from "../../format/number";
 import { inPast, rounded } from "../../format/text";
 import { Hash } from "../../parts/Hash";
-import { LoadedList } from "../../parts/Loaded";
-import { Panel } from "../../parts/Panel";
+import { ListPanel, Table, type Column } from "../../parts/ListPanel";
 import { RELEASE, Status } from "../../parts/Status";
 import { Time } from "../../parts/Time";
 import { links } from "../../parts/links";
@@ -34,56 +32,43 @@ export function ReleaseList() {
           </select>
         </div>
       </div>
-      <Panel title="Version to environment" right={query.data && count(query.data.pages[0]?.total)}>
-        <LoadedList query={query} what="the releases" empty={<p>{state ? "No release is in this state." : "A run that succeeds opens the first environment's release."}</p>}>
-          {(items) => <ReleaseTable releases={items} />}
-        </LoadedList>
-      </Panel>
+      <ListPanel
+        title="Version to environment"
+        query={query}
+        what="the releases"
+        empty={<p>{state ? "No release is in this state." : "A run that succeeds opens the first environment's release."}</p>}
+        keyOf={(release) => release.id}
+        columns={COLUMNS}
+      />
     </>
   );
 }
 
+const COLUMNS: Column<ReleaseSummary>[] = [
+  {
+    head: "Release",
+    cell: (release) => (
+      <Link data-row className="plain medium" href={links.release(release.id)}>
+        {release.model} v{release.version} to {release.environment}
+      </Link>
+    ),
+  },
+  { head: "State", cell: (release) => <Status of={RELEASE[release.state]} /> },
+  { head: "Hash", className: "not-narrow", cell: (release) => <Hash hash={release.hash} /> },
+  {
+    head: "From",
+    className: "not-narrow",
+    cell: ({ project, run }) => run !== null && <Link href={links.run(project, run)}>run {run}</Link>,
+  },
+  { head: "Requested by", className: "text-2 not-narrow", cell: (release) => release.requested_by },
+  { head: "Changed", className: "text-2 not-narrow", cell: (release) => <Time at={release.updated_at} /> },
+  {
+    head: "Why",
+    className: "text-2 cut rest not-narrow",
+    cell: ({ reason }) => reason && <span title={reason}>{inPast(rounded(reason))}</span>,
+  },
+];
+
 export function ReleaseTable({ releases: items }: { releases: ReleaseSummary[] }) {
-  return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th>Release</th>
-            <th>State</th>
-            <th className="not-narrow">Hash</th>
-            <th className="not-narrow">From</th>
-            <th className="not-narrow">Requested by</th>
-            <th className="not-narrow">Changed</th>
-            <th className="not-narrow">Why</th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((release) => (
-            <tr key={release.id}>
-              <td>
-                <Link data-row className="plain medium" href={links.release(release.id)}>
-                  {release.model} v{release.version} to {release.environment}
-                </Link>
-              </td>
-              <td>
-                <Status of={RELEASE[release.state]} />
-              </td>
-              <td className="not-narrow">
-                <Hash hash={release.hash} />
-              </td>
-              <td className="not-narrow">{release.run !== null && <Link href={links.run(release.project, release.run)}>run {release.run}</Link>}</td>
-              <td className="text-2 not-narrow">{release.requested_by}</td>
-              <td className="text-2 not-narrow">
-                <Time at={release.updated_at} />
-              </td>
-              <td className="text-2 cut rest not-narrow" title={release.reason ?? undefined}>
-                {release.reason && inPast(rounded(release.reason))}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  return <Table items={items} keyOf={(release) => release.id} columns={COLUMNS} />;
 }

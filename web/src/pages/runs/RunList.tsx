@@ -5,16 +5,49 @@ import { Link, useLocation, useParams } from "wouter";
 import { post } from "../../api/client";
 import { runs } from "../../api/queries";
 import type { RunSummary } from "../../api/types";
-import { count } from "../../format/number";
 import { duration, secondsBetween } from "../../format/time";
 import { Dialog } from "../../parts/Dialog";
 import { Hash } from "../../parts/Hash";
-import { Failed, LoadedList } from "../../parts/Loaded";
-import { Panel } from "../../parts/Panel";
+import { ListPanel, type Column } from "../../parts/ListPanel";
+import { Failed } from "../../parts/Loaded";
 import { STAGE, Status } from "../../parts/Status";
 import { Time, useNow } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
+
+const COLUMNS: Column<RunSummary>[] = [
+  {
+    head: "Run",
+    cell: (run) => (
+      <Link data-row className="plain medium" href={links.run(run.project, run.number)}>
+        Run {run.number}
+      </Link>
+    ),
+  },
+  { head: "State", cell: (run) => <Status of={STAGE[run.status]} /> },
+  {
+    head: "Commit",
+    cell: ({ commit }) => (
+      <span className="row">
+        <Hash hash={commit.id} />
+        <span className="cut not-narrow">{commit.subject}</span>
+      </span>
+    ),
+  },
+  { head: "Trigger", className: "text-2 not-narrow", cell: (run) => `${run.trigger} by ${run.started_by}` },
+  { head: "Started", className: "text-2 not-narrow", cell: (run) => <Time at={run.started_at ?? run.created_at} /> },
+  { head: "Took", className: "num not-narrow", cell: (run) => <Took run={run} /> },
+  {
+    head: "Made",
+    className: "not-narrow",
+    cell: ({ model_version: made }) =>
+      made && (
+        <Link className="tag" href={links.version(made.model, made.version)}>
+          {made.model} v{made.version}
+        </Link>
+      ),
+  },
+];
 
 /** What became of each commit? */
 export function RunList() {
@@ -32,77 +65,27 @@ export function RunList() {
           </button>
         </div>
       </div>
-      <Panel title="Runs" right={query.data && count(query.data.pages[0]?.total)}>
-        <LoadedList
-          query={query}
-          what={`the runs of ${project}`}
-          empty={
-            <p>
-              No run yet. A push to a branch named in <code>towpath.yaml</code> starts one.
-            </p>
-          }
-        >
-          {(items) => <RunTable runs={items} />}
-        </LoadedList>
-      </Panel>
+      <ListPanel
+        title="Runs"
+        query={query}
+        what={`the runs of ${project}`}
+        empty={
+          <p>
+            No run yet. A push to a branch named in <code>towpath.yaml</code> starts one.
+          </p>
+        }
+        keyOf={(run) => run.number}
+        columns={COLUMNS}
+        titleOf={(run) => run.error ?? undefined}
+      />
       {asking && <StartDialog project={project} onClose={() => setAsking(false)} />}
     </>
   );
 }
 
-function RunTable({ runs: items }: { runs: RunSummary[] }) {
+function Took({ run }: { run: RunSummary }) {
   const now = useNow();
-  return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th>Run</th>
-            <th>State</th>
-            <th>Commit</th>
-            <th className="not-narrow">Trigger</th>
-            <th className="not-narrow">Started</th>
-            <th className="num not-narrow">Took</th>
-            <th className="not-narrow">Made</th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((run) => (
-            <tr key={run.number} title={run.error ?? undefined}>
-              <td>
-                <Link data-row className="plain medium" href={links.run(run.project, run.number)}>
-                  Run {run.number}
-                </Link>
-              </td>
-              <td>
-                <Status of={STAGE[run.status]} />
-              </td>
-              <td>
-                <span className="row">
-                  <Hash hash={run.commit.id} />
-                  <span className="cut not-narrow">{run.commit.subject}</span>
-                </span>
-              </td>
-              <td className="text-2 not-narrow">
-                {run.trigger} by {run.started_by}
-              </td>
-              <td className="text-2 not-narrow">
-                <Time at={run.started_at ?? run.created_at} />
-              </td>
-              <td className="num not-narrow">{run.started_at === null ? "–" : duration(secondsBetween(run.started_at, run.finished_at ?? now))}</td>
-              <td className="not-narrow">
-                {run.model_version && (
-                  <Link className="tag" href={links.version(run.model_version.model, run.model_version.version)}>
-                    {run.model_version.model} v{run.model_version.version}
-                  </Link>
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  return run.started_at === null ? "–" : duration(secondsBetween(run.started_at, run.finished_at ?? now));
 }
 
 function StartDialog({ project, onClose }: { project: string; onClose: () => void }) {

@@ -2,8 +2,10 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 
 import { token } from "../../api/client";
 import { me as meQuery, tokens as tokensQuery, users as usersQuery } from "../../api/queries";
+import type { Token, User } from "../../api/types";
 import { Segments } from "../../parts/Choice";
-import { Loaded, LoadedList } from "../../parts/Loaded";
+import { ListPanel, type Column } from "../../parts/ListPanel";
+import { Loaded } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Time } from "../../parts/Time";
 import { KeysSwitch } from "../../shell/KeyList";
@@ -76,92 +78,59 @@ export function Settings() {
   );
 }
 
+const USER_COLUMNS: Column<User>[] = [
+  { head: "Name", className: "medium", cell: (user) => user.name },
+  { head: "Roles", cell: (user) => [...(user.admin ? ["admin"] : []), ...user.roles].join(", ") || "–" },
+  { head: "E-mail", className: "text-2 not-narrow", cell: (user) => user.emails.join(", ") },
+  { head: "Since", className: "text-2 not-narrow", cell: (user) => <Time at={user.created_at} /> },
+];
+
 function Users() {
   const query = useInfiniteQuery(usersQuery());
   return (
-    <Panel title="Users">
-      <LoadedList
-        query={query}
-        what="the users"
-        empty={
-          <p>
-            No user yet: <code>towpath user add NAME --email ADDRESS</code>
-          </p>
-        }
-      >
-        {(items) => (
-          <div className="scroll">
-            <table className="dense">
-              <thead>
-                <tr>
-                  <th>Name</th>
-                  <th>Roles</th>
-                  <th className="not-narrow">E-mail</th>
-                  <th className="not-narrow">Since</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((user) => (
-                  <tr key={user.name}>
-                    <td className="medium">{user.name}</td>
-                    <td>{[...(user.admin ? ["admin"] : []), ...user.roles].join(", ") || "–"}</td>
-                    <td className="text-2 not-narrow">{user.emails.join(", ")}</td>
-                    <td className="text-2 not-narrow">
-                      <Time at={user.created_at} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </LoadedList>
-    </Panel>
+    <ListPanel
+      title="Users"
+      query={query}
+      what="the users"
+      empty={
+        <p>
+          No user yet: <code>towpath user add NAME --email ADDRESS</code>
+        </p>
+      }
+      keyOf={(user) => user.name}
+      columns={USER_COLUMNS}
+      dense
+    />
   );
 }
+
+const TOKEN_COLUMNS: Column<Token>[] = [
+  { head: "Token", className: "mono", cell: (each) => each.id.slice(0, 12) },
+  { head: "User", className: "medium", cell: (each) => each.user },
+  { head: "Roles", cell: (each) => each.roles.join(", ") || "–" },
+  { head: "Made", className: "text-2 not-narrow", cell: (each) => <Time at={each.created_at} /> },
+  {
+    head: "Dies",
+    className: "text-2 not-narrow",
+    cell: ({ expires_at }) => (expires_at === null ? "never" : new Date(expires_at).toLocaleString("en-GB")),
+  },
+];
 
 function Tokens() {
   const query = useInfiniteQuery(tokensQuery());
   return (
-    <Panel title="Tokens">
-      <LoadedList
-        query={query}
-        what="the tokens"
-        empty={
-          <p>
-            No token yet: <code>towpath token create --user NAME --role risk</code>
-          </p>
-        }
-      >
-        {(items) => (
-          <div className="scroll">
-            <table className="dense">
-              <thead>
-                <tr>
-                  <th>Token</th>
-                  <th>User</th>
-                  <th>Roles</th>
-                  <th className="not-narrow">Made</th>
-                  <th className="not-narrow">Dies</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((each) => (
-                  <tr key={each.id}>
-                    <td className="mono">{each.id.slice(0, 12)}</td>
-                    <td className="medium">{each.user}</td>
-                    <td>{each.roles.join(", ") || "–"}</td>
-                    <td className="text-2 not-narrow">
-                      <Time at={each.created_at} />
-                    </td>
-                    <td className="text-2 not-narrow">{each.expires_at === null ? "never" : new Date(each.expires_at).toLocaleString("en-GB")}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </LoadedList>
-    </Panel>
+    <ListPanel
+      title="Tokens"
+      query={query}
+      what="the tokens"
+      empty={
+        <p>
+          No token yet: <code>towpath token create --user NAME --role risk</code>
+        </p>
+      }
+      keyOf={(each) => each.id}
+      columns={TOKEN_COLUMNS}
+      dense
+    />
   );
 }
