@@ -6,6 +6,11 @@ pub fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
+/// A new id as the number that its 32 hex digits write.
+pub fn new_id_number() -> u128 {
+    uuid::Uuid::now_v7().as_u128()
+}
+
 /// A pipeline run: `<project>/<n>`; `n` counts up from 1 in each project.
 pub type RunNumber = i64;
 

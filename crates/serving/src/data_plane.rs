@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use towpath_api::control::{DeploymentState, LabelCounts, Revision, RevisionState, RoutingTable};
-use towpath_core::ids::new_id;
-use towpath_core::{Clock, Digest, Timestamp};
+use towpath_core::{Clock, Timestamp};
 use towpath_stats::judge::Observation;
 
 use crate::admission::{Admission, TokenHash};
@@ -18,11 +19,12 @@ use crate::error::{RequestError, RevisionError};
 use crate::evidence::Judge;
 use crate::metrics::Protocol;
 use crate::persist::{StateDir, Stored};
-use crate::prediction_log::{Correctness, LabelRow, Labelling, Logged, PredictionLog};
+use crate::prediction_log::{Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog};
+use crate::protocol::json_tensor::Nested;
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
 use crate::server::{Limits, Loader, OnLogFailure};
-use crate::tensor::{Data, Tensor};
+use crate::tensor::Tensor;
 
 /// Rows of one prediction whose labels are logged.
 const LOGGED_ROWS: usize = 1_000;
@@ -98,7 +100,7 @@ pub(crate) struct Call<'a> {
 
 /// A request that reached a revision.
 pub(crate) struct Answered {
-    pub(crate) id: String,
+    pub(crate) id: PredictionId,
     pub(crate) model: Arc<str>,
     pub(crate) revision: Arc<LoadedRevision>,
     pub(crate) result: Result<Vec<Tensor>, RequestError>,
@@ -140,14 +142,14 @@ impl DataPlane {
                 _ => Err(error),
             },
         };
-        let id = new_id();
-        self.record(&id, &snapshot, route, &choice, &call, result.as_ref());
+        let id = PredictionId::new();
+        self.record(id, &snapshot, route, &choice, &call, result.as_ref());
         Ok(Answered { id, model: Arc::clone(&route.model), revision: choice.revision, result })
     }
 
     fn record(
         &self,
-        id: &str,
+        id: PredictionId,
         snapshot: &Snapshot,
         route: &Route,
         choice: &Choice,
@@ -170,26 +172,39 @@ impl DataPlane {
             revision.tallies.errors.fetch_add(1, Ordering::Relaxed);
         }
         lock(&revision.recent).add(now, micros(took));
-        let (output, rows) = result.map_or((Value::Null, 0), |outputs| {
-            outputs.get(revision.label_output).map_or((Value::Null, 0), logged_labels)
-        });
-        self.log.add(Logged {
-            id: id.to_owned(),
+        let (output, rows) = result.map_or_else(
+            |_| nothing_logged(),
+            |outputs| outputs.get(revision.label_output).map_or_else(nothing_logged, logged_labels),
+        );
+        let rollout = choice.rollout.as_ref();
+        let arm = if choice.arm == Arm::Candidate { JudgedArm::Candidate } else { JudgedArm::Stable };
+        let prediction = Prediction {
+            id,
             at: now,
-            project: Arc::clone(&snapshot.project),
-            environment: Arc::clone(&snapshot.environment),
-            model: Arc::clone(&route.model),
-            revision: Arc::clone(revision),
-            arm: choice.arm,
-            rollout: choice.rollout.clone(),
+            project: &snapshot.project,
+            environment: &snapshot.environment,
+            model: &route.model,
+            model_version: revision.info.model_version,
+            release: revision.info.release,
+            revision: &revision.id,
+            arm: choice.arm.name(),
+            rollout: rollout.map(|rollout| &*rollout.rollout),
+            key_hash: rollout.and_then(|rollout| rollout.key_hash),
+            weight: match (rollout, choice.arm) {
+                (Some(rollout), _) => rollout.weight,
+                (None, Arm::Candidate) => 1.0,
+                (None, _) => 0.0,
+            },
             status,
             latency_micros: micros(took),
             rows,
-            input_sha256: Digest::of(call.body).as_str().to_owned(),
-            output,
-        });
+            input_sha256: Hex(Sha256::digest(call.body).into()),
+            output: &output,
+        };
+        self.log.add(&prediction);
+        let judged = rollout.map(|rollout| (arm, rollout.clone()));
+        self.log.remember(id, Known { revision: Arc::clone(&revision.id), judged, output, labelled: false });
         if let Some(randomised) = &choice.rollout {
-            let arm = if choice.arm == Arm::Candidate { JudgedArm::Candidate } else { JudgedArm::Stable };
             let observation = Observation::Request {
                 arm,
                 weight: randomised.weight,
@@ -238,7 +253,7 @@ impl DataPlane {
     fn judge_label(&self, Correctness { known, correct }: &Correctness, now: Timestamp) -> bool {
         let snapshot = self.router.snapshot();
         let revisions = snapshot.routes.iter().flat_map(|route| route.revisions());
-        for (_, _, revision) in revisions.filter(|(_, _, revision)| revision.info.id == known.revision) {
+        for (_, _, revision) in revisions.filter(|(_, _, revision)| revision.id == known.revision) {
             revision.tallies.labelled.fetch_add(1, Ordering::Relaxed);
             revision.tallies.correct.fetch_add(u64::from(*correct), Ordering::Relaxed);
         }
@@ -382,25 +397,18 @@ async fn optional<T, E>(future: Option<impl Future<Output = Result<T, E>>>) -> R
 }
 
 /// The labels of a prediction for the log, one per row, and how many rows it had.
-fn logged_labels(tensor: &Tensor) -> (Value, u32) {
+fn logged_labels(tensor: &Tensor) -> (Box<RawValue>, u32) {
     let rows = tensor.shape.first().copied().unwrap_or(1);
     let width = tensor.data.len().checked_div(rows).unwrap_or(0);
-    let row = |row: usize| {
-        let cells = (row * width..(row + 1) * width).map(|index| cell(&tensor.data, index));
-        if width == 1 { cell(&tensor.data, row) } else { Value::Array(cells.collect()) }
-    };
-    let labels = (0..rows.min(LOGGED_ROWS)).map(row).collect();
-    (Value::Array(labels), u32::try_from(rows).unwrap_or(u32::MAX))
+    let shape = [rows.min(LOGGED_ROWS), width];
+    let shape = if width == 1 { &shape[..1] } else { &shape };
+    let labels = to_raw_value(&Nested { shape, data: &tensor.data, from: 0 });
+    let (nothing, _) = nothing_logged();
+    (labels.unwrap_or(nothing), u32::try_from(rows).unwrap_or(u32::MAX))
 }
 
-fn cell(data: &Data, index: usize) -> Value {
-    match data {
-        Data::F32(values) => f64::from(values[index]).into(),
-        Data::F64(values) => values[index].into(),
-        Data::I64(values) => values[index].into(),
-        Data::Bool(values) => values[index].into(),
-        Data::Text(values) => values[index].as_str().into(),
-    }
+fn nothing_logged() -> (Box<RawValue>, u32) {
+    (RawValue::NULL.to_owned(), 0)
 }
 
 /// A table for models that were named on the command line.

@@ -5,6 +5,7 @@
 //! directory: the table, the evidence of the rollout, the predictions and their labels.
 
 mod admission;
+mod connections;
 mod control;
 mod data_plane;
 mod error;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use towpath_api::control::Revision;
 use towpath_core::Timestamp;
@@ -23,6 +24,10 @@ const INLINE_MICROS: u64 = 2_000;
 
 pub(crate) struct LoadedRevision {
     pub(crate) info: Revision,
+    /// Its id, shared by what the log remembers of its predictions.
+    pub(crate) id: Arc<str>,
+    /// Its id as answers carry it, when a header can.
+    pub(crate) header: Option<HeaderValue>,
     pub(crate) runtime: Box<dyn Runtime>,
     /// Index of the output whose values are the answered labels.
     pub(crate) label_output: usize,
@@ -39,6 +44,8 @@ impl LoadedRevision {
         let runtime = loader(Path::new(&info.path))?;
         let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
         let revision = Self {
+            id: Arc::from(info.id.as_str()),
+            header: HeaderValue::from_str(&info.id).ok(),
             info,
             runtime,
             label_output,

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, oneshot, watch};
 use towpath_core::{Clock, SystemClock};
@@ -22,7 +20,7 @@ use crate::prediction_log::PredictionLog;
 use crate::revision::LoadedRevision;
 use crate::router::{Route, Snapshot};
 use crate::runtime::{self, LoadError, Runtime};
-use crate::{control, protocol, router};
+use crate::{connections, protocol, router};
 
 /// Makes a runtime of a model's path.
 pub type Loader = Arc<dyn Fn(&Path) -> Result<Box<dyn Runtime>, LoadError> + Send + Sync>;
@@ -126,9 +124,7 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
 
     let (end, mut ended) = watch::channel(false);
     let storing = tokio::spawn(store_changes(Arc::clone(&plane), end.subscribe()));
-    let app: Router = protocol::routes(&plane).merge(control::routes(&plane)).with_state(Arc::clone(&plane));
-    // Small answers must not wait for an acknowledgement of the previous one.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let service = protocol::Service::new(&plane);
     let closing = Arc::clone(&plane);
     let graceful = async move {
         shutdown.await;
@@ -140,13 +136,10 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
         let _ = ended.wait_for(|ended| *ended).await;
         tokio::time::sleep(drain).await;
     };
-    let served = tokio::select! {
-        served = async { axum::serve(listener, app).with_graceful_shutdown(graceful).await } => served,
-        () = drained => {
-            tracing::warn!("requests were still in flight after the drain time");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        () = connections::accept(listener, service, graceful) => {}
+        () = drained => tracing::warn!("requests were still in flight after the drain time"),
+    }
     let _ = storing.await;
     let last = Arc::clone(&plane);
     let finished = tokio::task::spawn_blocking(move || {
@@ -154,7 +147,7 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
         last.store(true);
     });
     let _ = finished.await;
-    Ok(served?)
+    Ok(())
 }
 
 /// The address is free again at once after this process ends, however it ends.

@@ -1,114 +1,131 @@
 //! The newest predictions in memory: what a label has to be joined with.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use towpath_api::control::PredictionRecord;
 
-use super::Logged;
+use super::PredictionId;
 use crate::revision::lock;
-use crate::router::{Arm, JudgedArm, Randomised};
+use crate::router::{JudgedArm, Randomised};
 
 /// A prediction as far as its label needs it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
     /// Id of the revision that answered.
-    pub(crate) revision: String,
+    pub(crate) revision: Arc<str>,
     /// Of a request that a rollout's weight routed.
     pub(crate) judged: Option<(JudgedArm, Randomised)>,
-    output: Value,
-    labelled: bool,
+    /// One label per row.
+    pub(crate) output: Box<RawValue>,
+    pub(crate) labelled: bool,
 }
 
 /// What became of a label.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Labelling {
     Accepted(Correctness),
     Duplicate,
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Correctness {
     pub(crate) known: Known,
     pub(crate) correct: bool,
 }
 
 impl Known {
-    pub(crate) fn of(logged: &Logged) -> Self {
-        let arm = match logged.arm {
-            Arm::Candidate => JudgedArm::Candidate,
-            Arm::Stable | Arm::Warm => JudgedArm::Stable,
-        };
-        Self {
-            revision: logged.revision.info.id.clone(),
-            judged: logged.rollout.clone().map(|rollout| (arm, rollout)),
-            output: logged.output.clone(),
-            labelled: false,
-        }
-    }
-
-    pub(crate) fn from_record(record: PredictionRecord, label: Option<Value>) -> Self {
+    /// A prediction that was read from disk, with its label.
+    pub(crate) fn from_record(record: PredictionRecord, label: Option<&Value>) -> Self {
         let arm = if record.arm == "candidate" { JudgedArm::Candidate } else { JudgedArm::Stable };
         let judged = record.rollout.map(|rollout| {
             let rollout = Randomised { rollout: Arc::from(rollout), weight: record.weight, key_hash: record.key_hash };
             (arm, rollout)
         });
-        Self { revision: record.revision, judged, output: record.output, labelled: label.is_some() }
+        let output = serde_json::value::to_raw_value(&record.output).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { revision: Arc::from(record.revision), judged, output, labelled: label.is_some() }
     }
 }
 
+/// Two generations of at most [`Index::GENERATION`]: when the younger one is full the older one is
+/// forgotten as a whole, so that a prediction does not pay for finding the oldest one.
 #[derive(Default)]
-pub(super) struct Index(Mutex<Entries>);
+pub(super) struct Index(Mutex<Generations>);
 
 #[derive(Default)]
-struct Entries {
-    by_id: HashMap<u128, Known>,
-    oldest_first: VecDeque<u128>,
+struct Generations {
+    younger: Generation,
+    older: Generation,
+}
+
+type Generation = HashMap<PredictionId, Known, BuildHasherDefault<OwnBits>>;
+
+/// The low bits of an id are random, and nobody else chooses the ids that come in here: all that is
+/// left to do is to spread them over the high ones.
+#[derive(Default)]
+struct OwnBits(u64);
+
+impl Hasher for OwnBits {
+    fn write_u128(&mut self, id: u128) {
+        self.0 = (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Index {
-    /// Older predictions are looked up on disk.
-    pub(super) const KEPT: usize = 50_000;
+    /// The newest predictions that are known for certain; older ones are looked up on disk.
+    pub(super) const GENERATION: usize = 32_768;
 
     pub(super) fn fill(&self, newest: Vec<(PredictionRecord, Option<Value>)>) {
         for (record, label) in newest {
-            let id = record.id.clone();
-            self.add(&id, Known::from_record(record, label));
+            if let Some(id) = PredictionId::parse(&record.id) {
+                self.add(id, Known::from_record(record, label.as_ref()));
+            }
         }
     }
 
-    pub(super) fn add(&self, id: &str, known: Known) {
-        let Some(id) = number(id) else { return };
-        let mut entries = lock(&self.0);
-        if entries.by_id.insert(id, known).is_none() {
-            entries.oldest_first.push_back(id);
-        }
-        if entries.oldest_first.len() > Self::KEPT
-            && let Some(oldest) = entries.oldest_first.pop_front()
-        {
-            entries.by_id.remove(&oldest);
-        }
+    pub(super) fn add(&self, id: PredictionId, known: Known) {
+        let mut generations = lock(&self.0);
+        let Generations { younger, older } = &mut *generations;
+        let forgotten = (younger.len() == Self::GENERATION)
+            .then(|| std::mem::replace(older, std::mem::replace(younger, room(Self::GENERATION))));
+        younger.insert(id, known);
+        drop(generations);
+        drop(forgotten);
     }
 
     /// The first label of a prediction counts.
-    pub(super) fn label(&self, id: &str, label: &Value) -> Labelling {
-        let mut entries = lock(&self.0);
-        let Some(known) = number(id).and_then(|id| entries.by_id.get_mut(&id)) else {
+    pub(super) fn label(&self, id: PredictionId, label: &Value) -> Labelling {
+        let mut generations = lock(&self.0);
+        let Generations { younger, older } = &mut *generations;
+        let Some(known) = younger.get_mut(&id).or_else(|| older.get_mut(&id)) else {
             return Labelling::Unknown;
         };
         if std::mem::replace(&mut known.labelled, true) {
             return Labelling::Duplicate;
         }
-        let correct = answers(&known.output, label);
-        Labelling::Accepted(Correctness { known: known.clone(), correct })
+        let known = known.clone();
+        drop(generations);
+        let correct = serde_json::from_str(known.output.get()).is_ok_and(|output| answers(&output, label));
+        Labelling::Accepted(Correctness { known, correct })
     }
 }
 
-/// An id's 32 hex digits.
-fn number(id: &str) -> Option<u128> {
-    (id.len() == 32).then(|| u128::from_str_radix(id, 16).ok()).flatten()
+fn room(predictions: usize) -> Generation {
+    Generation::with_capacity_and_hasher(predictions, BuildHasherDefault::default())
 }
 
 /// True when `output` (one answer per row) says what `label` says (one value, or one per row).
@@ -158,15 +175,18 @@ mod tests {
 
     #[test]
     fn the_first_label_counts_and_old_predictions_are_forgotten() {
-        let known = Known { revision: "r".into(), judged: None, output: json!([1]), labelled: false };
-        let id = |i: usize| format!("{i:032x}");
+        let output = serde_json::value::to_raw_value(&[1]).unwrap();
+        let known = Known { revision: "r".into(), judged: None, output, labelled: false };
         let index = Index::default();
-        for i in 0..=Index::KEPT {
-            index.add(&id(i), known.clone());
+        let added = 2 * Index::GENERATION + 1;
+        for id in 0..added {
+            index.add(PredictionId(id as u128), known.clone());
         }
-        assert_eq!(index.label(&id(0), &json!(1)), Labelling::Unknown);
-        assert!(matches!(index.label(&id(1), &json!(1)), Labelling::Accepted(Correctness { correct: true, .. })));
-        assert_eq!(index.label(&id(1), &json!(2)), Labelling::Duplicate);
-        assert_eq!(index.label("not an id", &json!(2)), Labelling::Unknown);
+        let label = |id: usize, label: i32| index.label(PredictionId(id as u128), &json!(label));
+        assert!(matches!(label(0, 1), Labelling::Unknown));
+        let oldest_kept = added - 1 - Index::GENERATION;
+        assert!(matches!(label(oldest_kept, 1), Labelling::Accepted(Correctness { correct: true, .. })));
+        assert!(matches!(label(oldest_kept, 2), Labelling::Duplicate));
+        assert!(matches!(label(added - 1, 2), Labelling::Accepted(Correctness { correct: false, .. })));
     }
 }

@@ -2,91 +2,59 @@
 //!
 //! The log is a folder of segments, `<milliseconds of its first row>.jsonl`; each row is one line of
 //! JSON, `{"crc32":..,"prediction":{..}}` or `{"crc32":..,"label":{..}}`, the checksum taken over
-//! the inner object's bytes. One thread writes, several times a second, so rows of one moment share
-//! one fsync. Ids are UUIDs of version 7: their first 48 bits are the milliseconds that lead to the
-//! segment. What a kill leaves of a last line is cut when the log is opened again.
+//! the inner object's bytes. Requests encode their rows; one thread writes, several times a second,
+//! so rows of one moment share one fsync. Ids are UUIDs of version 7: their first 48 bits are the
+//! milliseconds that lead to the segment. What a kill leaves of a last line is cut when the log is
+//! opened again.
 
+mod id;
 mod index;
 mod segment;
+mod waiting;
 mod writer;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use towpath_api::control::PredictionRecord;
 use towpath_core::{Clock, Timestamp};
 
 use crate::error::ServeError;
-use crate::revision::{LoadedRevision, lock};
-use crate::router::{Arm, Randomised};
+use crate::revision::lock;
+pub(crate) use id::{Hex, PredictionId};
 use index::Index;
 pub(crate) use index::{Correctness, Known, Labelling};
 pub(crate) use segment::LabelRow;
-use segment::Segments;
+use segment::{Encoded, Segments};
+use waiting::Waiting;
 use writer::Writer;
 
-/// Rows that may wait for the writer; more are lost (and counted).
-const QUEUE: usize = 16_384;
-
-/// One prediction on its way to the log.
-pub(crate) struct Logged {
-    pub(crate) id: String,
+/// A [`PredictionRecord`] as a request has it.
+#[derive(Serialize)]
+pub(crate) struct Prediction<'a> {
+    pub(crate) id: PredictionId,
     pub(crate) at: Timestamp,
-    pub(crate) project: Arc<str>,
-    pub(crate) environment: Arc<str>,
-    pub(crate) model: Arc<str>,
-    pub(crate) revision: Arc<LoadedRevision>,
-    pub(crate) arm: Arm,
-    pub(crate) rollout: Option<Randomised>,
+    pub(crate) project: &'a str,
+    pub(crate) environment: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) model_version: i64,
+    pub(crate) release: i64,
+    pub(crate) revision: &'a str,
+    pub(crate) arm: &'a str,
+    pub(crate) rollout: Option<&'a str>,
+    pub(crate) key_hash: Option<u64>,
+    pub(crate) weight: f64,
     pub(crate) status: u16,
     pub(crate) latency_micros: u64,
     pub(crate) rows: u32,
-    pub(crate) input_sha256: String,
-    /// One label per row.
-    pub(crate) output: Value,
-}
-
-impl Logged {
-    fn record(self) -> PredictionRecord {
-        let info = &self.revision.info;
-        PredictionRecord {
-            id: self.id,
-            at: self.at,
-            project: self.project.to_string(),
-            environment: self.environment.to_string(),
-            model: self.model.to_string(),
-            model_version: info.model_version,
-            release: info.release,
-            revision: info.id.clone(),
-            arm: self.arm.name().to_owned(),
-            key_hash: self.rollout.as_ref().and_then(|rollout| rollout.key_hash),
-            weight: match (&self.rollout, self.arm) {
-                (Some(rollout), _) => rollout.weight,
-                (None, Arm::Candidate) => 1.0,
-                (None, _) => 0.0,
-            },
-            rollout: self.rollout.map(|rollout| rollout.rollout.to_string()),
-            status: self.status,
-            latency_micros: self.latency_micros,
-            rows: self.rows,
-            input_sha256: self.input_sha256,
-            output: self.output,
-            label: None,
-        }
-    }
-}
-
-enum Row {
-    Prediction(Box<Logged>),
-    Label(Box<LabelRow>),
-    /// Everything before it is on disk when the answer comes.
-    Flush(tokio::sync::oneshot::Sender<()>),
-    Close,
+    pub(crate) input_sha256: Hex<32>,
+    pub(crate) output: &'a RawValue,
 }
 
 /// Shared with the writer thread.
@@ -107,7 +75,7 @@ pub(crate) struct PredictionLog {
 /// Without a state directory there is none: predictions are then known in memory only.
 struct Disk {
     folder: PathBuf,
-    rows: SyncSender<Row>,
+    waiting: Arc<Waiting>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,38 +88,47 @@ impl PredictionLog {
         };
         let failed = |source| ServeError::State { path: folder.clone(), source };
         let segments = Segments::open(&folder).map_err(failed)?;
-        index.fill(segments.newest(Index::KEPT).map_err(failed)?);
-        let (rows, queue) = std::sync::mpsc::sync_channel(QUEUE);
+        index.fill(segments.newest(Index::GENERATION).map_err(failed)?);
+        let waiting = Arc::new(Waiting::default());
         let writer = Writer::new(segments, Arc::clone(&counters), clock);
         let thread = std::thread::Builder::new().name("prediction-log".to_owned());
+        let queue = Arc::clone(&waiting);
         let thread = thread.spawn(move || writer.run(&queue)).map_err(failed)?;
-        let disk = Disk { folder: folder.clone(), rows, writer: Mutex::new(Some(thread)) };
+        let disk = Disk { folder: folder.clone(), waiting, writer: Mutex::new(Some(thread)) };
         Ok(Self { disk: Some(disk), counters, index })
     }
 
-    /// Remembers a prediction and queues it for the disk; never waits.
-    pub(crate) fn add(&self, logged: Logged) {
-        self.index.add(&logged.id, Known::of(&logged));
-        self.queue(Row::Prediction(Box::new(logged)));
+    /// Queues a prediction for the disk; never waits.
+    pub(crate) fn add(&self, prediction: &Prediction<'_>) {
+        if let Some(disk) = &self.disk {
+            let queued = Encoded::new(prediction).is_ok_and(|row| disk.waiting.add_prediction(&row));
+            self.count_lost(queued);
+        }
     }
 
-    fn queue(&self, row: Row) {
-        if self.disk.as_ref().is_some_and(|disk| disk.rows.try_send(row).is_err()) {
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Keeps in memory what a label will need.
+    pub(crate) fn remember(&self, id: PredictionId, known: Known) {
+        self.index.add(id, known);
+    }
+
+    fn count_lost(&self, queued: bool) {
+        self.counters.lost.fetch_add(u64::from(!queued), Ordering::Relaxed);
     }
 
     /// Takes a label in. A prediction that memory has forgotten is looked up on disk.
     pub(crate) async fn label(&self, label: LabelRow) -> Labelling {
-        let mut labelling = self.index.label(&label.id, &label.label);
+        let Some(id) = PredictionId::parse(&label.id) else {
+            return Labelling::Unknown;
+        };
+        let mut labelling = self.index.label(id, &label.label);
         if matches!(labelling, Labelling::Unknown)
             && let Some((record, labelled)) = self.read(&label.id).await
         {
-            self.index.add(&label.id, Known::from_record(record, labelled));
-            labelling = self.index.label(&label.id, &label.label);
+            self.index.add(id, Known::from_record(record, labelled.as_ref()));
+            labelling = self.index.label(id, &label.label);
         }
-        if matches!(labelling, Labelling::Accepted(_)) {
-            self.queue(Row::Label(Box::new(label)));
+        if let (Labelling::Accepted(_), Some(disk)) = (&labelling, &self.disk) {
+            self.count_lost(disk.waiting.add_label(label));
         }
         labelling
     }
@@ -159,11 +136,8 @@ impl PredictionLog {
     /// The record of a prediction, with its label.
     pub(crate) async fn find(&self, id: &str) -> Option<PredictionRecord> {
         let disk = self.disk.as_ref()?;
-        let (sender, flushed) = tokio::sync::oneshot::channel();
-        if disk.rows.try_send(Row::Flush(sender)).is_ok() {
-            // A writer that cannot write does not answer; what is on disk is still found.
-            let _ = tokio::time::timeout(Duration::from_secs(2), flushed).await;
-        }
+        // A writer that cannot write does not answer; what is on disk is still found.
+        let _ = tokio::time::timeout(Duration::from_secs(2), disk.waiting.flush()).await;
         self.read(id).await.map(|(record, label)| PredictionRecord { label, ..record })
     }
 
@@ -183,7 +157,7 @@ impl PredictionLog {
     /// Writes what is queued and ends the writer; blocks.
     pub(crate) fn close(&self) {
         let Some(disk) = &self.disk else { return };
-        let _ = disk.rows.send(Row::Close);
+        disk.waiting.close();
         if let Some(writer) = lock(&disk.writer).take() {
             let _ = writer.join();
         }

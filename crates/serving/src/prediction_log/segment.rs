@@ -29,13 +29,29 @@ struct Line<'a> {
     label: Option<&'a RawValue>,
 }
 
-/// Appends one row to `out`. `kind` is `prediction` or `label`.
-pub(super) fn encode(out: &mut Vec<u8>, kind: &str, row: &impl Serialize) -> serde_json::Result<()> {
-    let json = serde_json::to_vec(row)?;
-    out.extend_from_slice(format!("{{\"crc32\":{},\"{kind}\":", crc32(&json)).as_bytes());
-    out.extend_from_slice(&json);
-    out.extend_from_slice(b"}\n");
-    Ok(())
+/// A row as it lies on disk, but for its kind.
+pub(super) struct Encoded {
+    json: Vec<u8>,
+    crc32: u32,
+}
+
+/// Bytes; what most predictions fit into.
+const USUAL_ROW: usize = 640;
+
+impl Encoded {
+    pub(super) fn new(row: &impl Serialize) -> serde_json::Result<Self> {
+        let mut json = Vec::with_capacity(USUAL_ROW);
+        serde_json::to_writer(&mut json, row)?;
+        let crc32 = crc32(&json);
+        Ok(Self { json, crc32 })
+    }
+
+    /// Appends the line. `kind` is `prediction` or `label`.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>, kind: &str) {
+        out.extend_from_slice(format!("{{\"crc32\":{},\"{kind}\":", self.crc32).as_bytes());
+        out.extend_from_slice(&self.json);
+        out.extend_from_slice(b"}\n");
+    }
 }
 
 enum Row {
@@ -216,7 +232,7 @@ mod tests {
     #[test]
     fn a_row_with_a_flipped_bit_is_no_row() {
         let mut line = Vec::new();
-        encode(&mut line, "label", &label("a")).unwrap();
+        Encoded::new(&label("a")).unwrap().append_to(&mut line, "label");
         assert!(matches!(decode(&line), Some(Row::Label(row)) if row == label("a")));
         let position = line.iter().rposition(|byte| *byte == b'3').unwrap();
         line[position] = b'4';

@@ -1,4 +1,4 @@
-//! The thread that writes: gathers the rows of a moment, writes them at once, one fsync for all.
+//! The thread that writes: takes the rows of a moment, writes them at once, one fsync for all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -6,39 +6,21 @@ use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
-use towpath_api::control::PredictionRecord;
 use towpath_core::Clock;
 
-use super::segment::{self, LabelRow, Segments};
-use super::{Counters, Row};
+use super::Counters;
+use super::segment::{self, Encoded, Segments};
+use super::waiting::{Batch, Waiting};
 
-/// Rows of this long share one write.
-const GATHER: Duration = Duration::from_millis(100);
-/// This much is written without waiting for more.
-const WRITE_BYTES: usize = 1024 * 1024;
 /// A segment that is longer is followed by a new one.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
-/// While the disk refuses, at most this much is held back for another try; the rest is lost.
-const HELD_BYTES: usize = 4 * 1024 * 1024;
-const HELD_LABELS: usize = 20_000;
 
 pub(super) struct Writer {
     segments: Segments,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     segment: Option<Appender>,
-    predictions: Rows,
-    labels: Vec<LabelRow>,
-}
-
-/// Encoded rows that are not on disk yet.
-#[derive(Default)]
-struct Rows {
-    bytes: Vec<u8>,
-    count: u64,
 }
 
 /// A file that only ever holds whole rows.
@@ -68,46 +50,33 @@ impl Storage for File {
 
 impl Writer {
     pub(super) fn new(segments: Segments, counters: Arc<Counters>, clock: Arc<dyn Clock>) -> Self {
-        Self { segments, counters, clock, segment: None, predictions: Rows::default(), labels: Vec::new() }
+        Self { segments, counters, clock, segment: None }
     }
 
-    /// Runs until the queue is closed. Between writes it sleeps instead of waiting for rows, so
-    /// that a request does not pay for waking it.
-    pub(super) fn run(mut self, queue: &Receiver<Row>) {
-        let mut waiting = Vec::new();
+    /// Runs until the log is closed.
+    pub(super) fn run(mut self, waiting: &Waiting) {
+        let mut batch = Batch::default();
         loop {
-            let idle = self.predictions.bytes.is_empty() && self.labels.is_empty();
-            let first = if idle { queue.recv().ok() } else { queue.try_recv().ok() };
-            let mut closed = idle && first.is_none();
-            if !matches!(first, Some(Row::Flush(_) | Row::Close)) && !closed {
-                std::thread::sleep(GATHER);
-            }
-            for row in first.into_iter().chain(queue.try_iter()) {
-                match row {
-                    Row::Prediction(logged) => self.hold(&logged.record()),
-                    Row::Label(label) if self.labels.len() < HELD_LABELS => self.labels.push(*label),
-                    Row::Label(_) => self.lose(),
-                    Row::Flush(done) => waiting.push(done),
-                    Row::Close => closed = true,
-                }
-                if self.predictions.bytes.len() >= WRITE_BYTES && !self.counters.failing.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
-            match self.write() {
+            waiting.take(&mut batch);
+            match self.write(&mut batch) {
                 Ok(()) => {
                     self.counters.failing.store(false, Ordering::Relaxed);
-                    for done in waiting.drain(..) {
-                        // Who asked may have gone.
-                        let _ = done.send(());
+                    if batch.whole {
+                        for flushed in batch.flushes.drain(..) {
+                            // Who asked may have gone.
+                            let _ = flushed.send(());
+                        }
                     }
                 }
                 Err(error) => {
                     self.failed(&error);
-                    waiting.clear();
+                    batch.flushes.clear();
+                    if waiting.closing() {
+                        return;
+                    }
                 }
             }
-            if closed {
+            if batch.last {
                 return;
             }
         }
@@ -120,42 +89,28 @@ impl Writer {
         }
     }
 
-    fn lose(&self) {
-        self.counters.lost.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn hold(&mut self, record: &PredictionRecord) {
-        let bytes = &mut self.predictions.bytes;
-        let before = bytes.len();
-        if before < HELD_BYTES && segment::encode(bytes, "prediction", record).is_ok() {
-            self.predictions.count += 1;
-        } else {
-            bytes.truncate(before);
-            self.lose();
-        }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        if !self.predictions.bytes.is_empty() {
+    /// Writes what `batch` holds and takes it out.
+    fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        if !batch.predictions.is_empty() {
             let segment = match self.segment.take() {
                 Some(segment) if segment.length < SEGMENT_BYTES => segment,
                 previous => self.next_segment(previous.is_none())?,
             };
-            self.segment.insert(segment).append(&self.predictions.bytes)?;
-            self.counters.written.fetch_add(self.predictions.count, Ordering::Relaxed);
-            self.predictions = Rows::default();
+            self.segment.insert(segment).append(&batch.predictions)?;
+            self.counters.written.fetch_add(batch.count, Ordering::Relaxed);
+            batch.predictions.clear();
         }
         // Labels lie beside their predictions. When one file fails, all are tried again: a label
         // that is then there twice says the same.
         let mut by_path: BTreeMap<_, Vec<u8>> = BTreeMap::new();
-        for label in &self.labels {
+        for label in &batch.labels {
             let rows = by_path.entry(self.segments.labels_path(&label.id)?).or_default();
-            segment::encode(rows, "label", label)?;
+            Encoded::new(label)?.append_to(rows, "label");
         }
         for (path, rows) in by_path {
             Appender::open(&path)?.append(&rows)?;
         }
-        self.labels.clear();
+        batch.labels.clear();
         Ok(())
     }
 

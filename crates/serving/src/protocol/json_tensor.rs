@@ -238,11 +238,11 @@ impl Serialize for Flat<'_> {
 }
 
 /// Writes elements nested as `shape` says.
-pub(super) struct Nested<'a> {
-    pub(super) shape: &'a [usize],
-    pub(super) data: &'a Data,
+pub(crate) struct Nested<'a> {
+    pub(crate) shape: &'a [usize],
+    pub(crate) data: &'a Data,
     /// First element of this part.
-    pub(super) from: usize,
+    pub(crate) from: usize,
 }
 
 impl Serialize for Nested<'_> {

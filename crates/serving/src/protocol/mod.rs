@@ -5,17 +5,21 @@ mod body;
 mod feedback;
 mod health;
 mod invocations;
-mod json_tensor;
+pub(crate) mod json_tensor;
 mod v2;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
 
 use crate::admission::presented_token;
+use crate::control;
 use crate::data_plane::{Answered, DataPlane};
 use crate::error::RequestError;
 
@@ -25,7 +29,34 @@ const PREDICTION_ID: HeaderName = HeaderName::from_static("x-towpath-prediction-
 /// A caller with the same key stays with the same revision during a rollout.
 const KEY: &str = "x-towpath-key";
 
-pub(crate) fn routes(plane: &Arc<DataPlane>) -> Router<Arc<DataPlane>> {
+/// Answers every request that the data plane gets.
+#[derive(Clone)]
+pub(crate) struct Service {
+    plane: Arc<DataPlane>,
+    router: Router,
+}
+
+impl Service {
+    pub(crate) fn new(plane: &Arc<DataPlane>) -> Self {
+        let router = routes(plane).merge(control::routes(plane)).with_state(Arc::clone(plane));
+        Self { plane: Arc::clone(plane), router }
+    }
+
+    /// A prediction does not take the way through the router, which costs more than its answer.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        let (head, body) = request.into_parts();
+        if head.method == Method::POST
+            && let Some((model, version)) = v2::predicted(head.uri.path())
+        {
+            return v2::answer(&self.plane, model, version, &head.headers, body).await;
+        }
+        let request = Request::from_parts(head, Body::new(body));
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        response
+    }
+}
+
+fn routes(plane: &Arc<DataPlane>) -> Router<Arc<DataPlane>> {
     Router::new()
         .merge(v2::routes())
         .merge(invocations::routes())
@@ -61,10 +92,11 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
 /// Puts revision and prediction id onto an answer.
 fn identify(answered: &Answered, mut response: Response) -> Response {
     let headers = response.headers_mut();
-    for (name, value) in [(REVISION, &answered.revision.info.id), (PREDICTION_ID, &answered.id)] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    if let Some(revision) = &answered.revision.header {
+        headers.insert(REVISION, revision.clone());
+    }
+    if let Some(id) = answered.id.header() {
+        headers.insert(PREDICTION_ID, id);
     }
     response
 }

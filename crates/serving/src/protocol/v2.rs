@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{BoxError, Json, Router};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -26,6 +27,9 @@ use crate::tensor::{ElementType, Tensor, TensorSpec};
 
 /// Bytes of JSON in front of binary tensors.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+/// Bytes; what an answer of one row fits into.
+const USUAL_ANSWER: usize = 1024;
 
 type Plane = State<Arc<DataPlane>>;
 
@@ -223,7 +227,33 @@ async fn infer_version(
     answer(&plane, &model, Some(&version), &headers, body).await
 }
 
-async fn answer(plane: &DataPlane, model: &str, version: Option<&str>, headers: &HeaderMap, body: Body) -> Response {
+/// Model and version of a path that predicts, unless a name in it is percent-encoded: the router
+/// decodes those.
+pub(super) fn predicted(path: &str) -> Option<(&str, Option<&str>)> {
+    let names = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+    if names.contains('%') {
+        return None;
+    }
+    match names.split_once('/') {
+        None => Some((names, None)),
+        Some((model, rest)) => {
+            let version = rest.strip_prefix("versions/")?;
+            (!version.contains('/')).then_some((model, Some(version)))
+        }
+    }
+}
+
+pub(super) async fn answer<B>(
+    plane: &DataPlane,
+    model: &str,
+    version: Option<&str>,
+    headers: &HeaderMap,
+    body: B,
+) -> Response
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let received = Instant::now();
     match infer_any(plane, model, version, headers, body, received).await {
         Ok(response) => response,
@@ -231,14 +261,18 @@ async fn answer(plane: &DataPlane, model: &str, version: Option<&str>, headers: 
     }
 }
 
-async fn infer_any(
+async fn infer_any<B>(
     plane: &DataPlane,
     model: &str,
     version: Option<&str>,
     headers: &HeaderMap,
-    body: Body,
+    body: B,
     received: Instant,
-) -> Result<Response, RequestError> {
+) -> Result<Response, RequestError>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     plane.authenticate(headers)?;
     let _place = plane.admission.enter()?;
     let body = body::read(headers, body, plane.limits.body, plane.limits.deadline).await?;
@@ -419,17 +453,18 @@ fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) 
         });
     }
     let any_binary = outputs.iter().any(|output| output.parameters.is_some());
+    let prediction_id = answered.id.digits();
     let response = InferResponse {
         model_name: &answered.model,
         model_version: revision.info.model_version.to_string(),
-        id: request.id.as_deref().unwrap_or(&answered.id),
-        parameters: Answer { revision: &revision.info.id, prediction_id: &answered.id },
+        id: request.id.as_deref().unwrap_or(&prediction_id),
+        parameters: Answer { revision: &revision.info.id, prediction_id: &prediction_id },
         outputs,
     };
-    let mut body = match serde_json::to_vec(&response) {
-        Ok(body) => body,
-        Err(error) => return RequestError::Model(format!("its answer is no JSON: {error}")).into_response(),
-    };
+    let mut body = Vec::with_capacity(USUAL_ANSWER);
+    if let Err(error) = serde_json::to_writer(&mut body, &response) {
+        return RequestError::Model(format!("its answer is no JSON: {error}")).into_response();
+    }
     if any_binary {
         let length = HeaderValue::from(body.len());
         body.append(&mut behind);
@@ -437,4 +472,25 @@ fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) 
         return (StatusCode::OK, [(header::CONTENT_TYPE, content_type), (JSON_LENGTH, length)], body).into_response();
     }
     (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_predicts_names_a_model_and_perhaps_a_version() {
+        assert_eq!(predicted("/v2/models/digits/infer"), Some(("digits", None)));
+        assert_eq!(predicted("/v2/models/digits/versions/2/infer"), Some(("digits", Some("2"))));
+        for other in [
+            "/v2/models/digits",
+            "/v2/models/infer",
+            "/v2/models/di%67its/infer",
+            "/v2/models/digits/versions/2/3/infer",
+            "/v2/models/digits/others/2/infer",
+            "/v2/models/digits/versions/infer",
+        ] {
+            assert_eq!(predicted(other), None, "{other}");
+        }
+    }
 }
