@@ -14,6 +14,6 @@ pub mod project;
 
 pub use actor::Actor;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use content::Content;
+pub use content::{Content, HashName};
 pub use error::{Classify, Kind};
 pub use hash::{Digest, canonical_json};

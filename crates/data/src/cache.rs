@@ -1,4 +1,5 @@
-//! The content cache: `<cache>/files/md5/<2 digits>/<rest>`, as DVC 3 lays it out.
+//! The content cache, as DVC lays it out: `<cache>/files/md5/<2 digits>/<rest>`, and for objects of
+//! DVC 2 `<cache>/<2 digits>/<rest>`.
 //!
 //! An object is written to a temporary file and renamed, so what is there is whole. Mode 0444 means
 //! "checked": an object with any other mode is hashed before it is used, as DVC does, and removed if
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 
 use crate::checkout::Placement;
 use crate::hash::StreamError;
@@ -65,7 +66,7 @@ impl Cache {
 
     /// Where an object is, or would be.
     pub fn path(&self, oid: &Oid) -> PathBuf {
-        self.dir.join("files/md5").join(oid.relative_path())
+        self.dir.join(oid.object_path())
     }
 
     /// True if the object is there and whole.
@@ -80,7 +81,8 @@ impl Cache {
             return Ok(true);
         }
         let file = open_regular(&path)?;
-        let (md5, _) = hash::md5_of_file(&file, metadata.len()).map_err(Error::io("read", &path))?;
+        let (md5, _) =
+            hash::digest_of_file(&file, metadata.len(), oid.hash_name()).map_err(Error::io("read", &path))?;
         if md5 == oid.md5() {
             file.set_permissions(Permissions::from_mode(TRUSTED_MODE)).map_err(Error::io("set the mode of", &path))?;
             return Ok(true);
@@ -103,12 +105,13 @@ impl Cache {
     /// Stores what `from` delivers, if it is the object it is said to be. On disk when this returns.
     pub fn receive(&self, oid: &Oid, from: impl Read) -> Result<u64, Error> {
         let mut tmp = self.temporary_file()?;
-        let (md5, size) = hash::md5_of(from, tmp.as_file_mut()).map_err(|error| match error {
+        let (md5, size) = hash::digest_of(from, oid.hash_name(), tmp.as_file_mut()).map_err(|error| match error {
             StreamError::Read(source) => Error::BrokenOff { oid: oid.clone(), source },
             StreamError::Write(source) => Error::io("write", &self.path(oid))(source),
         })?;
         if md5 != oid.md5() {
-            let found = if oid.is_dir() { Oid::of_dir(md5) } else { Oid::of_file(md5) };
+            let of = if oid.is_dir() { Oid::of_dir } else { Oid::of_file };
+            let found = of(md5, oid.hash_name());
             return Err(Error::Corrupt { expected: oid.clone(), found });
         }
         tmp.as_file().sync_data().map_err(Error::io("write", tmp.path()))?;
@@ -127,7 +130,7 @@ impl Cache {
     /// The objects of a file or folder that are not in the cache; of a folder whose manifest is
     /// missing, only that, because it alone says what else belongs to it.
     pub fn missing(&self, content: &Content) -> Result<Vec<Oid>, Error> {
-        let oid = Oid::parse(&content.md5)?;
+        let oid = Oid::of(content)?;
         if !oid.is_dir() {
             return Ok(if self.has(&oid)? { Vec::new() } else { vec![oid] });
         }
@@ -145,38 +148,44 @@ impl Cache {
     /// Hashes the file or folder at `path` and stores it. With `hardlink` or `symlink` the file in
     /// the workspace becomes a link to the object.
     pub fn add_path(&self, workspace: &Workspace, path: &Path) -> Result<Content, Error> {
-        self.add_path_watched(workspace, path, &Silent)
+        self.add_path_watched(workspace, path, None, &Silent)
     }
 
-    /// As [`add_path`](Self::add_path), with an event for each file.
+    /// As [`add_path`](Self::add_path), with an event for each file. A `recorded` content of DVC 2
+    /// stays what it is as long as the data has not changed.
     pub fn add_path_watched(
         &self,
         workspace: &Workspace,
         path: &Path,
+        recorded: Option<&Content>,
         progress: &dyn Progress,
     ) -> Result<Content, Error> {
         let path = workspace.root().join(path);
+        let hash = match recorded.filter(|recorded| recorded.hash == HashName::Md5Dos2unix) {
+            Some(old) if workspace.hash_as(&path, old.hash)?.is_some_and(|f| f.content.md5 == old.md5) => old.hash,
+            _ => HashName::Md5,
+        };
         let metadata = fs::metadata(&path).map_err(Error::io("read", &path))?;
         let shares = self.links.first().is_some_and(|kind| kind.shares_the_file());
         let placement = shares.then(|| Placement::beside(self, workspace, &path)).transpose()?;
         if !metadata.is_dir() {
             progress.event(Event::Started { work: Work::Adding, items: 1 });
-            let (oid, size) = self.add_file(workspace, &path, placement.as_ref())?;
+            let (oid, size) = self.add_file(workspace, &path, hash, placement.as_ref())?;
             progress.event(Event::Done { work: Work::Adding, bytes: size });
             progress.event(Event::Finished { work: Work::Adding });
             let isexec = metadata.permissions().mode() & 0o111 != 0;
-            return Ok(Content { md5: oid.to_string(), size, nfiles: None, isexec });
+            return Ok(Content { md5: oid.to_string(), hash, size, nfiles: None, isexec });
         }
         let files = workspace.walk(&path)?;
         progress.event(Event::Started { work: Work::Adding, items: files.len() as u64 });
         let add = |file: WalkedFile| {
-            let (oid, size) = self.add_file(workspace, &file.path, placement.as_ref())?;
+            let (oid, size) = self.add_file(workspace, &file.path, hash, placement.as_ref())?;
             progress.event(Event::Done { work: Work::Adding, bytes: size });
             Ok((Entry { relpath: file.relpath, oid }, size))
         };
         let added: Vec<(Entry, u64)> = files.into_par_iter().map(add).collect::<Result<_, Error>>()?;
         let size = added.iter().map(|(_, size)| size).sum();
-        let manifest = Manifest::new(added.into_iter().map(|(entry, _)| entry).collect());
+        let manifest = Manifest::hashed_by(hash, added.into_iter().map(|(entry, _)| entry).collect());
         self.add_manifest(&manifest)?;
         progress.event(Event::Finished { work: Work::Adding });
         Ok(manifest.content(size))
@@ -199,23 +208,24 @@ impl Cache {
         &self,
         workspace: &Workspace,
         path: &Path,
+        hash: HashName,
         placement: Option<&Placement<'_>>,
     ) -> Result<(Oid, u64), Error> {
         let source = open_regular(path)?;
         let stamp = |file: &File| file.metadata().map(|m| (Stamp::of(&m), m.len())).map_err(Error::io("read", path));
         let (before, size) = stamp(&source)?;
         let key = workspace.key(path);
-        if let Some(md5) = workspace.state().get(key, before) {
-            let oid = Oid::of_file(md5);
+        if let Some(md5) = workspace.state().get(key, hash, before) {
+            let oid = Oid::of_file(md5, hash);
             if self.has(&oid)? {
                 return Ok((oid, size));
             }
         }
         let tmp = self.temporary_file()?;
         let hashed = if links::try_reflink_into(&source, tmp.as_file()) {
-            hash::md5_of_file(tmp.as_file(), size).map_err(StreamError::Read)
+            hash::digest_of_file(tmp.as_file(), size, hash).map_err(StreamError::Read)
         } else {
-            hash::md5_of((&source).take(size), tmp.as_file())
+            hash::digest_of((&source).take(size), hash, tmp.as_file())
         };
         let (md5, size) = hashed.map_err(|error| match error {
             StreamError::Read(source) => Error::io("read", path)(source),
@@ -225,13 +235,13 @@ impl Cache {
         if before != after {
             return Err(Error::ChangedWhileRead { path: path.to_owned() });
         }
-        let oid = Oid::of_file(md5);
+        let oid = Oid::of_file(md5, hash);
         if !self.has(&oid)? {
             self.keep(tmp, &oid)?;
         }
         match placement {
             Some(placement) => placement.place(&oid, path, false)?,
-            None => workspace.state().record(key, after, md5),
+            None => workspace.state().record(key, hash, after, md5),
         }
         Ok((oid, size))
     }

@@ -41,7 +41,7 @@ impl Cache {
         if !missing.is_empty() {
             return Err(Error::NotInCache { path: to.display().to_string(), oids: missing });
         }
-        let oid = Oid::parse(&content.md5)?;
+        let oid = Oid::of(content)?;
         let placement = Placement::beside(self, workspace, &to)?;
         if !oid.is_dir() {
             return placement.checkout_file(&oid, &to, content.isexec);
@@ -82,7 +82,10 @@ impl<'a> Placement<'a> {
     fn checkout_file(&self, oid: &Oid, to: &Path, isexec: bool) -> Result<bool, Error> {
         match fs::symlink_metadata(to) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(to).map_err(Error::io("remove", to))?,
-            Ok(found) if fs::metadata(to).is_ok_and(|m| m.is_file()) && self.workspace.hash_file(to)?.0 == *oid => {
+            Ok(found)
+                if fs::metadata(to).is_ok_and(|m| m.is_file())
+                    && self.workspace.hash_file(to, oid.hash_name())?.0 == *oid =>
+            {
                 let is_object = found.is_symlink() || found.nlink() > 1;
                 if is_object || !isexec || found.mode() & 0o111 != 0 {
                     return Ok(false);
@@ -106,7 +109,8 @@ impl<'a> Placement<'a> {
         }
         fs::rename(&tmp, to).map_err(Error::io("write", to))?;
         let metadata = fs::metadata(to).map_err(Error::io("read", to))?;
-        self.workspace.state().record_own(self.workspace.key(to), Stamp::of(&metadata), oid.md5());
+        let state = self.workspace.state();
+        state.record_own(self.workspace.key(to), oid.hash_name(), Stamp::of(&metadata), oid.md5());
         Ok(())
     }
 }

@@ -24,8 +24,6 @@ pub enum Error {
     /// A `.dvc` file, with line and column.
     #[error(transparent)]
     Pointer(Box<YamlError>),
-    #[error("{}: md5 {oid} is an entry of DVC 2, which hashed text with its line ends changed", path.display())]
-    LegacyEntry { path: PathBuf, oid: String },
 
     #[error("'{0}' is not an object id: 32 lowercase hex digits, with '.dir' behind for a folder")]
     InvalidOid(String),
@@ -84,15 +82,15 @@ pub enum Error {
 
 /// The first ten.
 fn listed(oids: &[Oid]) -> String {
-    let mut names: Vec<&str> = oids.iter().take(10).map(Oid::as_str).collect();
+    let mut names: Vec<String> = oids.iter().take(10).map(Oid::to_string).collect();
     if oids.len() > names.len() {
-        names.push("...");
+        names.push("...".to_owned());
     }
     names.join(", ")
 }
 
-fn first(oids: &[Oid]) -> &str {
-    oids.first().map_or("none", Oid::as_str)
+fn first(oids: &[Oid]) -> String {
+    oids.first().map_or_else(|| "none".to_owned(), Oid::to_string)
 }
 
 fn known(names: &[String]) -> String {
@@ -158,7 +156,6 @@ impl Classify for Error {
             Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
             Self::Config { .. }
             | Self::Pointer(_)
-            | Self::LegacyEntry { .. }
             | Self::InvalidOid(_)
             | Self::Manifest { .. }
             | Self::Corrupt { .. }
@@ -175,7 +172,6 @@ impl Classify for Error {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::NotARepository { .. } => "run `towpath init` in the root of the Git repository",
-            Self::LegacyEntry { .. } => "convert it with `dvc cache migrate --dvc-files`",
             Self::NotInCache { .. } => "fetch it with `towpath pull`",
             Self::ChangedWhileRead { .. } => "wait until nothing writes it and run the command again",
             Self::TrackedByGit { .. } => "stop Git from tracking it with `git rm -r --cached PATH`",

@@ -1,9 +1,12 @@
-//! MD5 of streams, with or without a copy on the way.
+//! Digests of streams, with or without a copy on the way.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use md5::{Digest as _, Md5};
+use towpath_core::HashName;
+
+use crate::dos2unix::Dos2unix;
 
 const BUFFER: usize = 1 << 18;
 
@@ -14,14 +17,48 @@ pub(crate) enum StreamError {
     Write(io::Error),
 }
 
-/// Reads to the end, writes what was read to `copy`. Returns the MD5 and the bytes read.
-pub(crate) fn md5_of(mut from: impl Read, mut copy: impl Write) -> Result<([u8; 16], u64), StreamError> {
-    let mut hasher = Md5::new();
+/// Either generation's digest of a file that comes in portions.
+#[derive(Debug)]
+pub(crate) enum Hasher {
+    Md5(Md5),
+    Dos2unix(Dos2unix),
+}
+
+impl Hasher {
+    pub(crate) fn new(hash: HashName) -> Self {
+        match hash {
+            HashName::Md5 => Self::Md5(Md5::new()),
+            HashName::Md5Dos2unix => Self::Dos2unix(Dos2unix::default()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(md5) => md5.update(bytes),
+            Self::Dos2unix(folding) => folding.update(bytes),
+        }
+    }
+
+    pub(crate) fn finalize(self) -> [u8; 16] {
+        match self {
+            Self::Md5(md5) => md5.finalize().into(),
+            Self::Dos2unix(folding) => folding.finalize(),
+        }
+    }
+}
+
+/// Reads to the end, writes what was read to `copy`. Returns the digest and the bytes read.
+pub(crate) fn digest_of(
+    mut from: impl Read,
+    hash: HashName,
+    mut copy: impl Write,
+) -> Result<([u8; 16], u64), StreamError> {
+    let mut hasher = Hasher::new(hash);
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
     loop {
         let read = match from.read(&mut buffer) {
-            Ok(0) => return Ok((hasher.finalize().into(), total)),
+            Ok(0) => return Ok((hasher.finalize(), total)),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(StreamError::Read(error)),
@@ -33,6 +70,7 @@ pub(crate) fn md5_of(mut from: impl Read, mut copy: impl Write) -> Result<([u8; 
 }
 
 /// Of at most `size` bytes, so that a file that grows as fast as it is read comes to an end.
-pub(crate) fn md5_of_file(file: &File, size: u64) -> io::Result<([u8; 16], u64)> {
-    md5_of(file.take(size), io::sink()).map_err(|(StreamError::Read(error) | StreamError::Write(error))| error)
+pub(crate) fn digest_of_file(file: &File, size: u64, hash: HashName) -> io::Result<([u8; 16], u64)> {
+    let digest = digest_of(file.take(size), hash, io::sink());
+    digest.map_err(|(StreamError::Read(error) | StreamError::Write(error))| error)
 }

@@ -27,6 +27,7 @@ pub mod verbs;
 pub mod workspace;
 
 mod checkout;
+mod dos2unix;
 mod files;
 mod hash;
 

@@ -4,7 +4,7 @@
 //! MD5 is the folder's id (dvc-data, `hashfile/tree.py`).
 
 use md5::{Digest as _, Md5};
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 use towpath_yaml::write_python_string;
 
 use crate::{Error, Oid};
@@ -23,13 +23,21 @@ pub struct Entry {
 /// The files of a tracked folder, sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
+    hash: HashName,
     entries: Vec<Entry>,
 }
 
 impl Manifest {
-    pub fn new(mut entries: Vec<Entry>) -> Self {
+    /// Of DVC 3.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self::hashed_by(HashName::Md5, entries)
+    }
+
+    /// Files and manifest are hashed alike, so all entries have to be.
+    pub fn hashed_by(hash: HashName, mut entries: Vec<Entry>) -> Self {
+        debug_assert!(entries.iter().all(|entry| entry.oid.hash_name() == hash));
         entries.sort_by(|a, b| a.relpath.cmp(&b.relpath));
-        Self { entries }
+        Self { hash, entries }
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -45,7 +53,7 @@ impl Manifest {
                 json.push_str(", ");
             }
             json.push_str("{\"md5\": \"");
-            json.push_str(entry.oid.as_str());
+            json.push_str(&entry.oid.to_string());
             json.push_str("\", \"relpath\": ");
             write_python_string(&entry.relpath, &mut json);
             json.push('}');
@@ -55,12 +63,13 @@ impl Manifest {
     }
 
     pub fn oid(&self) -> Oid {
-        Oid::of_dir(Md5::digest(self.to_bytes()).into())
+        Oid::of_dir(Md5::digest(self.to_bytes()).into(), self.hash)
     }
 
     /// What a `.dvc` file records of a folder with these files, which have `size` bytes together.
     pub fn content(&self, size: u64) -> Content {
-        Content { md5: self.oid().to_string(), size, nfiles: Some(self.entries.len() as u64), isexec: false }
+        let md5 = self.oid().to_string();
+        Content { md5, hash: self.hash, size, nfiles: Some(self.entries.len() as u64), isexec: false }
     }
 
     /// Reads a manifest. Paths that would leave the folder are refused.
@@ -81,13 +90,13 @@ impl Manifest {
             if !stays_inside(relpath) {
                 return Err(malformed(format!("entry {i} has the path {relpath:?}, which is not below the folder")));
             }
-            let oid = Oid::parse(field("md5")?).map_err(|e| malformed(format!("entry {i}: {e}")))?;
-            if oid.is_dir() {
+            let file = Oid::parse(field("md5")?).map_err(|e| malformed(format!("entry {i}: {e}")))?;
+            if file.is_dir() {
                 return Err(malformed(format!("entry {i} is a folder; manifests list files only")));
             }
-            entries.push(Entry { relpath: relpath.to_owned(), oid });
+            entries.push(Entry { relpath: relpath.to_owned(), oid: file.hashed_by(oid.hash_name()) });
         }
-        let manifest = Self::new(entries);
+        let manifest = Self::hashed_by(oid.hash_name(), entries);
         if let Some(pair) = manifest.entries.windows(2).find(|pair| pair[0].relpath == pair[1].relpath) {
             return Err(malformed(format!("{:?} is listed twice", pair[0].relpath)));
         }
@@ -119,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_empty_folder_is_an_empty_list() {
-        assert_eq!(Manifest::default().oid().as_str(), "d751713988987e9331980363e24189ce.dir");
+        assert_eq!(Manifest::default().oid().to_string(), "d751713988987e9331980363e24189ce.dir");
     }
 
     #[test]

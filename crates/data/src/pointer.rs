@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit, emit, parse};
 
 use crate::{Error, Oid, TrackedOutput, files};
@@ -30,8 +30,6 @@ pub struct Out {
     /// As written: relative to the file's folder or its `wdir`.
     pub path: String,
     pub content: Option<Content>,
-    /// Written by DVC 2 (no `hash` key): its MD5 is over text with changed line ends.
-    pub legacy: bool,
     pub cache: bool,
     pub push: bool,
     pub remote: Option<String>,
@@ -68,7 +66,7 @@ impl PointerFile {
         let index = self.outs.iter().position(|out| out.path == name);
         let index = index.ok_or_else(|| Error::NotTracked { path: name.to_owned() })?;
         let out = &self.outs[index];
-        if out.content.as_ref() == Some(content) && !out.legacy {
+        if out.content.as_ref() == Some(content) {
             return Ok(self.text.clone());
         }
         let Value::Map(entries) = entry_of(name, content) else { return Ok(self.text.clone()) };
@@ -89,9 +87,6 @@ impl PointerFile {
     }
 
     fn tracked_out(&self, out: &Out) -> Result<TrackedOutput, Error> {
-        if let (true, Some(content)) = (out.legacy, &out.content) {
-            return Err(Error::LegacyEntry { path: self.path.clone().into(), oid: content.md5.clone() });
-        }
         let path = join(&self.working_dir, &out.path).ok_or_else(|| Error::UnusablePath {
             path: PathBuf::from(&self.path),
             problem: format!("'{}' is outside the repository, where nothing can be tracked", out.path),
@@ -164,7 +159,9 @@ fn entry_of(name: &str, content: &Content) -> Value {
     if content.isexec {
         entry.push(("isexec".to_owned(), Value::Bool(true)));
     }
-    entry.push(("hash".to_owned(), Value::string("md5")));
+    if content.hash == HashName::Md5 {
+        entry.push(("hash".to_owned(), Value::string("md5")));
+    }
     entry.push(("path".to_owned(), Value::string(name)));
     Value::Map(entry)
 }
@@ -215,10 +212,10 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
     if let Some(md5) = fields.optional("md5").filter(|md5| !md5.is_null()) {
         let oid = Oid::parse(md5.as_str()?);
         let oid = oid.map_err(|_| md5.expected("32 lowercase hex digits, with '.dir' behind for a folder"))?;
-        content = Some(Content { md5: oid.to_string(), size: size.unwrap_or(0), nfiles, isexec });
+        let hash = if hash.is_some() { HashName::Md5 } else { HashName::Md5Dos2unix };
+        content = Some(Content { md5: oid.to_string(), hash, size: size.unwrap_or(0), nfiles, isexec });
     }
     let out = Out {
-        legacy: hash.is_none() && content.is_some(),
         path,
         content,
         cache: boolean(fields.optional("cache"), true)?,
@@ -273,7 +270,7 @@ mod tests {
         "outs:\n- md5: 45b1eb2ff8072c35f82255c3c22c1ae9.dir\n  size: 2\n  nfiles: 1\n  hash: md5\n  path: d\n";
 
     fn file(md5: &str, size: u64) -> Content {
-        Content { md5: md5.into(), size, nfiles: None, isexec: false }
+        Content { md5: md5.into(), hash: HashName::Md5, size, nfiles: None, isexec: false }
     }
 
     #[test]
@@ -305,11 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_dvc_2_are_recognised() {
+    fn an_entry_of_dvc_2_stays_one_until_its_content_changes() {
         let text = "outs:\n- md5: 60b725f10c9c85c70d97880dfe8191b3\n  size: 2\n  path: a\n";
         let pointer = PointerFile::parse("a.dvc", text.to_owned()).unwrap();
-        assert!(pointer.outs[0].legacy);
-        assert!(matches!(pointer.tracked(), Err(Error::LegacyEntry { .. })));
+        let content = pointer.tracked().unwrap().remove(0).content.unwrap();
+        assert_eq!(content.hash, HashName::Md5Dos2unix);
+        assert_eq!(pointer.with_content("a", &content).unwrap(), text);
+        assert_eq!(
+            pointer.with_content("a", &file("d41d8cd98f00b204e9800998ecf8427e", 0)).unwrap(),
+            "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n  path: a\n  hash: md5\n"
+        );
     }
 
     #[test]

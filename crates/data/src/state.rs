@@ -2,7 +2,8 @@
 //!
 //! One binary snapshot, read at the first question and replaced as a whole: 100,000 entries load in
 //! some milliseconds. Layout, little-endian: the magic, then for each file `u16` length of the path
-//! below the workspace, the path, `u64` inode, `i64` mtime ns, `i64` ctime ns, `u64` size, 16 bytes
+//! below the workspace, the path, `u8` hash (0 MD5, 1 that of
+//! DVC 2), `u64` inode, `i64` mtime ns, `i64` ctime ns, `u64` size, 16 bytes
 //! MD5; at the end the MD5 of all before. A snapshot that does not check is dropped: it costs time only.
 
 use std::collections::HashMap;
@@ -13,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use md5::{Digest as _, Md5};
-use towpath_core::{Clock, SystemClock};
+use towpath_core::{Clock, HashName, SystemClock};
 
 use crate::{Error, files};
 
-const MAGIC: &[u8; 8] = b"TPSTATE1";
+const MAGIC: &[u8; 8] = b"TPSTATE2";
 
 /// File systems stamp files with a clock of up to 10 ms a tick: a file this young could change once
 /// more without a visible trace, so its hash is not remembered.
@@ -50,7 +51,7 @@ impl Stamp {
     }
 }
 
-type Table = HashMap<Box<[u8]>, (Stamp, [u8; 16])>;
+type Table = HashMap<Box<[u8]>, (HashName, Stamp, [u8; 16])>;
 
 /// The table of one workspace.
 #[derive(Debug, Default)]
@@ -85,28 +86,28 @@ impl State {
         self.table.get_or_init(load).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The MD5 of the file at `path` (below the workspace) if it is as it was when last hashed.
-    pub fn get(&self, path: &Path, stamp: Stamp) -> Option<[u8; 16]> {
+    /// The digest of the file at `path` (below the workspace) if it is as it was when last hashed.
+    pub fn get(&self, path: &Path, hash: HashName, stamp: Stamp) -> Option<[u8; 16]> {
         let memory = self.memory();
-        let (known, md5) = memory.table.get(path.as_os_str().as_bytes())?;
-        (*known == stamp).then_some(*md5)
+        let (by, known, md5) = memory.table.get(path.as_os_str().as_bytes())?;
+        (*by == hash && *known == stamp).then_some(*md5)
     }
 
     /// Remembers what was read; `stamp` is from before reading and equal after it.
-    pub fn record(&self, path: &Path, stamp: Stamp, md5: [u8; 16]) {
+    pub fn record(&self, path: &Path, hash: HashName, stamp: Stamp, md5: [u8; 16]) {
         if !stamp.is_racy() {
-            self.insert(path, stamp, md5);
+            self.insert(path, hash, stamp, md5);
         }
     }
 
     /// Remembers a file that we put there ourselves: nobody knew of it within its first tick.
-    pub(crate) fn record_own(&self, path: &Path, stamp: Stamp, md5: [u8; 16]) {
-        self.insert(path, stamp, md5);
+    pub(crate) fn record_own(&self, path: &Path, hash: HashName, stamp: Stamp, md5: [u8; 16]) {
+        self.insert(path, hash, stamp, md5);
     }
 
-    fn insert(&self, path: &Path, stamp: Stamp, md5: [u8; 16]) {
+    fn insert(&self, path: &Path, hash: HashName, stamp: Stamp, md5: [u8; 16]) {
         let mut memory = self.memory();
-        memory.table.insert(path.as_os_str().as_bytes().into(), (stamp, md5));
+        memory.table.insert(path.as_os_str().as_bytes().into(), (hash, stamp, md5));
         memory.changed = true;
     }
 
@@ -128,10 +129,14 @@ impl State {
 fn encode(table: &Table) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16 + table.len() * 100);
     bytes.extend_from_slice(MAGIC);
-    for (path, (stamp, md5)) in table {
+    for (path, (hash, stamp, md5)) in table {
         let Ok(length) = u16::try_from(path.len()) else { continue };
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(path);
+        bytes.push(match hash {
+            HashName::Md5 => 0,
+            HashName::Md5Dos2unix => 1,
+        });
         bytes.extend_from_slice(&stamp.inode.to_le_bytes());
         bytes.extend_from_slice(&stamp.mtime.to_le_bytes());
         bytes.extend_from_slice(&stamp.ctime.to_le_bytes());
@@ -154,13 +159,18 @@ fn decode(bytes: &[u8]) -> Option<Table> {
         let length = u16::from_le_bytes(take(&mut rest)?);
         let (path, after) = rest.split_at_checked(usize::from(length))?;
         rest = after;
+        let hash = match u8::from_le_bytes(take(&mut rest)?) {
+            0 => HashName::Md5,
+            1 => HashName::Md5Dos2unix,
+            _ => return None,
+        };
         let stamp = Stamp {
             inode: u64::from_le_bytes(take(&mut rest)?),
             mtime: i64::from_le_bytes(take(&mut rest)?),
             ctime: i64::from_le_bytes(take(&mut rest)?),
             size: u64::from_le_bytes(take(&mut rest)?),
         };
-        table.insert(path.into(), (stamp, take(&mut rest)?));
+        table.insert(path.into(), (hash, stamp, take(&mut rest)?));
     }
     Some(table)
 }
@@ -182,13 +192,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("towpath/state");
         let state = State::open(file.clone());
-        state.record(Path::new("a"), OLD, [1; 16]);
+        state.record(Path::new("a"), HashName::Md5, OLD, [1; 16]);
         state.save().unwrap();
 
         let again = State::open(file);
-        assert_eq!(again.get(Path::new("a"), OLD), Some([1; 16]));
-        assert_eq!(again.get(Path::new("a"), Stamp { ctime: 1_001, ..OLD }), None);
-        assert_eq!(again.get(Path::new("b"), OLD), None);
+        assert_eq!(again.get(Path::new("a"), HashName::Md5, OLD), Some([1; 16]));
+        assert_eq!(again.get(Path::new("a"), HashName::Md5, Stamp { ctime: 1_001, ..OLD }), None);
+        assert_eq!(again.get(Path::new("a"), HashName::Md5Dos2unix, OLD), None);
+        assert_eq!(again.get(Path::new("b"), HashName::Md5, OLD), None);
     }
 
     #[test]
@@ -199,8 +210,8 @@ mod tests {
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let future = Stamp { mtime: stamp.mtime + 1_000_000_000, ..stamp };
         let state = State::in_memory();
-        state.record(Path::new("a"), future, [1; 16]);
-        assert_eq!(state.get(Path::new("a"), future), None);
+        state.record(Path::new("a"), HashName::Md5, future, [1; 16]);
+        assert_eq!(state.get(Path::new("a"), HashName::Md5, future), None);
     }
 
     #[test]
@@ -208,11 +219,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state");
         let state = State::open(file.clone());
-        state.record(Path::new("a"), OLD, [1; 16]);
+        state.record(Path::new("a"), HashName::Md5, OLD, [1; 16]);
         state.save().unwrap();
         let mut bytes = fs::read(&file).unwrap();
         bytes[12] ^= 1;
         fs::write(&file, bytes).unwrap();
-        assert_eq!(State::open(file).get(Path::new("a"), OLD), None);
+        assert_eq!(State::open(file).get(Path::new("a"), HashName::Md5, OLD), None);
     }
 }

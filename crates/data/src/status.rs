@@ -55,7 +55,8 @@ fn change_of(cache: &Cache, workspace: &Workspace, output: &TrackedOutput) -> Re
     {
         return Ok(Some(Change::NotInCache));
     }
-    let found = workspace.hash(output.path.as_ref())?;
+    let hash = output.content.as_ref().map(|recorded| recorded.hash).unwrap_or_default();
+    let found = workspace.hash_as(output.path.as_ref(), hash)?;
     Ok(match (found, &output.content) {
         (None, _) => Some(Change::Deleted),
         (Some(_), None) => Some(Change::New),

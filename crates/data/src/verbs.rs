@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 
 use crate::pointer::PointerFile;
 use crate::status::{self, OutputStatus};
@@ -100,10 +100,12 @@ fn add_one(
     progress: &dyn Progress,
 ) -> Result<Added, Error> {
     let root = repository.root();
-    let content = cache.add_path_watched(workspace, path.as_ref(), progress)?;
     let pointer = PointerFile::path_for(path);
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     let existing = PointerFile::read(root, &pointer)?;
+    let recorded = existing.iter().flat_map(|file| &file.outs).find(|out| out.path == name);
+    let recorded = recorded.and_then(|out| out.content.as_ref());
+    let content = cache.add_path_watched(workspace, path.as_ref(), recorded, progress)?;
     let text = match &existing {
         Some(file) if file.outs.iter().any(|out| out.path == name) => file.with_content(name, &content)?,
         Some(_) => return Err(Error::AlreadyTracked { path: path.to_owned(), by: pointer }),
@@ -149,9 +151,7 @@ fn checkout_tracked(
     let mut wanted = Vec::new();
     for output in tracked.iter().filter(|output| output.cached) {
         let Some(content) = &output.content else { continue };
-        let found = workspace.hash(output.path.as_ref())?;
-        let unsaved = |found: &crate::workspace::Found| found.content.md5 != content.md5 && !is_saved(&cache, found);
-        if !force && found.as_ref().is_some_and(unsaved) {
+        if !force && would_lose_changes(&cache, &workspace, output, content)? {
             return Err(Error::WouldOverwrite { path: output.path.clone() });
         }
         wanted.push((output, content));
@@ -164,6 +164,23 @@ fn checkout_tracked(
     }
     workspace.save()?;
     Ok(changed)
+}
+
+/// True when what is at the output's place is neither the wanted content nor in the cache, by
+/// whichever generation's digest.
+fn would_lose_changes(
+    cache: &Cache,
+    workspace: &Workspace,
+    output: &TrackedOutput,
+    wanted: &Content,
+) -> Result<bool, Error> {
+    for hash in [wanted.hash, HashName::Md5, HashName::Md5Dos2unix] {
+        let Some(found) = workspace.hash_as(output.path.as_ref(), hash)? else { return Ok(false) };
+        if (&found.content.md5, hash) == (&wanted.md5, wanted.hash) || is_saved(cache, &found) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// True when the cache has every file of it, so that overwriting loses nothing.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 use walkdir::WalkDir;
 
 use crate::ignore::DvcIgnore;
@@ -62,6 +62,11 @@ impl Workspace {
     /// The content at `path` (absolute or below the root); `None` when nothing is there. Symbolic
     /// links are followed; files that `.dvcignore` excludes are left out of folders.
     pub fn hash(&self, path: &Path) -> Result<Option<Found>, Error> {
+        self.hash_as(path, HashName::Md5)
+    }
+
+    /// As [`hash`](Self::hash), by the digest that a recorded content was taken with.
+    pub fn hash_as(&self, path: &Path, hash: HashName) -> Result<Option<Found>, Error> {
         let path = self.root.join(path);
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
@@ -69,43 +74,43 @@ impl Workspace {
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
         if metadata.is_dir() {
-            return self.hash_folder(&path).map(Some);
+            return self.hash_folder(&path, hash).map(Some);
         }
-        let (oid, size) = self.hash_file(&path)?;
+        let (oid, size) = self.hash_file(&path, hash)?;
         let isexec = metadata.permissions().mode() & 0o111 != 0;
-        Ok(Some(Found { content: Content { md5: oid.to_string(), size, nfiles: None, isexec }, manifest: None }))
+        Ok(Some(Found { content: Content { md5: oid.to_string(), hash, size, nfiles: None, isexec }, manifest: None }))
     }
 
-    fn hash_folder(&self, path: &Path) -> Result<Found, Error> {
+    fn hash_folder(&self, path: &Path, hash: HashName) -> Result<Found, Error> {
         let files = self.walk(path)?;
         let hashed: Vec<(Entry, u64)> = files
             .into_par_iter()
             .map(|file| {
-                let (oid, size) = self.hash_file(&file.path)?;
+                let (oid, size) = self.hash_file(&file.path, hash)?;
                 Ok((Entry { relpath: file.relpath, oid }, size))
             })
             .collect::<Result<_, Error>>()?;
         let size = hashed.iter().map(|(_, size)| size).sum();
-        let manifest = Manifest::new(hashed.into_iter().map(|(entry, _)| entry).collect());
+        let manifest = Manifest::hashed_by(hash, hashed.into_iter().map(|(entry, _)| entry).collect());
         Ok(Found { content: manifest.content(size), manifest: Some(manifest) })
     }
 
-    /// The MD5 and size of one file.
-    pub(crate) fn hash_file(&self, path: &Path) -> Result<(Oid, u64), Error> {
+    /// The object and size of one file.
+    pub(crate) fn hash_file(&self, path: &Path, hash: HashName) -> Result<(Oid, u64), Error> {
         let file = open_regular(path)?;
         let metadata = file.metadata().map_err(Error::io("read", path))?;
         let (before, size) = (Stamp::of(&metadata), metadata.len());
         let key = self.key(path);
-        if let Some(md5) = self.state.get(key, before) {
-            return Ok((Oid::of_file(md5), size));
+        if let Some(md5) = self.state.get(key, hash, before) {
+            return Ok((Oid::of_file(md5, hash), size));
         }
-        let (md5, size) = hash::md5_of_file(&file, size).map_err(Error::io("read", path))?;
+        let (md5, size) = hash::digest_of_file(&file, size, hash).map_err(Error::io("read", path))?;
         let after = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
         if before != after {
             return Err(Error::ChangedWhileRead { path: path.to_owned() });
         }
-        self.state.record(key, after, md5);
-        Ok((Oid::of_file(md5), size))
+        self.state.record(key, hash, after, md5);
+        Ok((Oid::of_file(md5, hash), size))
     }
 
     /// The absolute path of a place below the root that may be written to: no folder above it is a
@@ -203,7 +208,13 @@ mod tests {
         let found = workspace.hash(Path::new("d")).unwrap().unwrap();
         assert_eq!(
             found.content,
-            Content { md5: "45b1eb2ff8072c35f82255c3c22c1ae9.dir".into(), size: 2, nfiles: Some(1), isexec: false }
+            Content {
+                md5: "45b1eb2ff8072c35f82255c3c22c1ae9.dir".into(),
+                hash: HashName::Md5,
+                size: 2,
+                nfiles: Some(1),
+                isexec: false
+            }
         );
         assert_eq!(workspace.hash(Path::new("gone")).unwrap(), None);
         assert_eq!(workspace.hash(Path::new("d/a/below_a_file")).unwrap(), None);
@@ -217,11 +228,11 @@ mod tests {
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let workspace = Workspace::open(dir.path(), None).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while workspace.state().get(Path::new("a"), stamp).is_none() && Instant::now() < deadline {
+        while workspace.state().get(Path::new("a"), HashName::Md5, stamp).is_none() && Instant::now() < deadline {
             workspace.hash(Path::new("a")).unwrap();
             thread::sleep(Duration::from_millis(5));
         }
-        let (oid, _) = workspace.hash_file(&path).unwrap();
-        assert_eq!(workspace.state().get(Path::new("a"), stamp), Some(oid.md5()));
+        let (oid, _) = workspace.hash_file(&path, HashName::Md5).unwrap();
+        assert_eq!(workspace.state().get(Path::new("a"), HashName::Md5, stamp), Some(oid.md5()));
     }
 }

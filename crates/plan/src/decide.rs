@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 use towpath_yaml::Value;
 
 use crate::lock::{Locked, LockedStage};
@@ -159,7 +159,7 @@ pub fn decide(
 pub fn inputs(stage: &Stage, observed: &Observed) -> Option<LockedStage> {
     let content_of = |at: &RepoPath| observed.deps.get(&at.path).cloned().flatten();
     let deps = stage.deps.iter().map(|d| Some(Locked::new(&d.written, content_of(d)?))).collect::<Option<Vec<_>>>()?;
-    let no_content = Content { md5: String::new(), size: 0, nfiles: None, isexec: false };
+    let no_content = Content { md5: String::new(), hash: HashName::Md5, size: 0, nfiles: None, isexec: false };
     Some(LockedStage {
         cmd: stage.cmd.clone(),
         deps,

@@ -1,6 +1,6 @@
 //! `dvc.lock`: what each stage was last run with and what came out (schema 2.0).
 
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit};
 
 use crate::frontend::dvc_yaml::DEFAULT_PARAMS;
@@ -27,13 +27,11 @@ pub struct LockedStage {
 pub struct Locked {
     pub path: String,
     pub content: Content,
-    /// Written by DVC 2: the MD5 was taken after `\r\n` was folded in text files.
-    pub legacy: bool,
 }
 
 impl Locked {
     pub fn new(path: impl Into<String>, content: Content) -> Self {
-        Self { path: path.into(), content, legacy: false }
+        Self { path: path.into(), content }
     }
 }
 
@@ -176,12 +174,12 @@ fn items(all: &[Locked]) -> Value {
     Value::Seq(sorted.into_iter().map(item).collect())
 }
 
-/// `path`, `hash: md5`, `md5`, `size`, `nfiles`, `isexec`.
+/// `path`, `hash: md5` (not in an entry of DVC 2), `md5`, `size`, `nfiles`, `isexec`.
 fn item(locked: &Locked) -> Value {
     let content = &locked.content;
     let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let mut entries = vec![("path".to_owned(), Value::string(&locked.path))];
-    if !locked.legacy {
+    if content.hash == HashName::Md5 {
         entries.push(("hash".into(), "md5".into()));
     }
     entries.push(("md5".into(), Value::string(&content.md5)));
@@ -218,12 +216,13 @@ fn locked_item(field: Field<'_>) -> Result<Locked, YamlError> {
     let number = |f: Option<Field<'_>>| f.map(|f| f.as_u64()).transpose();
     let content = Content {
         md5: hash_text(md5)?,
+        hash: if hash.is_some() { HashName::Md5 } else { HashName::Md5Dos2unix },
         size: number(fields.optional("size"))?.unwrap_or(0),
         nfiles: number(fields.optional("nfiles"))?,
         isexec: fields.optional("isexec").map_or(Ok(false), |f| f.as_bool())?,
     };
     fields.finish()?;
-    Ok(Locked { path, content, legacy: hash.is_none() })
+    Ok(Locked { path, content })
 }
 
 /// 32 hex digits, `.dir` behind a folder's: it becomes a path of the cache.
@@ -245,7 +244,13 @@ mod tests {
     fn locked(path: &str, md5: &str) -> Locked {
         Locked::new(
             path,
-            Content { md5: md5.into(), size: 3, nfiles: md5.ends_with(".dir").then_some(2), isexec: false },
+            Content {
+                md5: md5.into(),
+                hash: HashName::Md5,
+                size: 3,
+                nfiles: md5.ends_with(".dir").then_some(2),
+                isexec: false,
+            },
         )
     }
 

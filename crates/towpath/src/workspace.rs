@@ -75,10 +75,6 @@ fn outputs(root: &Path) -> Result<Vec<TrackedOutput>, Error> {
     for stage in &pipeline.stages {
         for out in &stage.outs {
             let locked = lock.get(&stage.name).and_then(|locked| locked.out(&out.at.written));
-            if let Some(locked) = locked.filter(|locked| locked.legacy) {
-                let (path, oid) = (LOCK_FILE.into(), locked.content.md5.clone());
-                return Err(towpath_data::Error::LegacyEntry { path, oid }.into());
-            }
             outputs.push(TrackedOutput {
                 path: out.at.path.clone(),
                 content: locked.map(|locked| locked.content.clone()),

@@ -11,6 +11,8 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use towpath_core::HashName;
+
 use crate::config::RemoteConfig;
 use crate::{Error, Oid};
 
@@ -117,15 +119,19 @@ pub struct Download {
     pub size: Option<u64>,
 }
 
-/// Where a remote keeps an object of DVC 3.
+/// Where a remote keeps an object: as a cache does.
 pub fn object_key(oid: &Oid) -> String {
-    format!("files/md5/{}", oid.relative_path())
+    oid.object_path()
 }
 
 /// The object whose key this is.
 pub fn oid_of_key(key: &str) -> Option<Oid> {
-    let (first, rest) = key.strip_prefix("files/md5/")?.split_once('/')?;
-    (first.len() == 2).then(|| Oid::parse(&format!("{first}{rest}")).ok())?
+    let (hash, below) = match key.strip_prefix("files/md5/") {
+        Some(below) => (HashName::Md5, below),
+        None => (HashName::Md5Dos2unix, key),
+    };
+    let (first, rest) = below.split_once('/').filter(|(first, _)| first.len() == 2)?;
+    Some(Oid::parse(&format!("{first}{rest}")).ok()?.hashed_by(hash))
 }
 
 /// The remote that a configuration describes. Nothing is asked of it yet.
@@ -145,7 +151,11 @@ mod tests {
     fn keys_and_objects_belong_together() {
         let oid = Oid::parse("d751713988987e9331980363e24189ce.dir").unwrap();
         assert_eq!(object_key(&oid), "files/md5/d7/51713988987e9331980363e24189ce.dir");
-        assert_eq!(oid_of_key(&object_key(&oid)), Some(oid));
+        let old = oid.clone().hashed_by(HashName::Md5Dos2unix);
+        assert_eq!(object_key(&old), "d7/51713988987e9331980363e24189ce.dir");
+        for oid in [oid, old] {
+            assert_eq!(oid_of_key(&object_key(&oid)), Some(oid));
+        }
         for other in ["files/md5/d7/x.tmp", "files/md5/d7517/13988987e9331980363e24189ce", "runs/d7/51", "files/md5/"] {
             assert_eq!(oid_of_key(other), None, "{other}");
         }

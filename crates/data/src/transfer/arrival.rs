@@ -6,10 +6,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
-use md5::{Digest as _, Md5};
 use rustix::fs::FlockOperation;
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::hash::Hasher;
 use crate::remote::{Download, Wanted, object_key};
 use crate::{Cache, Error, Oid, Remote};
 
@@ -68,9 +68,9 @@ fn fetch_once(cache: &Cache, remote: &dyn Remote, oid: &Oid) -> Result<Arrival, 
 /// Takes the whole of an object.
 fn receive(cache: &Cache, oid: &Oid, download: Download) -> Result<Arrival, Error> {
     let mut tmp = cache.temporary_file()?;
-    let mut hasher = Md5::new();
+    let mut hasher = Hasher::new(oid.hash_name());
     let bytes = append(tmp.as_file_mut(), &mut hasher, 0, oid, download)?;
-    settle(cache, oid, &hasher.finalize().into(), bytes, tmp)
+    settle(cache, oid, &hasher.finalize(), bytes, tmp)
 }
 
 fn settle(cache: &Cache, oid: &Oid, md5: &[u8; 16], bytes: u64, tmp: NamedTempFile) -> Result<Arrival, Error> {
@@ -85,7 +85,7 @@ fn settle(cache: &Cache, oid: &Oid, md5: &[u8; 16], bytes: u64, tmp: NamedTempFi
 ///
 /// # Errors
 /// [`Error::BrokenOff`] when fewer or more bytes came than were announced.
-fn append(file: &mut File, hasher: &mut Md5, length: u64, oid: &Oid, mut download: Download) -> Result<u64, Error> {
+fn append(file: &mut File, hasher: &mut Hasher, length: u64, oid: &Oid, mut download: Download) -> Result<u64, Error> {
     let broken_off = |source: io::Error| Error::BrokenOff { oid: oid.clone(), source };
     let mut buffer = vec![0; BUFFER.min(download.size.map_or(BUFFER, |size| size as usize + 1))];
     let mut total = length;
@@ -134,7 +134,7 @@ impl Partial {
 
     /// `None` when there is no such file, or when another process is at it: then both fetch the whole.
     fn open(cache: &Cache, oid: &Oid, options: &OpenOptions) -> Result<Option<Self>, Error> {
-        let path = cache.partial_dir().join(oid.as_str());
+        let path = cache.partial_dir().join(oid.object_path().replace('/', "-"));
         let file = match options.open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -152,7 +152,7 @@ impl Partial {
     }
 
     fn receive(mut self, cache: &Cache, oid: &Oid, download: Download) -> Result<Arrival, Error> {
-        let mut hasher = Md5::new();
+        let mut hasher = Hasher::new(oid.hash_name());
         let io = |action| Error::io(action, &self.path);
         if download.offset == self.length {
             self.file.seek(SeekFrom::Start(0)).map_err(io("read"))?;
@@ -172,7 +172,7 @@ impl Partial {
         let bytes = append(&mut self.file, &mut hasher, self.length, oid, download)?;
         // From here on the file is removed unless it is kept.
         let path = TempPath::try_from_path(self.path.clone()).map_err(io("write"))?;
-        settle(cache, oid, &hasher.finalize().into(), bytes, NamedTempFile::from_parts(self.file, path))
+        settle(cache, oid, &hasher.finalize(), bytes, NamedTempFile::from_parts(self.file, path))
     }
 
     fn discard(self) -> Result<(), Error> {
@@ -186,6 +186,9 @@ mod tests {
     use std::ops::ControlFlow;
     use std::path::Path;
     use std::sync::Mutex;
+
+    use md5::{Digest as _, Md5};
+    use towpath_core::HashName;
 
     use super::*;
     use crate::remote::{Listed, Listing, Stat};
@@ -237,7 +240,7 @@ mod tests {
 
     fn object(size: usize) -> (Oid, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-        (Oid::of_file(Md5::digest(&bytes).into()), bytes)
+        (Oid::of_file(Md5::digest(&bytes).into(), HashName::Md5), bytes)
     }
 
     #[test]

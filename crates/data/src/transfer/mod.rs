@@ -43,7 +43,7 @@ impl FromIterator<u64> for Transferred {
 }
 
 fn oids(contents: &[Content]) -> Result<BTreeSet<Oid>, Error> {
-    contents.iter().map(|content| Oid::parse(&content.md5)).collect()
+    contents.iter().map(Oid::of).collect()
 }
 
 /// Into those the cache has and those it has not, in order.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use towpath_core::{Classify as _, Content, Kind};
+use towpath_core::{Classify as _, Content, HashName, Kind};
 use towpath_data::config::Level;
 use towpath_data::links::LinkType;
 use towpath_data::manifest::{Entry, Manifest};
@@ -180,7 +180,13 @@ fn checkout_writes_nothing_through_a_symbolic_link() {
 
     symlink(&outside, project.root().join("away")).unwrap();
     let cache = project.repository().cache().unwrap();
-    let content = Content { md5: "92eb5ffee6ae2fec3ad71c777531578f".into(), size: 1, nfiles: None, isexec: false };
+    let content = Content {
+        md5: "92eb5ffee6ae2fec3ad71c777531578f".into(),
+        hash: HashName::Md5,
+        size: 1,
+        nfiles: None,
+        isexec: false,
+    };
     let workspace = Workspace::open(&project.root(), None).unwrap();
     for path in ["away/file", "../file", "/tmp/file"] {
         let refused = cache.checkout(&workspace, &content, Path::new(path));
@@ -236,8 +242,8 @@ fn a_damaged_object_on_the_remote_is_not_kept() {
     let (cache, store) = (Cache::open(&dir.path().join("cache")), dir.path().join("store"));
     let oid = Oid::parse("60b725f10c9c85c70d97880dfe8191b3").unwrap();
     fs::create_dir_all(store.join("files/md5/60")).unwrap();
-    fs::write(store.join("files/md5").join(oid.relative_path()), "damaged").unwrap();
-    let content = Content { md5: oid.to_string(), size: 2, nfiles: None, isexec: false };
+    fs::write(store.join(oid.object_path()), "damaged").unwrap();
+    let content = Content { md5: oid.to_string(), hash: HashName::Md5, size: 2, nfiles: None, isexec: false };
     let error = transfer::pull(&cache, &LocalRemote::open(&store, None), &[content], &Silent).unwrap_err();
     assert!(matches!(&error, Error::DamagedOnRemote { oids, .. } if oids == std::slice::from_ref(&oid)), "{error}");
     assert!(!cache.has(&oid).unwrap());

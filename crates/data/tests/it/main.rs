@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test sets up by hand panics where it breaks")]
 
 mod crash;
+mod dvc_2;
 mod faults;
 mod http_remote;
 mod manifest_bytes;

@@ -10,7 +10,7 @@ use towpath_core::project::{
     Approvals, CheckDeclaration, Environment, Gate, GateCondition, Inconclusive, JudgePolicy, MetricPolicy, OnFail,
     ProjectFile, RolloutPolicy, Safe, StepPolicy, Strategy, Target,
 };
-use towpath_core::{Actor, Content, Digest, ManualClock, Timestamp};
+use towpath_core::{Actor, Content, Digest, HashName, ManualClock, Timestamp};
 use towpath_delivery::{Delivery, DeliveryError, DeploymentId, OpenRequest, Opened};
 use towpath_identity::{Identity, Scope, tokens, users};
 use towpath_reconcile::Status;
@@ -301,7 +301,13 @@ fn lineage_of(made: &Made, version: i64, path: &std::path::Path) -> VersionLinea
         author: "Ana".into(),
         author_email: "Ana@example.org".into(),
         trainer: Actor::user("tess"),
-        model: Content { md5: format!("{version:032x}.dir"), size: 1, nfiles: Some(1), isexec: false },
+        model: Content {
+            md5: format!("{version:032x}.dir"),
+            hash: HashName::Md5,
+            size: 1,
+            nfiles: Some(1),
+            isexec: false,
+        },
         content: Digest::of(made.content.as_bytes()),
         size: 1,
         data: vec![DataItem {

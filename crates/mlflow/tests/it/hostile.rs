@@ -245,7 +245,7 @@ async fn a_download_answers_ranges_and_is_never_a_page() {
 #[tokio::test]
 async fn files_of_a_version_that_a_pipeline_made_are_not_overwritten() {
     use std::collections::BTreeMap;
-    use towpath_core::{Actor, Content, Digest};
+    use towpath_core::{Actor, Content, Digest, HashName};
     use towpath_store::Durability;
     use towpath_tracking::registry::{models, versions};
     use towpath_tracking::{VersionLineage, lineage};
@@ -272,7 +272,7 @@ async fn files_of_a_version_that_a_pipeline_made_are_not_overwritten() {
                 author: "a".into(),
                 author_email: "a@example.com".into(),
                 trainer: by.clone(),
-                model: Content { md5: "m".into(), size: 1, nfiles: None, isexec: false },
+                model: Content { md5: "m".into(), hash: HashName::Md5, size: 1, nfiles: None, isexec: false },
                 content: Digest::of(b"m"),
                 size: 1,
                 data: Vec::new(),

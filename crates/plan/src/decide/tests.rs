@@ -19,7 +19,7 @@ fn pipeline(text: &str) -> Pipeline {
 }
 
 fn content(md5: &str) -> Content {
-    Content { md5: md5.to_owned(), size: 1, nfiles: None, isexec: false }
+    Content { md5: md5.to_owned(), hash: HashName::Md5, size: 1, nfiles: None, isexec: false }
 }
 
 /// Everything there, and the lock entry of a run on it.

@@ -1,15 +1,16 @@
-//! The content cache as a plain HTTP remote of DVC: `/dvc/<project>/files/md5/<2>/<30>[.dir]`.
+//! The content cache as a plain HTTP remote of DVC: `/dvc/<project>/files/md5/<2>/<30>[.dir]`,
+//! objects of DVC 2 at `/dvc/<project>/<2>/<30>[.dir]`.
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, http::Method};
+use axum::{Extension, Router, http::Method};
 use futures_util::TryStreamExt;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
-use towpath_core::Kind;
 use towpath_core::names::is_valid_name;
+use towpath_core::{HashName, Kind};
 use towpath_data::Oid;
 
 use crate::App;
@@ -17,27 +18,32 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 
 pub(super) fn router() -> Router<App> {
-    let object = get(read).head(read).post(write).put(write).layer(DefaultBodyLimit::disable());
-    Router::new().route("/dvc/{project}/files/md5/{first}/{rest}", object)
+    let objects = |place: &str, hash: HashName| {
+        let object = get(read).head(read).post(write).put(write);
+        Router::new().route(place, object).layer(DefaultBodyLimit::disable()).layer(Extension(hash))
+    };
+    objects("/dvc/{project}/files/md5/{first}/{rest}", HashName::Md5)
+        .merge(objects("/dvc/{project}/{first}/{rest}", HashName::Md5Dos2unix))
 }
 
-fn oid(project: &str, first: &str, rest: &str) -> Result<Oid, ApiError> {
+fn oid(project: &str, hash: HashName, first: &str, rest: &str) -> Result<Oid, ApiError> {
     if !is_valid_name(project) || first.len() != 2 {
         return Err(ApiError::not_found(format!("object {first}/{rest} of '{project}'")));
     }
-    Ok(Oid::parse(&format!("{first}{rest}"))?)
+    Ok(Oid::parse(&format!("{first}{rest}"))?.hashed_by(hash))
 }
 
 async fn read(
     State(app): State<App>,
     Path((project, first, rest)): Path<(String, String, String)>,
+    Extension(hash): Extension<HashName>,
     method: Method,
     caller: Caller,
 ) -> Result<Response, ApiError> {
     if !caller.0.is_user() {
         return Err(ApiError::new(Kind::Denied, "the token of a stage does not read the data remote"));
     }
-    let oid = oid(&project, &first, &rest)?;
+    let oid = oid(&project, hash, &first, &rest)?;
     let found = blocking({
         let cache = app.cache.clone();
         move || cache.open_object(&oid)
@@ -63,11 +69,12 @@ async fn read(
 async fn write(
     State(app): State<App>,
     Path((project, first, rest)): Path<(String, String, String)>,
+    Extension(hash): Extension<HashName>,
     caller: Caller,
     body: Body,
 ) -> Result<Response, ApiError> {
     caller.writer()?;
-    let oid = oid(&project, &first, &rest)?;
+    let oid = oid(&project, hash, &first, &rest)?;
     let reader = SyncIoBridge::new(StreamReader::new(body.into_data_stream().map_err(std::io::Error::other)));
     blocking({
         let cache = app.cache.clone();

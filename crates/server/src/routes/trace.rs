@@ -276,7 +276,7 @@ async fn manifest(cache: &Cache, item: &DataItem) -> Result<Vec<(String, String)
     let read = tokio::task::spawn_blocking(move || cache.manifest(&oid)).await;
     let found = read.map_err(|e| ApiError::new(towpath_core::Kind::Internal, e.to_string()))??;
     let entries = found.iter().flat_map(|m| m.entries());
-    Ok(entries.map(|e| (e.relpath.clone(), e.oid.as_str().to_owned())).collect())
+    Ok(entries.map(|e| (e.relpath.clone(), e.oid.to_string())).collect())
 }
 
 /// The path and hash by which `of` names the item or a file of it.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use towpath_core::{Actor, Content, Digest};
+use towpath_core::{Actor, Content, Digest, HashName};
 use towpath_store::Store;
 use towpath_tracking::lineage::{self, CheckVerdict, DataItem, VersionLineage};
 use towpath_tracking::{TrackingError, registry::models};
@@ -24,7 +24,7 @@ fn digits(number: i64) -> VersionLineage {
         author: "Alice".into(),
         author_email: "alice@example.com".into(),
         trainer: Actor::user("alice"),
-        model: Content { md5: "m".repeat(32), size: 3, nfiles: None, isexec: false },
+        model: Content { md5: "m".repeat(32), hash: HashName::Md5, size: 3, nfiles: None, isexec: false },
         content: Digest::of(b"model"),
         size: 3,
         data: vec![DataItem {
