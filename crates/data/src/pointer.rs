@@ -10,7 +10,7 @@ use ignore::WalkBuilder;
 use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit, emit, parse};
 
-use crate::{Error, Oid, TrackedOutput, files};
+use crate::{Error, Oid, Stage, TrackedOutput, files};
 
 /// A `.dvc` file as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +84,11 @@ impl PointerFile {
     /// The outs as seen from the root.
     pub fn tracked(&self) -> Result<Vec<TrackedOutput>, Error> {
         self.outs.iter().map(|out| self.tracked_out(out)).collect()
+    }
+
+    /// What it declares.
+    pub fn stage(&self) -> Result<Stage, Error> {
+        Ok(Stage { file: self.path.clone(), name: None, deps: Vec::new(), outputs: self.tracked()? })
     }
 
     fn tracked_out(&self, out: &Out) -> Result<TrackedOutput, Error> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::ignore::DVCIGNORE_TEMPLATE;
 use crate::locks::RepositoryLock;
 use crate::pointer::PointerFile;
-use crate::{Cache, Config, Error, Remote, Workspace, files, remote};
+use crate::{Cache, Config, Error, Remote, Stage, Workspace, files, remote};
 
 /// A repository on disk, its configuration read.
 #[derive(Clone, Debug)]
@@ -99,6 +99,14 @@ impl Repository {
     /// All `.dvc` files that neither `.dvcignore` nor Git ignores, sorted by path.
     pub fn pointers(&self) -> Result<Vec<PointerFile>, Error> {
         PointerFile::find_all(&self.root)
+    }
+
+    /// Everything declared: the `.dvc` files, then `stages`.
+    pub fn stages(&self, stages: &[Stage]) -> Result<Vec<Stage>, Error> {
+        let pointers = self.pointers()?;
+        let mut all = pointers.iter().map(PointerFile::stage).collect::<Result<Vec<_>, _>>()?;
+        all.extend_from_slice(stages);
+        Ok(all)
     }
 
     /// The path below the root of something the user named, relative to `from`. It need not exist.

@@ -1,6 +1,18 @@
-//! An output that data versioning looks after, wherever it was declared.
+//! What data versioning looks after, wherever it was declared.
 
 use towpath_core::Content;
+
+/// What DVC calls a stage: a `.dvc` file, or an entry of `stages` of a `dvc.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The `.dvc` file or the `dvc.yaml`, relative to the repository's root.
+    pub file: String,
+    /// Its name in the `dvc.yaml`.
+    pub name: Option<String>,
+    /// Files and folders of the repository that it reads, relative to the root.
+    pub deps: Vec<String>,
+    pub outputs: Vec<TrackedOutput>,
+}
 
 /// A file or folder of the workspace with the version that a `.dvc` file or `dvc.lock` records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +27,6 @@ pub struct TrackedOutput {
     pub push: bool,
     /// The only remote it goes to; `None`: whichever is asked for.
     pub remote: Option<String>,
-    /// The `.dvc` file (relative to the root) or the name of the stage.
+    /// The `.dvc` file (relative to the root), or the stage: `train`, `sub/dvc.yaml:train`.
     pub declared_by: String,
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use towpath_core::names::is_valid_name;
-use towpath_data::{Repository, TrackedOutput};
+use towpath_data::{Repository, Stage, TrackedOutput};
 use towpath_git::WorkTree;
 use towpath_plan::frontend::dvc_yaml;
 use towpath_plan::lock::Lock;
@@ -18,21 +18,21 @@ const LOCK_FILE: &str = "dvc.lock";
 /// What the commands for data work on.
 pub struct Workspace {
     pub repository: Repository,
-    /// Outputs of stages, at the versions that `dvc.lock` records.
-    pub outputs: Vec<TrackedOutput>,
+    /// Of the pipeline, their outputs at the versions that `dvc.lock` records.
+    pub stages: Vec<Stage>,
 }
 
 impl Workspace {
     pub fn find() -> Result<Self, Error> {
         let repository = Repository::find(&Context::current_dir()?)?;
-        let outputs = outputs(repository.root())?;
-        Ok(Self { repository, outputs })
+        let stages = stages(repository.root())?;
+        Ok(Self { repository, stages })
     }
 
     /// [`Workspace::find`] for commands that talk to a remote.
     pub fn connected(ctx: &Context) -> Result<Self, Error> {
-        let Self { repository, outputs } = Self::find()?;
-        Ok(Self { repository: with_token(ctx, repository), outputs })
+        let Self { repository, stages } = Self::find()?;
+        Ok(Self { repository: with_token(ctx, repository), stages })
     }
 }
 
@@ -66,13 +66,14 @@ fn without_password(url: &str) -> String {
     format!("{scheme}://{host}/{path}")
 }
 
-/// The outputs that the pipeline declares; none without a pipeline.
-fn outputs(root: &Path) -> Result<Vec<TrackedOutput>, Error> {
+/// The stages of the pipeline with the versions that `dvc.lock` records; none without a pipeline.
+fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
     let Some(text) = read(&root.join(PIPELINE_FILE))? else { return Ok(Vec::new()) };
     let pipeline = dvc_yaml::read(PIPELINE_FILE, &text)?;
     let lock = Lock::read(LOCK_FILE, &read(&root.join(LOCK_FILE))?.unwrap_or_default())?;
-    let mut outputs = Vec::new();
+    let mut stages = Vec::new();
     for stage in &pipeline.stages {
+        let mut outputs = Vec::new();
         for out in &stage.outs {
             let locked = lock.get(&stage.name).and_then(|locked| locked.out(&out.at.written));
             outputs.push(TrackedOutput {
@@ -84,8 +85,11 @@ fn outputs(root: &Path) -> Result<Vec<TrackedOutput>, Error> {
                 declared_by: stage.name.clone(),
             });
         }
+        let files = stage.deps.iter().chain(stage.params.iter().map(|params| &params.file));
+        let deps = files.map(|file| file.path.clone()).collect();
+        stages.push(Stage { file: PIPELINE_FILE.to_owned(), name: Some(stage.name.clone()), deps, outputs });
     }
-    Ok(outputs)
+    Ok(stages)
 }
 
 fn read(path: &Path) -> Result<Option<String>, Error> {

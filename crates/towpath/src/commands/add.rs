@@ -19,11 +19,11 @@ pub struct Add {
 
 impl Add {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find()?;
         let from = Context::current_dir()?;
         let paths: Vec<PathBuf> =
             self.paths.iter().map(|path| repository.relative(&from, path)).collect::<Result<_, _>>()?;
-        let added = verbs::add(&repository, &paths, &outputs, &ctx.ui.data_progress())?;
+        let added = verbs::add(&repository, &paths, &stages, &ctx.ui.data_progress())?;
         let entry =
             |a: &Added| json!({ "path": a.path, "pointer": a.pointer, "content": a.content, "changed": a.changed });
         ctx.ui.show_as(&added.iter().map(entry).collect::<Vec<_>>(), || {

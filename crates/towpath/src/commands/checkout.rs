@@ -16,8 +16,8 @@ pub struct Checkout {
 
 impl Checkout {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::find()?;
-        let changed = verbs::checkout(&repository, &outputs, self.force, &ctx.ui.data_progress())?;
+        let Workspace { repository, stages } = Workspace::find()?;
+        let changed = verbs::checkout(&repository, &stages, self.force, &ctx.ui.data_progress())?;
         ctx.ui.show_as(&json!({ "checked_out": changed }), || checked_out(&changed))?;
         Ok(Exit::Done)
     }

@@ -20,8 +20,8 @@ pub struct Pull {
 
 impl Pull {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::connected(ctx)?;
-        let pulled = verbs::pull(&repository, &outputs, self.remote.as_deref(), self.force, &ctx.ui.data_progress())?;
+        let Workspace { repository, stages } = Workspace::connected(ctx)?;
+        let pulled = verbs::pull(&repository, &stages, self.remote.as_deref(), self.force, &ctx.ui.data_progress())?;
         let (moved, changed) = (pulled.transferred, pulled.checked_out);
         let json = json!({ "objects": moved.objects, "bytes": moved.bytes, "checked_out": changed });
         ctx.ui.show_as(&json, || {

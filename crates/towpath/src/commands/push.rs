@@ -16,8 +16,8 @@ pub struct Push {
 
 impl Push {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::connected(ctx)?;
-        let sent = verbs::push(&repository, &outputs, self.remote.as_deref(), &ctx.ui.data_progress())?;
+        let Workspace { repository, stages } = Workspace::connected(ctx)?;
+        let sent = verbs::push(&repository, &stages, self.remote.as_deref(), &ctx.ui.data_progress())?;
         ctx.ui.show_as(&json!({ "objects": sent.objects, "bytes": sent.bytes }), || match sent.objects {
             0 => "The remote has everything.".into(),
             n => format!("{} pushed, {}", ui::count(n, "object"), ui::bytes(sent.bytes)),

@@ -14,11 +14,12 @@ pub struct Status {}
 
 impl Status {
     pub fn run(ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, outputs } = Workspace::find()?;
-        let mut differing = verbs::status(&repository, &outputs)?;
+        let Workspace { repository, stages } = Workspace::find()?;
+        let mut differing = verbs::status(&repository, &stages)?;
         // An output that no run has made yet is no difference.
         let never_made = |d: &OutputStatus| {
-            d.change == Change::Deleted && outputs.iter().any(|o| o.path == d.path && o.content.is_none())
+            d.change == Change::Deleted
+                && stages.iter().flat_map(|stage| &stage.outputs).any(|o| o.path == d.path && o.content.is_none())
         };
         differing.retain(|d| !never_made(d));
         ctx.ui.show_as(&status::to_json(&differing), || human(&differing))?;
