@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 
 use super::{Download, Listed, Listing, Remote, Stat, Wanted};
 use crate::Error;
-use crate::config::{Auth, RemoteConfig};
+use crate::config::RemoteConfig;
 
 /// Latency, not bandwidth, bounds small objects.
 const DEFAULT_JOBS: usize = 16;
@@ -27,6 +27,33 @@ const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 32 * 1024;
 
 /// How much of an error's body is shown.
 const DETAIL_BYTES: u64 = 300;
+
+/// Who we are, by the option `auth`.
+#[derive(Debug, PartialEq, Eq)]
+enum Auth {
+    None,
+    Basic {
+        user: String,
+        password: String,
+    },
+    /// A header of that name with the password in it.
+    Header {
+        name: String,
+        value: String,
+    },
+}
+
+impl Auth {
+    fn of(config: &RemoteConfig) -> Result<Self, Error> {
+        let required = |option| config.required(option, "its auth").map(str::to_owned);
+        match config.text("auth").map(str::to_lowercase).as_deref() {
+            None => Ok(Self::None),
+            Some("basic") => Ok(Self::Basic { user: required("user")?, password: required("password")? }),
+            Some("custom") => Ok(Self::Header { name: required("custom_auth_header")?, value: required("password")? }),
+            Some(other) => Err(config.bad(format!("auth must be 'basic' or 'custom', found '{other}'"))),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct HttpRemote {
@@ -41,17 +68,15 @@ impl HttpRemote {
     pub fn open(config: &RemoteConfig) -> Result<Self, Error> {
         // The first one installed in a process stays: then this is without effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let bad = |problem: String| Error::RemoteConfig { name: config.name.clone(), problem };
-        let client =
-            Client::builder().connect_timeout(TIMEOUT).timeout(TIMEOUT).build().map_err(|e| bad(e.to_string()))?;
-        let upload_method = config.upload_method.parse().map_err(|_| {
-            bad(format!("method must be an HTTP method such as POST or PUT, found '{}'", config.upload_method))
-        })?;
+        let built = Client::builder().connect_timeout(TIMEOUT).timeout(TIMEOUT).build();
+        let method = config.text("method").unwrap_or("POST").to_uppercase();
         Ok(Self {
-            client,
+            client: built.map_err(|error| config.bad(error.to_string()))?,
             url: config.url.clone(),
-            auth: config.auth.clone(),
-            upload_method,
+            auth: Auth::of(config)?,
+            upload_method: method.parse().map_err(|_| {
+                config.bad(format!("method must be an HTTP method such as POST or PUT, found '{method}'"))
+            })?,
             jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
         })
     }

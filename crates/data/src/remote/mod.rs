@@ -13,7 +13,7 @@ use std::path::Path;
 
 use towpath_core::HashName;
 
-use crate::config::RemoteConfig;
+use crate::config::{RemoteConfig, RemoteKind};
 use crate::{Error, Oid};
 
 pub use http::HttpRemote;
@@ -136,10 +136,13 @@ pub fn oid_of_key(key: &str) -> Option<Oid> {
 
 /// The remote that a configuration describes. Nothing is asked of it yet.
 pub fn open(config: &RemoteConfig) -> Result<Box<dyn Remote>, Error> {
-    if config.url.starts_with("http://") || config.url.starts_with("https://") {
-        Ok(Box::new(HttpRemote::open(config)?))
-    } else {
-        Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs)))
+    match config.kind {
+        RemoteKind::Local => Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs))),
+        RemoteKind::Http => Ok(Box::new(HttpRemote::open(config)?)),
+        _ => {
+            let scheme = config.url.split("://").next().unwrap_or_default();
+            Err(config.bad(format!("'{scheme}://' remotes are not supported yet; a folder, http:// and https:// are")))
+        }
     }
 }
 

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use towpath_core::{Classify as _, Content, HashName, Kind};
-use towpath_data::config::Level;
 use towpath_data::links::LinkType;
 use towpath_data::manifest::{Entry, Manifest};
 use towpath_data::remote::{LocalRemote, object_key};
-use towpath_data::{Cache, Config, Error, Oid, Remote as _, Silent, Workspace, transfer, verbs};
+use towpath_data::{Cache, Error, Oid, Remote as _, Repository, Silent, Workspace, transfer, verbs};
 
 use crate::support::Project;
 
@@ -265,7 +264,7 @@ fn a_missing_remote_and_malformed_files_are_named() {
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.to_string().contains("a.dvc:2:8"), "{error}");
 
-    Config::write(&project.repository().dvc_dir(), Level::Repository, "cache", "type", "teleport").unwrap();
-    let error = project.repository().cache().unwrap_err();
+    project.write(".dvc/config", "[cache]\n    type = teleport\n");
+    let error = Repository::open(&project.root()).unwrap_err();
     assert!(error.to_string().contains("reflink, hardlink, symlink or copy, found 'teleport'"), "{error}");
 }
