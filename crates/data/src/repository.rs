@@ -18,9 +18,14 @@ pub struct Repository {
 impl Repository {
     /// The repository that `from` lies in: the nearest folder upwards that has `.dvc`.
     pub fn find(from: &Path) -> Result<Self, Error> {
+        Self::open(&Self::find_root(from)?)
+    }
+
+    /// The root of that repository, its configuration not read.
+    pub fn find_root(from: &Path) -> Result<PathBuf, Error> {
         let absolute = fs::canonicalize(from).map_err(Error::io("read", from))?;
         let root = absolute.ancestors().find(|folder| folder.join(".dvc").is_dir());
-        Self::open(root.ok_or_else(|| Error::NotARepository { from: from.to_owned() })?)
+        root.map(Path::to_owned).ok_or_else(|| Error::NotARepository { from: from.to_owned() })
     }
 
     /// The repository with exactly this root.

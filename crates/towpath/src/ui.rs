@@ -37,6 +37,10 @@ impl Ui {
         self.quiet
     }
 
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result: as JSON with `--json`, for people otherwise.
     pub fn show(&self, result: &(impl Human + Serialize)) -> Result<(), Error> {
         self.show_as(result, || result.human())

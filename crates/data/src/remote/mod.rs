@@ -119,6 +119,9 @@ pub struct Download {
     pub size: Option<u64>,
 }
 
+/// The schemes of the remotes that [`open`] knows; a folder has none.
+pub const SCHEMES: &[&str] = &["local", "http", "https"];
+
 /// Where a remote keeps an object: as a cache does.
 pub fn object_key(oid: &Oid) -> String {
     oid.object_path()

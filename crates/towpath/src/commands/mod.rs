@@ -2,7 +2,9 @@
 
 mod add;
 mod audit;
+mod cache;
 mod checkout;
+mod config;
 mod init;
 mod model;
 mod new;
@@ -13,6 +15,7 @@ mod release;
 mod remote;
 mod repro;
 mod reproduce;
+mod root;
 mod run;
 mod serve;
 mod server;
@@ -20,6 +23,7 @@ mod status;
 mod token;
 mod trace;
 mod user;
+mod version;
 
 use clap::{Parser, Subcommand};
 
@@ -46,7 +50,13 @@ pub enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     #[command(subcommand)]
+    Cache(cache::Cache),
+    Config(config::Config),
+    #[command(subcommand)]
     Remote(remote::Remote),
+    Root(root::Root),
+    #[command(alias = "doctor")]
+    Version(version::Version),
     Repro(repro::Repro),
     #[command(subcommand)]
     Run(run::Run),
@@ -79,7 +89,11 @@ impl Command {
             Self::Checkout(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
+            Self::Cache(command) => command.run(ctx),
+            Self::Config(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
+            Self::Root(_) => root::Root::run(ctx),
+            Self::Version(_) => version::Version::run(ctx),
             Self::Repro(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),
