@@ -35,7 +35,7 @@ pub(crate) fn is_tracked_by_git(root: &Path, path: &Path) -> Result<bool, Error>
     Ok(!git(root, &["ls-files", "-z", "--", &format!(":(literal){path}")])?.is_empty())
 }
 
-fn git(root: &Path, args: &[&str]) -> Result<String, Error> {
+pub(crate) fn git(root: &Path, args: &[&str]) -> Result<String, Error> {
     let what = || args.first().copied().unwrap_or_default().to_owned();
     let output = Command::new("git").arg("-C").arg(root).args(args).env("GIT_OPTIONAL_LOCKS", "0").output();
     let output = output.map_err(|e| Error::Git { what: what(), stderr: e.to_string() })?;
