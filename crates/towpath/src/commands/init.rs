@@ -1,4 +1,4 @@
-use towpath_data::{Repository, hooks};
+use towpath_data::{Repository, hooks, merge};
 use towpath_git::WorkTree;
 
 use crate::config::Context;
@@ -18,9 +18,13 @@ impl Init {
             Err(error) => return Err(error.into()),
         };
         let hook = hooks::install_pre_push(&root)?;
+        let merging = merge::install(&root)?;
         let what =
             if made { "Data of this repository is now versioned" } else { "Data of this repository was versioned" };
         ctx.ui.say(format!("{what}; the hook {} pushes it before code.", hook.display()));
+        if merging.attributes_changed {
+            ctx.ui.say("Git merges .dvc files and dvc.lock with towpath: git add .gitattributes");
+        }
         ctx.ui.say("Next: towpath add PATH; git commit; towpath remote add --default NAME URL");
         Ok(Exit::Done)
     }

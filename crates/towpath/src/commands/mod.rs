@@ -6,6 +6,7 @@ mod cache;
 mod checkout;
 mod config;
 mod init;
+mod merge_driver;
 mod model;
 mod new;
 mod predict;
@@ -60,6 +61,8 @@ pub enum Command {
     Repro(repro::Repro),
     #[command(subcommand)]
     Run(run::Run),
+    #[command(hide = true)]
+    MergeDriver(merge_driver::MergeDriver),
     #[command(subcommand)]
     Model(model::Model),
     #[command(subcommand)]
@@ -96,6 +99,7 @@ impl Command {
             Self::Version(_) => version::Version::run(ctx),
             Self::Repro(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
+            Self::MergeDriver(command) => command.run(ctx),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),
             Self::Predict(command) => wait(command.run(ctx)),
