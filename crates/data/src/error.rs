@@ -46,6 +46,8 @@ pub enum Error {
     TrackedByGit { path: String },
     #[error("no such tracked file or folder: {path}")]
     NotTracked { path: String },
+    #[error("there is no {path} in {place}")]
+    NoSuchPath { path: String, place: String },
     #[error("{path} has changes that are not in the cache and would be lost")]
     WouldOverwrite { path: String },
 
@@ -139,9 +141,11 @@ impl Classify for Error {
                 }
                 _ => Kind::Internal,
             },
-            Self::NotARepository { .. } | Self::NotInCache { .. } | Self::Missing { .. } | Self::NotTracked { .. } => {
-                Kind::NotFound
-            }
+            Self::NotARepository { .. }
+            | Self::NoSuchPath { .. }
+            | Self::NotInCache { .. }
+            | Self::Missing { .. }
+            | Self::NotTracked { .. } => Kind::NotFound,
             Self::AlreadyInitialised { .. }
             | Self::ChangedWhileRead { .. }
             | Self::AlreadyTracked { .. }

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod config;
 pub mod content_hash;
 pub mod error;
+pub mod external;
 pub mod hooks;
 pub mod ignore;
 pub mod imports;

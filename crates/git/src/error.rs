@@ -28,6 +28,12 @@ pub enum Error {
     InvalidReference(String),
     #[error("'{0}' is not a relative path without '..'")]
     InvalidPath(String),
+    #[error("'{0}' is no address of a repository")]
+    InvalidUrl(String),
+    #[error("cannot fetch from {url}: {stderr}")]
+    CannotFetch { url: String, stderr: String },
+    #[error("{url} has no revision '{revision}'")]
+    NoSuchRevision { revision: String, url: String },
     #[error("no commit '{0}'")]
     NoSuchCommit(String),
     #[error("no file {path} in commit {commit}")]
@@ -41,12 +47,16 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotInstalled | Self::TimedOut { .. } => Kind::Unavailable,
+            Self::NotInstalled | Self::TimedOut { .. } | Self::CannotFetch { .. } => Kind::Unavailable,
             Self::TooLarge { .. } => Kind::Exhausted,
-            Self::InvalidCommit(_) | Self::InvalidReference(_) | Self::InvalidPath(_) | Self::Failed { .. } => {
-                Kind::Invalid
+            Self::InvalidCommit(_)
+            | Self::InvalidReference(_)
+            | Self::InvalidPath(_)
+            | Self::InvalidUrl(_)
+            | Self::Failed { .. } => Kind::Invalid,
+            Self::NoSuchCommit(_) | Self::NoSuchRevision { .. } | Self::NoSuchFile { .. } | Self::NotARepository(_) => {
+                Kind::NotFound
             }
-            Self::NoSuchCommit(_) | Self::NoSuchFile { .. } | Self::NotARepository(_) => Kind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
             Self::Io { .. } | Self::Spawn { .. } | Self::Unexpected { .. } => Kind::Internal,
         }

@@ -6,6 +6,7 @@
 //! becomes an argument is validated first, every command has a deadline and a bound on its output.
 
 pub mod checkout;
+pub mod clones;
 pub mod commit;
 pub mod diff;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod worktree;
 
 mod command;
 
+pub use clones::BareClone;
 pub use commit::{FileContent, Signature};
 pub use diff::{Diff, FileChange, FileStatus};
 pub use error::Error;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{Folders, Merged, Sides, merge};
+use crate::external::fetch_manifest;
 use crate::manifest::Manifest;
-use crate::remote::{Wanted, object_key};
+use crate::remote::object_key;
 use crate::{Cache, Error, Oid, Remote, Repository, files, hooks};
 
 /// What Git runs; `%L` is the size of a conflict marker.
@@ -81,34 +82,21 @@ impl FetchedFolders {
     fn of(repository: &Repository) -> Result<Self, Error> {
         Ok(Self { cache: repository.cache()?, remote: repository.remote(None) })
     }
-
-    fn fetch(&self, oid: &Oid) -> Result<(), String> {
-        let remote = match &self.remote {
-            Ok(remote) => remote,
-            Err(Error::NoDefaultRemote) => return Err("is not in the cache, and there is no default remote".to_owned()),
-            Err(error) => return Err(format!("is not in the cache and cannot be fetched ({error})")),
-        };
-        let received = remote.download(&Wanted::whole(&object_key(oid))).and_then(|sent| match sent {
-            Some(sent) => self.cache.receive(oid, sent.body).map(Some),
-            None => Ok(None),
-        });
-        match received {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err("is neither in the cache nor on the remote".to_owned()),
-            Err(error) => Err(format!("is not in the cache and cannot be fetched ({error})")),
-        }
-    }
 }
 
 impl Folders for FetchedFolders {
     fn manifest(&mut self, oid: &Oid) -> Result<Result<Manifest, String>, Error> {
-        if let Some(manifest) = self.cache.manifest(oid)? {
-            return Ok(Ok(manifest));
-        }
-        if let Err(problem) = self.fetch(oid) {
-            return Ok(Err(problem));
-        }
-        Ok(self.cache.manifest(oid)?.ok_or_else(|| "was removed from the cache meanwhile".to_owned()))
+        let remote = match &self.remote {
+            Ok(remote) => remote,
+            Err(error) => {
+                let problem = || format!("is not in the cache and cannot be fetched ({error})");
+                return Ok(self.cache.manifest(oid)?.ok_or_else(problem));
+            }
+        };
+        Ok(match fetch_manifest(&self.cache, remote.as_ref(), oid) {
+            Ok(manifest) => manifest.ok_or_else(|| "is neither in the cache nor on the remote".to_owned()),
+            Err(error) => Err(format!("is not in the cache and cannot be fetched ({error})")),
+        })
     }
 
     fn size(&mut self, oid: &Oid) -> Option<u64> {

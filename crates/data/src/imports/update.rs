@@ -1,0 +1,131 @@
+//! `dvc update`: brings an import to what the other repository has now.
+
+use std::path::PathBuf;
+
+use towpath_core::Content;
+use towpath_yaml::{Field, Step, Value, YamlError, edit, parse};
+
+use super::import::with_checksum;
+use super::{Request, Take};
+use crate::pointer::PointerFile;
+use crate::{Error, Progress, Repository, files};
+
+/// Where an import comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedFrom {
+    pub request: Request,
+    /// The commit that was imported; `None` after `--no-exec`.
+    pub rev_lock: Option<String>,
+}
+
+/// What `update` did with one import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// The `.dvc` file, relative to the root.
+    pub pointer: String,
+    /// `None` when nothing was downloaded.
+    pub content: Option<Content>,
+    /// False when the import had this version already.
+    pub changed: bool,
+}
+
+/// Where the import that a `.dvc` file records comes from; `None` for one that is no import from a
+/// repository.
+///
+/// # Errors
+/// The file is malformed; its `config` or `remote` is a mapping, which only DVC itself can use.
+pub fn imported_from(pointer: &PointerFile) -> Result<Option<ImportedFrom>, Error> {
+    let document = parse(&pointer.path, &pointer.text)?;
+    let Some(deps) = document.root().get("deps") else { return Ok(None) };
+    if !matches!(&deps.kind, towpath_yaml::Kind::Seq(items) if items.len() == 1 && items[0].get("repo").is_some()) {
+        return Ok(None);
+    }
+    let mut fields = document.field().fields()?;
+    let dependency = fields.required("deps")?.items()?.remove(0);
+    Ok(Some(read_dependency(dependency)?))
+}
+
+fn read_dependency(dependency: Field<'_>) -> Result<ImportedFrom, YamlError> {
+    let mut dependency = dependency.fields()?;
+    let path = dependency.required("path")?.as_str()?.to_owned();
+    let mut repo = dependency.required("repo")?.fields()?;
+    let url = repo.required("url")?.as_str()?.to_owned();
+    let mut optional =
+        |key: &'static str| repo.optional(key).map(|field| field.as_str().map(str::to_owned)).transpose();
+    let [rev, rev_lock, config, remote] =
+        [optional("rev")?, optional("rev_lock")?, optional("config")?, optional("remote")?];
+    repo.finish()?;
+    Ok(ImportedFrom { request: Request { url, path, rev, config, remote }, rev_lock })
+}
+
+/// Records another commit, and with it another version of the data.
+///
+/// # Errors
+/// What is in the workspace is not what was imported and would be lost, unless `force`; what the
+/// source reports.
+pub fn update(
+    repository: &Repository,
+    pointer: &PointerFile,
+    rev: Option<&str>,
+    take: Take<'_>,
+    force: bool,
+    progress: &dyn Progress,
+) -> Result<Updated, Error> {
+    let _lock = repository.lock()?;
+    let Some(from) = imported_from(pointer)? else {
+        return Err(Error::NotAnImport { path: PathBuf::from(&pointer.path) });
+    };
+    let tracked = pointer.tracked()?;
+    let (1, [out]) = (pointer.outs.len(), tracked.as_slice()) else {
+        return Err(Error::NotAnImport { path: PathBuf::from(&pointer.path) });
+    };
+    let unchanged = Updated { pointer: pointer.path.clone(), content: out.content.clone(), changed: false };
+    let (commit, fetched) = match take {
+        Take::Nothing => return Ok(unchanged),
+        Take::Commit(commit) => (commit, None),
+        Take::Data(source, commit) => (commit, Some(source.fetch(&from.request.path, progress)?)),
+    };
+    let file = pointer.path.as_str();
+    let repo = |key| [Step::Key("deps"), Step::Index(0), Step::Key("repo"), Step::Key(key)];
+    let mut text = pointer.text.clone();
+    if let Some(rev) = rev {
+        text = edit::set(file, &text, &repo("rev"), &Value::string(rev))?;
+    }
+    text = edit::set(file, &text, &repo("rev_lock"), &Value::string(commit))?;
+    let moved = text != pointer.text;
+    if let Some(content) = &fetched {
+        let name = &pointer.outs[0].path;
+        text = PointerFile::parse(file, text)?.with_content(name, content)?;
+        checkout_over(repository, out, content, force, progress)?;
+    } else if moved {
+        // What is recorded of the old version would be told as the new one's.
+        for key in ["md5", "size", "nfiles", "isexec"] {
+            text = edit::remove(file, &text, &[Step::Key("outs"), Step::Index(0), Step::Key(key)])?;
+        }
+    }
+    if text == pointer.text {
+        return Ok(unchanged);
+    }
+    let text = with_checksum(file, &text)?;
+    files::write_atomically(&repository.root().join(file), text.as_bytes())?;
+    Ok(Updated { pointer: pointer.path.clone(), content: fetched, changed: true })
+}
+
+fn checkout_over(
+    repository: &Repository,
+    out: &crate::TrackedOutput,
+    content: &Content,
+    force: bool,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let (cache, workspace) = (repository.cache()?, repository.workspace()?);
+    if !force
+        && let Some(found) = workspace.hash(out.path.as_ref())?
+        && out.content.as_ref().is_some_and(|recorded| recorded.md5 != found.content.md5)
+        && found.content.md5 != content.md5
+    {
+        return Err(Error::WouldOverwrite { path: out.path.clone() });
+    }
+    cache.checkout_watched(&workspace, content, out.path.as_ref(), progress)?;
+    workspace.save()
+}
