@@ -46,6 +46,10 @@ pub enum Error {
     TrackedByGit { path: String },
     #[error("no such tracked file or folder: {path}")]
     NotTracked { path: String },
+    #[error("{} exists already", path.display())]
+    Exists { path: PathBuf },
+    #[error("{} is no import from another repository", path.display())]
+    NotAnImport { path: PathBuf },
     #[error("there is no {path} in {place}")]
     NoSuchPath { path: String, place: String },
     #[error("{path} has changes that are not in the cache and would be lost")]
@@ -145,8 +149,10 @@ impl Classify for Error {
             | Self::NoSuchPath { .. }
             | Self::NotInCache { .. }
             | Self::Missing { .. }
-            | Self::NotTracked { .. } => Kind::NotFound,
+            | Self::NotTracked { .. }
+            | Self::RemoteAnswer { status: 404, .. } => Kind::NotFound,
             Self::AlreadyInitialised { .. }
+            | Self::Exists { .. }
             | Self::ChangedWhileRead { .. }
             | Self::AlreadyTracked { .. }
             | Self::TrackedByGit { .. }
@@ -155,10 +161,10 @@ impl Classify for Error {
             | Self::HookExists { .. } => Kind::Conflict,
             Self::RemoteAnswer { status: 401, .. } => Kind::Unauthenticated,
             Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
-            Self::RemoteAnswer { status: 404, .. } => Kind::NotFound,
             Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
             Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
             Self::Config { .. }
+            | Self::NotAnImport { .. }
             | Self::Pointer(_)
             | Self::InvalidOid(_)
             | Self::Manifest { .. }
@@ -179,6 +185,7 @@ impl Classify for Error {
             Self::NotInCache { .. } => "fetch it with `towpath pull`",
             Self::ChangedWhileRead { .. } => "wait until nothing writes it and run the command again",
             Self::TrackedByGit { .. } => "stop Git from tracking it with `git rm -r --cached PATH`",
+            Self::Exists { .. } => "choose another place with `--out`, or replace it with `--force`",
             Self::WouldOverwrite { .. } => "keep them with `towpath add`, or drop them with `--force`",
             Self::Locked { .. } => "wait for the other dvc or towpath command to end",
             Self::HookExists { .. } => "call `towpath push` from that hook yourself",

@@ -156,7 +156,7 @@ fn join(folder: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn entry_of(name: &str, content: &Content) -> Value {
+pub(crate) fn entry_of(name: &str, content: &Content) -> Value {
     let number = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let mut entry =
         vec![("md5".to_owned(), Value::string(content.md5.as_str())), ("size".to_owned(), number(content.size))];

@@ -43,6 +43,8 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// Python environments, shared with the server: what one built is there for the other.
     pub environments_dir: PathBuf,
+    /// What was fetched of other repositories.
+    pub clones_dir: PathBuf,
 }
 
 impl Context {
@@ -53,6 +55,7 @@ impl Context {
             token: variable("TOWPATH_TOKEN"),
             data_dir: user_dir("XDG_DATA_HOME", ".local/share").join("towpath"),
             environments_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments"),
+            clones_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/repositories"),
         }
     }
 
@@ -139,6 +142,7 @@ mod tests {
             token: None,
             data_dir: PathBuf::new(),
             environments_dir: PathBuf::new(),
+            clones_dir: PathBuf::new(),
         };
         assert!(ctx.is_on_server("http://127.0.0.1:4400/dvc/digits"));
         assert!(!ctx.is_on_server("http://127.0.0.1:44000/dvc/digits"));

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod error;
 mod signals;
+mod source;
 mod template;
 mod ui;
 mod workspace;

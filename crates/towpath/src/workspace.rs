@@ -67,7 +67,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// The stages of the pipeline with the versions that `dvc.lock` records; none without a pipeline.
-fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
+pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
     let Some(text) = read(&root.join(PIPELINE_FILE))? else { return Ok(Vec::new()) };
     let pipeline = dvc_yaml::read(PIPELINE_FILE, &text)?;
     let lock = Lock::read(LOCK_FILE, &read(&root.join(LOCK_FILE))?.unwrap_or_default())?;

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde::Serialize;
+use towpath_core::Content;
 
 use super::Source;
 use super::source::{is_below, join};
@@ -61,7 +62,6 @@ impl Source {
         Ok(self.children(folder)?.remove(name))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a recursion that carries what was asked for")]
     fn list_below(
         &self,
         folder: &str,
@@ -100,7 +100,7 @@ impl Source {
         let mut children = BTreeMap::new();
         let listed = |isout, isdir| Listed { isout, isdir, isexec: false, size: None, md5: None, path: String::new() };
         if let Some((output, inside)) = self.output_of(folder) {
-            if !Oid::parse(&self.content_of(output)?.md5)?.is_dir() {
+            if !Oid::of(self.content_of(output)?)?.is_dir() {
                 return Ok(children);
             }
             for entry in self.manifest(output)?.entries() {
@@ -108,12 +108,11 @@ impl Source {
                     continue;
                 }
                 let rest = entry.relpath[inside.len()..].trim_start_matches('/');
-                match rest.split_once('/') {
-                    Some((name, _)) => drop(children.entry(name.to_owned()).or_insert_with(|| listed(true, true))),
-                    None => {
-                        let md5 = Some(entry.oid.to_string());
-                        children.insert(rest.to_owned(), Listed { md5, ..listed(true, false) });
-                    }
+                if let Some((name, _)) = rest.split_once('/') {
+                    children.entry(name.to_owned()).or_insert_with(|| listed(true, true));
+                } else {
+                    let md5 = Some(entry.oid.to_string());
+                    children.insert(rest.to_owned(), Listed { md5, ..listed(true, false) });
                 }
             }
             return Ok(children);
@@ -144,23 +143,18 @@ impl Source {
         }
         for output in self.outputs().iter().filter(|output| is_below(&output.path, folder)) {
             let rest = output.path[folder.len()..].trim_start_matches('/');
-            match rest.split_once('/') {
-                Some((name, _)) => drop(children.entry(name.to_owned()).or_insert_with(|| listed(false, true))),
-                None => {
-                    let content = output.content.as_ref();
-                    let isdir =
-                        content.is_some_and(|content| content.nfiles.is_some() || content.md5.ends_with(".dir"));
-                    children.insert(
-                        rest.to_owned(),
-                        Listed {
-                            isexec: content.is_some_and(|content| content.isexec),
-                            size: content.map(|content| content.size),
-                            md5: content.map(|content| content.md5.clone()),
-                            ..listed(true, isdir)
-                        },
-                    );
-                }
+            if let Some((name, _)) = rest.split_once('/') {
+                children.entry(name.to_owned()).or_insert_with(|| listed(false, true));
+                continue;
             }
+            let content = output.content.as_ref();
+            let item = Listed {
+                isexec: content.is_some_and(|content| content.isexec),
+                size: content.map(|content| content.size),
+                md5: content.map(|content| content.md5.clone()),
+                ..listed(true, content.is_some_and(Content::is_dir))
+            };
+            children.insert(rest.to_owned(), item);
         }
         Ok(children)
     }

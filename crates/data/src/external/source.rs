@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use towpath_core::Content;
+use towpath_core::{Content, HashName};
 
 use walkdir::WalkDir;
 
@@ -28,6 +28,7 @@ pub struct Source {
     config: Option<Config>,
     /// The remote to use instead of the default one.
     remote: Option<String>,
+    jobs: Option<usize>,
     /// The cache of the repository, when it is on this machine.
     upstream: Option<Cache>,
     /// Where manifests and data are fetched to.
@@ -60,7 +61,17 @@ impl Source {
         let workspace = Workspace::open(&root, None)?;
         // Files of the other repository stay as they are, whatever our cache is linked with.
         let cache = cache.clone().with_links(LinkType::DEFAULT.to_vec());
-        Ok(Self { url: url.to_owned(), root, workspace, outputs, config, remote: None, upstream: None, cache })
+        Ok(Self {
+            url: url.to_owned(),
+            root,
+            workspace,
+            outputs,
+            config,
+            remote: None,
+            jobs: None,
+            upstream: None,
+            cache,
+        })
     }
 
     /// For a checkout of a repository that is on this machine: its remotes are those of `original`,
@@ -77,6 +88,12 @@ impl Source {
     /// Uses the remote of that name instead of the default one.
     pub fn with_remote(mut self, name: Option<&str>) -> Self {
         self.remote = name.map(str::to_owned);
+        self
+    }
+
+    /// Makes this many requests at a time, whatever the remote is configured for.
+    pub fn with_jobs(mut self, jobs: Option<usize>) -> Self {
+        self.jobs = jobs;
         self
     }
 
@@ -119,7 +136,7 @@ impl Source {
 
     /// The files of an output's folder; the manifest is fetched when it has to be.
     pub(super) fn manifest(&self, output: &TrackedOutput) -> Result<Manifest, Error> {
-        let oid = Oid::parse(&self.content_of(output)?.md5)?;
+        let oid = Oid::of(self.content_of(output)?)?;
         if let Some(manifest) = self.cache.manifest(&oid)? {
             return Ok(manifest);
         }
@@ -132,7 +149,9 @@ impl Source {
 
     fn open_remote(&self, name: Option<&str>, wanted: &Oid) -> Result<Box<dyn Remote>, Error> {
         let Some(config) = &self.config else { return Err(Error::Missing { oids: vec![wanted.clone()] }) };
-        remote::open(&config.remote(self.remote.as_deref().or(name))?)
+        let mut config = config.remote(self.remote.as_deref().or(name))?;
+        config.jobs = self.jobs.or(config.jobs);
+        remote::open(&config)
     }
 
     /// The content at a path: its files are in the cache when this returns, and so is the manifest of
@@ -147,7 +166,7 @@ impl Source {
         self.fetch_objects(files.values(), progress)?;
         if let (1, Some(origin)) = (files.len(), files.get("")) {
             let (oid, size, isexec) = self.stored(origin)?;
-            return Ok(Content { md5: oid.to_string(), size, nfiles: None, isexec });
+            return Ok(Content { md5: oid.to_string(), hash: HashName::Md5, size, nfiles: None, isexec });
         }
         let mut entries = Vec::with_capacity(files.len());
         let mut total = 0;
@@ -159,6 +178,20 @@ impl Source {
         let manifest = Manifest::new(entries);
         self.cache.add_manifest(&manifest)?;
         Ok(manifest.content(total))
+    }
+
+    /// Where the object of a file or folder is stored: the url of the remote and its place there.
+    pub fn location(&self, path: &str) -> Result<String, Error> {
+        let plain = self.normal(path)?;
+        let Some((output, inside)) = self.output_of(&plain) else { return Err(self.no_such_path(path)) };
+        let mut oid = Oid::of(self.content_of(output)?)?;
+        if !inside.is_empty() {
+            let manifest = if oid.is_dir() { self.manifest(output)? } else { Manifest::default() };
+            let entry = manifest.entries().iter().find(|entry| entry.relpath == inside);
+            oid = entry.ok_or_else(|| self.no_such_path(path))?.oid.clone();
+        }
+        let remote = self.open_remote(output.remote.as_deref(), &oid)?;
+        Ok(format!("{}/{}", remote.url(), remote::object_key(&oid)))
     }
 
     /// All files at and below a path, by the rest of their path; nothing when there is none. A path
@@ -221,7 +254,7 @@ impl Source {
         files: &mut BTreeMap<String, Origin>,
     ) -> Result<(), Error> {
         let content = self.content_of(output)?;
-        let oid = Oid::parse(&content.md5)?;
+        let oid = Oid::of(content)?;
         let remote = output.remote.clone();
         if !oid.is_dir() {
             if inside.is_empty() {
@@ -247,7 +280,8 @@ impl Source {
         for origin in files {
             let Origin::Object { oid, remote, .. } = origin else { continue };
             if !self.cache.has(oid)? {
-                let content = Content { md5: oid.to_string(), size: 0, nfiles: None, isexec: false };
+                let hash = oid.hash_name();
+                let content = Content { md5: oid.to_string(), hash, size: 0, nfiles: None, isexec: false };
                 wanted.entry(remote.as_deref()).or_default().insert(oid, content);
             }
         }
@@ -259,7 +293,7 @@ impl Source {
                     Ok(_) => continue,
                     // Of all that it does not have: the remote may.
                     Err(Error::Missing { oids }) => {
-                        contents.retain(|content| oids.iter().any(|oid| oid.as_str() == content.md5))
+                        contents.retain(|content| oids.iter().any(|oid| oid.to_string() == content.md5));
                     }
                     Err(error) => return Err(error),
                 }
@@ -274,13 +308,18 @@ impl Source {
     /// The object, size and exec bit of a file that is in the cache, or is put there from disk.
     fn stored(&self, origin: &Origin) -> Result<(Oid, u64, bool), Error> {
         match origin {
+            // Of DVC 2: the new record is of DVC 3, which hashes the bytes as they are.
+            Origin::Object { oid, isexec, .. } if !oid.hash_name().is_md5() => {
+                let content = self.cache.add_path(&self.workspace, &self.cache.path(oid))?;
+                Ok((Oid::of(&content)?, content.size, *isexec))
+            }
             Origin::Object { oid, isexec, .. } => {
                 let (_, size) = self.cache.open_object(oid)?.ok_or(Error::Missing { oids: vec![oid.clone()] })?;
                 Ok((oid.clone(), size, *isexec))
             }
             Origin::Disk(path) => {
                 let content = self.cache.add_path(&self.workspace, path)?;
-                Ok((Oid::parse(&content.md5)?, content.size, content.isexec))
+                Ok((Oid::of(&content)?, content.size, content.isexec))
             }
         }
     }

@@ -8,7 +8,7 @@ use towpath_yaml::{Step, Value, edit, emit};
 
 use super::checksum;
 use crate::external::Source;
-use crate::pointer::PointerFile;
+use crate::pointer::{PointerFile, entry_of};
 use crate::{Error, Progress, Repository, Stage, TrackedOutput, files, hooks, ignore, verbs};
 
 /// What to import, as it is recorded.
@@ -85,7 +85,7 @@ pub fn import(
             content = Some(fetched);
         }
     }
-    let text = text_of(request, rev_lock, name, content.as_ref())?;
+    let text = text_of(request, rev_lock, name, content.as_ref());
     // Before the pointer: Git must not see the data as new files.
     let is_dir = content.as_ref().is_some_and(Content::is_dir);
     let gitignore = ignore::keep_out_of_git(root, &root.join(&path), is_dir)?;
@@ -125,7 +125,7 @@ fn check_place(repository: &Repository, out: &Path, tracked: &[TrackedOutput], f
 }
 
 /// The `.dvc` file. Its MD5 stands in it as soon as the commit does.
-fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Option<&Content>) -> Result<String, Error> {
+fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Option<&Content>) -> String {
     let mut repo = vec![("url".to_owned(), Value::string(&request.url))];
     let fields = [
         ("rev", request.rev.as_deref()),
@@ -144,11 +144,11 @@ fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Optio
         Value::Map(entries)
     };
     let out = match content {
-        Some(content) => PointerFile::entry_of(name, content),
+        Some(content) => entry_of(name, content),
         None => Value::Map(vec![("hash".to_owned(), "md5".into()), ("path".to_owned(), Value::string(name))]),
     };
     let md5 = rev_lock.map(|_| checksum(&entries(None, out.clone())));
-    Ok(emit(&entries(md5, out)))
+    emit(&entries(md5, out))
 }
 
 /// The text of an import with its MD5 made again.
@@ -175,12 +175,12 @@ mod tests {
             nfiles: Some(3),
             isexec: false,
         };
-        let text = text_of(&request, Some("eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119"), "c", Some(&content)).unwrap();
+        let text = text_of(&request, Some("eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119"), "c", Some(&content));
         assert_eq!(
             text,
             "md5: cc3c2c13ee25af9e25fbe248885758ed\nfrozen: true\ndeps:\n- path: code\n  repo:\n    url: ../src\n    rev: v1\n    rev_lock: eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119\nouts:\n- md5: a92a0e3da672ce49cb4ba71787501110.dir\n  size: 16\n  nfiles: 3\n  hash: md5\n  path: c\n"
         );
-        let bare = text_of(&Request { rev: None, ..request.clone() }, None, "x", None).unwrap();
+        let bare = text_of(&Request { rev: None, ..request.clone() }, None, "x", None);
         assert_eq!(
             bare,
             "frozen: true\ndeps:\n- path: code\n  repo:\n    url: ../src\nouts:\n- hash: md5\n  path: x\n"

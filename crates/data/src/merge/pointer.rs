@@ -159,7 +159,7 @@ fn merge_item(
                     Ok(folder) => {
                         let ours = item.ours;
                         draft.edits.extend(edits(&|key| match key {
-                            "md5" => Some(Value::string(folder.oid.as_str())),
+                            "md5" => Some(Value::String(folder.oid.to_string())),
                             "nfiles" => Some(integer(folder.files)),
                             "size" => folder.size.map(integer),
                             other => ours.and_then(|side| side.get(other)).cloned(),

@@ -5,7 +5,10 @@ mod audit;
 mod cache;
 mod checkout;
 mod config;
+mod get;
+mod import;
 mod init;
+mod list;
 mod merge_driver;
 mod model;
 mod new;
@@ -23,6 +26,7 @@ mod server;
 mod status;
 mod token;
 mod trace;
+mod update;
 mod user;
 mod version;
 
@@ -50,6 +54,11 @@ pub enum Command {
     Checkout(checkout::Checkout),
     Push(push::Push),
     Pull(pull::Pull),
+    Import(import::Import),
+    Update(update::Update),
+    Get(get::Get),
+    #[command(alias = "ls")]
+    List(list::List),
     #[command(subcommand)]
     Cache(cache::Cache),
     Config(config::Config),
@@ -92,6 +101,10 @@ impl Command {
             Self::Checkout(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
+            Self::Import(command) => command.run(ctx),
+            Self::Update(command) => command.run(ctx),
+            Self::Get(command) => command.run(ctx),
+            Self::List(command) => command.run(ctx),
             Self::Cache(command) => command.run(ctx),
             Self::Config(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),

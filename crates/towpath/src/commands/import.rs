@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+use towpath_data::imports::{self, Imported, Request, Take};
+
+use crate::config::Context;
+use crate::error::{Error, Exit};
+use crate::source::{SourceFlags, place_of};
+use crate::ui;
+use crate::workspace::Workspace;
+
+/// Download a file or folder of another repository and track it, together with where it came from
+#[derive(clap::Args, Debug)]
+pub struct Import {
+    /// The other repository: an address that Git knows, or a folder
+    url: String,
+    /// The file or folder in it, tracked by DVC or by Git
+    path: String,
+    /// Where to put it
+    #[arg(long, short, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Overwrite what is there
+    #[arg(long, short)]
+    force: bool,
+    /// Only write the .dvc file
+    #[arg(long, conflicts_with = "no_download")]
+    no_exec: bool,
+    /// Write the .dvc file with the commit, and download nothing
+    #[arg(long)]
+    no_download: bool,
+    /// Requests at the same time
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    source: SourceFlags,
+}
+
+impl Import {
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let Workspace { repository, stages } = Workspace::find()?;
+        let out = place_of(&self.path, self.out.as_deref(), self.force)?;
+        let out = repository.relative(&Context::current_dir()?, &out)?;
+        let request = Request {
+            url: self.url.clone(),
+            path: self.path.clone(),
+            rev: self.source.rev.clone(),
+            config: None,
+            remote: self.source.remote.clone(),
+        };
+        let progress = ctx.ui.data_progress();
+        let imported = if self.no_exec {
+            imports::import(&repository, &request, &out, Take::Nothing, self.force, &stages, &progress)?
+        } else if self.no_download {
+            let commit = self.source.commit(ctx, &self.url)?;
+            imports::import(&repository, &request, &out, Take::Commit(commit.as_str()), self.force, &stages, &progress)?
+        } else {
+            let (opened, commit) = self.source.open_commit(ctx, &self.url, &repository.cache()?)?;
+            let source = opened.source.with_jobs(self.jobs.map(usize::from));
+            let take = Take::Data(&source, commit.as_str());
+            imports::import(&repository, &request, &out, take, self.force, &stages, &progress)?
+        };
+        let json = json!({ "path": imported.path, "pointer": imported.pointer, "content": imported.content });
+        ctx.ui.show_as(&json, || human(&imported))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn human(imported: &Imported) -> String {
+    let Imported { path, pointer, content, gitignore } = imported;
+    let what = match content {
+        Some(content) => {
+            let files = content.nfiles.map(|n| format!("{}, ", ui::count(n, "file"))).unwrap_or_default();
+            format!("{files}{}, tracked by {pointer}", ui::bytes(content.size))
+        }
+        None => format!("not downloaded, recorded in {pointer}"),
+    };
+    let gitignore = gitignore.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default();
+    format!("{path}: {what}\nCommit it: git add {pointer}{gitignore}")
+}

@@ -1,0 +1,92 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use towpath_data::imports::{self, Take};
+use towpath_data::pointer::PointerFile;
+
+use crate::config::Context;
+use crate::error::{Error, Exit};
+use crate::source::SourceFlags;
+use crate::workspace::Workspace;
+
+/// Bring imported data to what the repository that it comes from has now
+#[derive(clap::Args, Debug)]
+pub struct Update {
+    /// The .dvc files of imports; with --recursive also folders
+    #[arg(required = true)]
+    targets: Vec<PathBuf>,
+    /// The branch, tag or commit to take from now on
+    #[arg(long, value_name = "COMMIT")]
+    rev: Option<String>,
+    /// All imports below the folders
+    #[arg(long, short = 'R')]
+    recursive: bool,
+    /// Only record the new commit
+    #[arg(long)]
+    no_download: bool,
+    /// Requests at the same time
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// Overwrite changes of the data that are in no cache
+    #[arg(long, short)]
+    force: bool,
+}
+
+impl Update {
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let Workspace { repository, .. } = Workspace::find()?;
+        let from = Context::current_dir()?;
+        let mut pointers = Vec::new();
+        for target in &self.targets {
+            if self.recursive && from.join(target).is_dir() {
+                let folder = from.join(target).canonicalize().map_err(Error::io("read", target))?;
+                let below = repository.pointers()?.into_iter();
+                let below = below.filter(|pointer| repository.root().join(&pointer.path).starts_with(&folder));
+                for pointer in below {
+                    if imports::imported_from(&pointer)?.is_some() {
+                        pointers.push(pointer);
+                    }
+                }
+                continue;
+            }
+            let path = repository.relative(&from, target)?;
+            let path = path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", target.display())))?;
+            let path = if path.ends_with(".dvc") { path.to_owned() } else { PointerFile::path_for(path) };
+            let pointer = PointerFile::read(repository.root(), &path)?;
+            pointers.push(pointer.ok_or_else(|| Error::not_found(format!("there is no {path}")))?);
+        }
+        let mut updated = Vec::new();
+        for pointer in &pointers {
+            let Some(import) = imports::imported_from(pointer)? else {
+                return Err(towpath_data::Error::NotAnImport { path: pointer.path.clone().into() }.into());
+            };
+            let request = import.request;
+            // As typed when it was imported; a relative folder is mostly meant from the root.
+            let beside = repository.root().join(&request.url);
+            let url = match Path::new(&request.url).is_dir() || !beside.is_dir() {
+                true => request.url.clone(),
+                false => beside.display().to_string(),
+            };
+            let flags = SourceFlags { rev: self.rev.clone().or(request.rev), remote: request.remote };
+            let progress = ctx.ui.data_progress();
+            let rev = self.rev.as_deref();
+            updated.push(if self.no_download {
+                let commit = flags.commit(ctx, &url)?;
+                imports::update(&repository, pointer, rev, Take::Commit(commit.as_str()), self.force, &progress)?
+            } else {
+                let (opened, commit) = flags.open_commit(ctx, &url, &repository.cache()?)?;
+                let source = opened.source.with_jobs(self.jobs.map(usize::from));
+                imports::update(&repository, pointer, rev, Take::Data(&source, commit.as_str()), self.force, &progress)?
+            });
+        }
+        let entry =
+            |one: &imports::Updated| json!({ "pointer": one.pointer, "changed": one.changed, "content": one.content });
+        ctx.ui.show_as(&updated.iter().map(entry).collect::<Vec<_>>(), || {
+            let line = |one: &imports::Updated| {
+                format!("{}: {}\n", one.pointer, if one.changed { "updated" } else { "is the newest" })
+            };
+            updated.iter().map(line).collect()
+        })?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,103 @@
+//! Another repository, opened for `get`, `list`, `import` and `update`: fetched by Git, read by `data`.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use towpath_data::external::Source;
+use towpath_data::{Cache, TrackedOutput};
+use towpath_git::{BareClone, CommitId};
+
+use crate::config::Context;
+use crate::error::Error;
+use crate::workspace;
+
+/// Which repository, and how to read it.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct SourceFlags {
+    /// The branch, tag or commit to take it from, unless the newest
+    #[arg(long, value_name = "COMMIT")]
+    pub rev: Option<String>,
+    /// The remote of that repository to take data from, unless its default one
+    #[arg(long, value_name = "NAME")]
+    pub remote: Option<String>,
+}
+
+/// A source and what keeps it there.
+pub struct Opened {
+    pub source: Source,
+    /// Deleted with this value.
+    _checkout: Option<TempDir>,
+}
+
+impl SourceFlags {
+    /// The repository at `url`: where somebody works if it is a folder and no commit was asked for,
+    /// or else a commit of it. What is fetched goes to `cache`.
+    pub fn open(&self, ctx: &Context, url: &str, cache: &Cache) -> Result<Opened, Error> {
+        match local(url)? {
+            Some(folder) if self.rev.is_none() => {
+                let source = Source::open(url, &folder, stages(&folder)?, cache)?;
+                Ok(Opened { source: source.beside(&folder)?.with_remote(self.remote.as_deref()), _checkout: None })
+            }
+            _ => Ok(self.open_commit(ctx, url, cache)?.0),
+        }
+    }
+
+    /// The commit that is asked for, and the repository as it is there.
+    pub fn open_commit(&self, ctx: &Context, url: &str, cache: &Cache) -> Result<(Opened, CommitId), Error> {
+        let folder = local(url)?;
+        let clone = self.clone_of(ctx, url, folder.as_deref())?;
+        let commit = clone.resolve(self.rev.as_deref())?;
+        let checkout = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
+        clone.checkout(&commit, checkout.path())?;
+        let mut source = Source::open(url, checkout.path(), stages(checkout.path())?, cache)?;
+        if let Some(folder) = &folder {
+            source = source.beside(folder)?;
+        }
+        Ok((Opened { source: source.with_remote(self.remote.as_deref()), _checkout: Some(checkout) }, commit))
+    }
+
+    /// The commit that is asked for, without its files.
+    pub fn commit(&self, ctx: &Context, url: &str) -> Result<CommitId, Error> {
+        let folder = local(url)?;
+        Ok(self.clone_of(ctx, url, folder.as_deref())?.resolve(self.rev.as_deref())?)
+    }
+
+    fn clone_of(&self, ctx: &Context, url: &str, folder: Option<&Path>) -> Result<BareClone, Error> {
+        let address = folder.map_or_else(|| url.to_owned(), |folder| folder.display().to_string());
+        let _waiting = ctx.ui.waiting(&format!("Fetching {address}"));
+        Ok(BareClone::open(&ctx.clones_dir, &address)?)
+    }
+}
+
+/// The folder that a url names, absolute; nothing for an address of a network.
+fn local(url: &str) -> Result<Option<PathBuf>, Error> {
+    let path = Path::new(url);
+    if url.contains("://") || !path.is_dir() {
+        return Ok(None);
+    }
+    path.canonicalize().map(Some).map_err(Error::io("read", path))
+}
+
+/// Outputs of the stages of a repository.
+fn stages(root: &Path) -> Result<Vec<TrackedOutput>, Error> {
+    Ok(workspace::stages(root)?.into_iter().flat_map(|stage| stage.outputs).collect())
+}
+
+/// Where data called `path` goes: to `out`, into it if that is a folder, or beside us. Not over what is
+/// there, unless `force` (dvc, `utils/__init__.py`, `resolve_output`).
+pub fn place_of(path: &str, out: Option<&Path>, force: bool) -> Result<PathBuf, Error> {
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let named = || match name {
+        "" | "." | ".." => Err(Error::invalid(format!("'{path}' gives no name")).hint("name it with --out")),
+        name => Ok(PathBuf::from(name)),
+    };
+    let place = match out {
+        None => named()?,
+        Some(out) if out.is_dir() => out.join(named()?),
+        Some(out) => out.to_owned(),
+    };
+    if !force && place.symlink_metadata().is_ok() {
+        return Err(towpath_data::Error::Exists { path: place }.into());
+    }
+    Ok(place)
+}
