@@ -7,6 +7,7 @@
 pub mod chunker;
 pub mod error;
 pub mod pack;
+pub mod protocol;
 pub mod recipe;
 
 pub use chunker::{Chunker, Sizes};

@@ -4,6 +4,7 @@
 //! "TPPACK01" | frames | 0
 //! frame:  1 | u8 length of the name | name | u32 length | content
 //!         2 | u8 length of the name | name | u64 length          too large for a pack: ask for it alone
+//!         3 | u8 length of the name | name                       not there
 //! ```
 //! Numbers are little-endian. Without the 0 at its end a pack has broken off.
 
@@ -15,6 +16,7 @@ const MAGIC: &[u8; 8] = b"TPPACK01";
 const END: u8 = 0;
 const CONTENT: u8 = 1;
 const LARGE: u8 = 2;
+const ABSENT: u8 = 3;
 
 /// One entry of a pack. Whether the content belongs to the name is for the reader to verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub enum Frame {
     Large {
         name: String,
         size: u64,
+    },
+    /// It was asked for, and is not there.
+    Absent {
+        name: String,
     },
 }
 
@@ -53,6 +59,10 @@ impl<W: Write> PackWriter<W> {
     pub fn large(&mut self, name: &str, size: u64) -> io::Result<()> {
         self.begin(LARGE, name)?;
         self.out.write_all(&size.to_le_bytes())
+    }
+
+    pub fn absent(&mut self, name: &str) -> io::Result<()> {
+        self.begin(ABSENT, name)
     }
 
     fn begin(&mut self, kind: u8, name: &str) -> io::Result<()> {
@@ -102,12 +112,15 @@ impl<R: Read> PackReader<R> {
         if kind == END {
             return Ok(None);
         }
-        if kind != CONTENT && kind != LARGE {
-            return Err(Error::Pack(format!("a frame of kind {kind}, and 0, 1 and 2 are known")));
+        if ![CONTENT, LARGE, ABSENT].contains(&kind) {
+            return Err(Error::Pack(format!("a frame of kind {kind}, and 0 to 3 are known")));
         }
         let [length] = self.array()?;
         let name = String::from_utf8(self.bytes(usize::from(length))?)
             .map_err(|_| Error::Pack("the name of a frame is not UTF-8".into()))?;
+        if kind == ABSENT {
+            return Ok(Some(Frame::Absent { name }));
+        }
         if kind == LARGE {
             return Ok(Some(Frame::Large { name, size: u64::from_le_bytes(self.array()?) }));
         }
@@ -145,6 +158,7 @@ mod tests {
             writer.content(name, bytes).unwrap();
         }
         writer.large("c", 1 << 40).unwrap();
+        writer.absent("d").unwrap();
         writer.finish().unwrap()
     }
 
@@ -161,7 +175,8 @@ mod tests {
     fn what_goes_in_comes_out() {
         let frames = read(&packed(&[("a", b"one"), ("b", b"")])).unwrap();
         let content = |name: &str, bytes: &[u8]| Frame::Content { name: name.into(), bytes: bytes.into() };
-        assert_eq!(frames, [content("a", b"one"), content("b", b""), Frame::Large { name: "c".into(), size: 1 << 40 }]);
+        let large = Frame::Large { name: "c".into(), size: 1 << 40 };
+        assert_eq!(frames, [content("a", b"one"), content("b", b""), large, Frame::Absent { name: "d".into() }]);
         let framed = packed(&[("a", b"one")]).len() - packed(&[]).len();
         assert_eq!(framed as u64, framed_size("a", 3));
     }

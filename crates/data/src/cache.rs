@@ -110,9 +110,7 @@ impl Cache {
             StreamError::Write(source) => Error::io("write", &self.path(oid))(source),
         })?;
         if md5 != oid.md5() {
-            let of = if oid.is_dir() { Oid::of_dir } else { Oid::of_file };
-            let found = of(md5, oid.hash_name());
-            return Err(Error::Corrupt { expected: oid.clone(), found });
+            return Err(Error::corrupt(oid, md5));
         }
         tmp.as_file().sync_data().map_err(Error::io("write", tmp.path()))?;
         self.keep(tmp, oid)?;

@@ -31,6 +31,15 @@ pub enum Error {
     Manifest { oid: Oid, problem: String },
     #[error("object {expected} has the content of {found}")]
     Corrupt { expected: Oid, found: Oid },
+    #[error("{chunks} of the chunks of {oid} are missing")]
+    Incomplete { oid: Oid, chunks: usize },
+    #[error("chunk {chunk} does not belong to {oid}")]
+    ForeignChunk { oid: Oid, chunk: String },
+    #[error("{} is damaged at byte {offset}", path.display())]
+    DamagedChunk { path: PathBuf, offset: u64 },
+    /// A recipe or a pack that is not one.
+    #[error(transparent)]
+    Chunks(#[from] towpath_chunks::Error),
     #[error("the transfer of {oid} broke off: {source}")]
     BrokenOff { oid: Oid, source: io::Error },
     #[error("{} of the objects of {path} {} not in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
@@ -110,10 +119,18 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// The object turned out to have this MD5.
+    pub(crate) fn corrupt(expected: &Oid, md5: [u8; 16]) -> Self {
+        let of = if expected.is_dir() { Oid::of_dir } else { Oid::of_file };
+        let found = of(md5, expected.hash_name());
+        Self::Corrupt { expected: expected.clone(), found }
+    }
+
     /// True when the same request may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => true,
+            Self::Chunks(error) => error.kind() == Kind::Unavailable,
             Self::RemoteAnswer { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
         }
@@ -158,7 +175,10 @@ impl Classify for Error {
             | Self::TrackedByGit { .. }
             | Self::WouldOverwrite { .. }
             | Self::Locked { .. }
-            | Self::HookExists { .. } => Kind::Conflict,
+            | Self::HookExists { .. }
+            | Self::Incomplete { .. } => Kind::Conflict,
+            Self::Chunks(error) => error.kind(),
+            Self::DamagedChunk { .. } => Kind::Internal,
             Self::RemoteAnswer { status: 401, .. } => Kind::Unauthenticated,
             Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
             Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
@@ -169,6 +189,7 @@ impl Classify for Error {
             | Self::InvalidOid(_)
             | Self::Manifest { .. }
             | Self::Corrupt { .. }
+            | Self::ForeignChunk { .. }
             | Self::UnusablePath { .. }
             | Self::Git { .. }
             | Self::NoDefaultRemote

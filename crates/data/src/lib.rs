@@ -5,6 +5,7 @@
 //! callers use a blocking task: HTTP remotes panic on a thread that drives a runtime.
 
 pub mod cache;
+pub mod chunked;
 pub mod config;
 pub mod content_hash;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod status;
 pub mod targets;
 pub mod tracked;
 pub mod transfer;
+pub mod unpack;
 pub mod verbs;
 pub mod workspace;
 

@@ -6,13 +6,17 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder, Response};
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode};
 
-use super::{Download, Listed, Listing, Remote, Stat, Wanted};
+use towpath_chunks::protocol::Capabilities;
+
+use super::towpath::{self, TowpathServer};
+use super::{Batch, Download, Listed, Listing, Remote, Stat, Wanted};
 use crate::Error;
 use crate::config::RemoteConfig;
 
@@ -20,10 +24,10 @@ use crate::config::RemoteConfig;
 const DEFAULT_JOBS: usize = 16;
 
 /// To connect, to get an answer, and for each read of a body.
-const TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A slower upload is given up: an answer comes after the whole body, so its size is part of the wait.
-const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 32 * 1024;
+pub(super) const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 32 * 1024;
 
 /// How much of an error's body is shown.
 const DETAIL_BYTES: u64 = 300;
@@ -62,6 +66,8 @@ pub struct HttpRemote {
     auth: Auth,
     upload_method: Method,
     jobs: usize,
+    /// What the server said it can beyond plain HTTP.
+    capabilities: OnceLock<Option<Capabilities>>,
 }
 
 impl HttpRemote {
@@ -78,14 +84,15 @@ impl HttpRemote {
                 config.bad(format!("method must be an HTTP method such as POST or PUT, found '{method}'"))
             })?,
             jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
+            capabilities: OnceLock::new(),
         })
     }
 
-    fn file_url(&self, key: &str) -> String {
+    pub(super) fn file_url(&self, key: &str) -> String {
         format!("{}/{key}", self.url)
     }
 
-    fn request(&self, method: Method, url: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
         let request = self.client.request(method, url);
         match &self.auth {
             Auth::None => request,
@@ -95,14 +102,14 @@ impl HttpRemote {
     }
 }
 
-fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
+pub(super) fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
     request.send().map_err(|error| {
         let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         Error::RemoteUnreachable { url: url.to_owned(), problem: cause }
     })
 }
 
-fn refused(url: &str, response: Response) -> Error {
+pub(super) fn refused(url: &str, response: Response) -> Error {
     let status = response.status().as_u16();
     let retry_after = text_of(response.headers(), &header::RETRY_AFTER).and_then(|text| text.parse().ok());
     let mut detail = String::new();
@@ -147,6 +154,16 @@ impl Remote for HttpRemote {
 
     fn list(&self, _: &str, _: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), Error> {
         Err(Error::Unsupported { url: self.url.clone(), what: "list its files" })
+    }
+
+    fn batch(&self) -> Result<Option<Box<dyn Batch + '_>>, Error> {
+        let capabilities = if let Some(known) = self.capabilities.get() {
+            *known
+        } else {
+            let answer = towpath::probe(self)?;
+            *self.capabilities.get_or_init(|| answer)
+        };
+        Ok(capabilities.map(|limits| Box::new(TowpathServer::new(self, limits)) as Box<dyn Batch>))
     }
 
     fn upload(&self, key: &str, from: &Path) -> Result<Stat, Error> {

@@ -4,8 +4,10 @@
 //! DVC 2 at `<2>/<rest>`, the run cache at `runs/<2>/<key>/<value>`; a `version_aware` remote holds
 //! files under their paths in the workspace.
 
+mod batch;
 mod http;
 mod local;
+mod towpath;
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -16,6 +18,7 @@ use towpath_core::HashName;
 use crate::config::{RemoteConfig, RemoteKind};
 use crate::{Error, Oid};
 
+pub use batch::Batch;
 pub use http::HttpRemote;
 pub use local::LocalRemote;
 
@@ -50,6 +53,11 @@ pub trait Remote: Send + Sync {
     /// # Errors
     /// [`Error::Unsupported`] when [`listing`](Self::listing) is [`Listing::Never`].
     fn list(&self, prefix: &str, found: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), Error>;
+
+    /// What the remote can beyond single files; `None` for most. May ask the remote, once.
+    fn batch(&self) -> Result<Option<Box<dyn Batch + '_>>, Error> {
+        Ok(None)
+    }
 
     /// Stores the file at `from` under `key`; what was there is replaced at once or not at all. The
     /// remote may keep what was sent of a large file, so that the same call later goes on with it.

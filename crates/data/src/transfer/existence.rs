@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::batches;
 use super::lanes::Lanes;
 use crate::progress::Work;
 use crate::remote::{Listing, object_key, oid_of_key};
@@ -25,6 +26,13 @@ const PAGES_TO_SPLIT: usize = 16;
 /// Those of `oids` that the remote lacks.
 pub fn absent(remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<BTreeSet<Oid>, Error> {
     let lanes = Lanes { most: remote.jobs(), work: Work::Querying, progress };
+    // Asking whether it can is a request, too: it is made again while it fails.
+    let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
+    if can_batch == [true]
+        && let Some(batch) = remote.batch()?
+    {
+        return batches::absent(&lanes, batch.as_ref(), oids);
+    }
     match remote.listing() {
         Listing::Pages(page) if oids.len() > FEW => match count_pages(&lanes, remote, oids.len(), page)? {
             Some(pages) => by_listing(&lanes, remote, oids, pages),

@@ -2,6 +2,7 @@
 //! last on the way out and first on the way in.
 
 mod arrival;
+mod batches;
 mod existence;
 mod lanes;
 mod pull;

@@ -6,7 +6,7 @@ use towpath_core::Content;
 
 use super::arrival::{Arrival, fetch};
 use super::lanes::Lanes;
-use super::{Transferred, oids, partition};
+use super::{Transferred, batches, oids, partition};
 use crate::progress::Work;
 use crate::{Cache, Error, Oid, Progress, Remote};
 
@@ -34,14 +34,14 @@ pub fn pull(
 
 /// What came of the objects that were asked for.
 #[derive(Default)]
-struct Pulled {
-    transferred: Transferred,
-    missing: Vec<Oid>,
-    damaged: Vec<Oid>,
+pub(super) struct Pulled {
+    pub(super) transferred: Transferred,
+    pub(super) missing: Vec<Oid>,
+    pub(super) damaged: Vec<Oid>,
 }
 
 impl Pulled {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.transferred += other.transferred;
         self.missing.extend(other.missing);
         self.damaged.extend(other.damaged);
@@ -62,6 +62,12 @@ impl Pulled {
 fn download(cache: &Cache, remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<Pulled, Error> {
     let (_, wanted) = partition(cache, oids)?;
     let lanes = Lanes { most: remote.jobs(), work: Work::Pulling, progress };
+    let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
+    if can_batch == [true]
+        && let Some(batch) = remote.batch()?
+    {
+        return batches::download(&lanes, cache, batch.as_ref(), &wanted);
+    }
     let arrivals = lanes.each(&wanted, |oid| {
         let arrival = fetch(cache, remote, oid)?;
         let bytes = if let Arrival::Kept { bytes } = arrival { bytes } else { 0 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use towpath_core::Content;
 
 use super::lanes::Lanes;
-use super::{Transferred, absent, oids, partition};
+use super::{Transferred, absent, batches, oids, partition};
 use crate::progress::Work;
 use crate::remote::object_key;
 use crate::{Cache, Error, Oid, Progress, Remote};
@@ -47,6 +47,9 @@ pub fn push(
 
 fn upload(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn Progress) -> Result<Transferred, Error> {
     let lanes = Lanes { most: remote.jobs(), work: Work::Pushing, progress };
+    if let Some(batch) = remote.batch()? {
+        return batches::upload(&lanes, cache, batch.as_ref(), oids);
+    }
     let sizes = lanes.each(oids, |oid| {
         let path = cache.path(oid);
         let bytes = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
