@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::{NamedTempFile, TempPath};
 use towpath_chunks::{Chunk, ChunkId, Recipe};
+use towpath_core::{Clock as _, SystemClock};
 
 use super::{ChunkedObjects, read_chunk};
 use crate::{Cache, Error, Oid, hash};
@@ -192,10 +193,11 @@ fn room_for(size: u64, dir: &Path) -> Result<(), Error> {
 
 /// What cannot be looked at or removed is left for the next time.
 fn give_up_old_ones(root: &Path) {
+    let now = Duration::from_millis(SystemClock.now().millis().unsigned_abs());
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let changed = fs::metadata(entry.path().join("content")).and_then(|metadata| metadata.modified());
-        let age = changed.map(|changed| SystemTime::now().duration_since(changed).unwrap_or_default());
-        if age.is_ok_and(|age| age > KEPT) {
+        let changed = changed.map(|changed| changed.duration_since(UNIX_EPOCH).unwrap_or_default());
+        if changed.is_ok_and(|changed| changed + KEPT < now) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -26,6 +26,9 @@ const PAGES_TO_SPLIT: usize = 16;
 /// Those of `oids` that the remote lacks.
 pub fn absent(remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<BTreeSet<Oid>, Error> {
     let lanes = Lanes { most: remote.jobs(), work: Work::Querying, progress };
+    if oids.is_empty() {
+        return Ok(oids);
+    }
     // Asking whether it can is a request, too: it is made again while it fails.
     let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
     if can_batch == [true]

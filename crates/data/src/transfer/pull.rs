@@ -62,6 +62,9 @@ impl Pulled {
 fn download(cache: &Cache, remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress) -> Result<Pulled, Error> {
     let (_, wanted) = partition(cache, oids)?;
     let lanes = Lanes { most: remote.jobs(), work: Work::Pulling, progress };
+    if wanted.is_empty() {
+        return Ok(Pulled::default());
+    }
     let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
     if can_batch == [true]
         && let Some(batch) = remote.batch()?

@@ -46,6 +46,9 @@ pub fn push(
 }
 
 fn upload(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn Progress) -> Result<Transferred, Error> {
+    if oids.is_empty() {
+        return Ok(Transferred::default());
+    }
     let lanes = Lanes { most: remote.jobs(), work: Work::Pushing, progress };
     if let Some(batch) = remote.batch()? {
         return batches::upload(&lanes, cache, batch.as_ref(), oids);
