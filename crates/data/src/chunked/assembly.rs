@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::{NamedTempFile, TempPath};
 use towpath_chunks::{Chunk, ChunkId, Recipe};
-use towpath_core::{Clock as _, SystemClock};
+use towpath_core::{Clock as _, HashName, SystemClock};
 
 use super::{ChunkedObjects, read_chunk};
 use crate::{Cache, Error, Oid, hash};
@@ -117,7 +117,7 @@ impl Assembly {
     /// whole is something else, and then nothing of it is kept.
     pub fn finish(self, objects: &ChunkedObjects) -> Result<u64, Error> {
         let size = self.recipe.size();
-        let (md5, _) = hash::md5_of_file(&self.file, size).map_err(Error::io("read", &self.dir))?;
+        let (md5, _) = hash::digest_of_file(&self.file, size, HashName::Md5).map_err(Error::io("read", &self.dir))?;
         if md5 != self.oid.md5() {
             let mut wanted: HashSet<ChunkId> = self.places.keys().copied().collect();
             self.keep_what_is_there(&mut wanted)?;

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use super::Transferred;
+use towpath_core::HashName;
+
 use super::lanes::Lanes;
 use super::pull::Pulled;
-use crate::remote::Batch;
+use crate::remote::{Batch, Remote};
 use crate::{Cache, Error, Oid};
 
 /// Objects that are asked for in one request: so many that requests do not count, and so few that
@@ -15,6 +17,17 @@ const GROUP: usize = 2_000;
 
 /// Bytes of objects that are sent in one request.
 const PACK_BYTES: u64 = 4 << 20;
+
+/// What the remote can beyond single files. Asking is a request, too: it is made again while it fails.
+pub(super) fn of<'r>(lanes: &Lanes<'_>, remote: &'r dyn Remote) -> Result<Option<Box<dyn Batch + 'r>>, Error> {
+    lanes.each(&[()], |()| remote.batch().map(|_| ((), 0)))?;
+    remote.batch()
+}
+
+/// Into those that go in batches and those that do not: objects of DVC 2.
+pub(super) fn split<C: Default + Extend<Oid>>(oids: impl IntoIterator<Item = Oid>) -> (C, C) {
+    oids.into_iter().partition(|oid| oid.hash_name() == HashName::Md5)
+}
 
 /// Those of `oids` that the remote lacks.
 pub(super) fn absent(lanes: &Lanes<'_>, batch: &dyn Batch, oids: BTreeSet<Oid>) -> Result<BTreeSet<Oid>, Error> {

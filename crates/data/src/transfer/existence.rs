@@ -29,12 +29,11 @@ pub fn absent(remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &dyn Progress)
     if oids.is_empty() {
         return Ok(oids);
     }
-    // Asking whether it can is a request, too: it is made again while it fails.
-    let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
-    if can_batch == [true]
-        && let Some(batch) = remote.batch()?
-    {
-        return batches::absent(&lanes, batch.as_ref(), oids);
+    if let Some(batch) = batches::of(&lanes, remote)? {
+        let (batched, single) = batches::split(oids);
+        let mut absent = batches::absent(&lanes, batch.as_ref(), batched)?;
+        absent.extend(by_asking(&lanes, remote, single)?);
+        return Ok(absent);
     }
     match remote.listing() {
         Listing::Pages(page) if oids.len() > FEW => match count_pages(&lanes, remote, oids.len(), page)? {

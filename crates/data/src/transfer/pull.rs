@@ -65,12 +65,16 @@ fn download(cache: &Cache, remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &
     if wanted.is_empty() {
         return Ok(Pulled::default());
     }
-    let can_batch = lanes.each(&[()], |()| Ok((remote.batch()?.is_some(), 0)))?;
-    if can_batch == [true]
-        && let Some(batch) = remote.batch()?
-    {
-        return batches::download(&lanes, cache, batch.as_ref(), &wanted);
-    }
+    let Some(batch) = batches::of(&lanes, remote)? else {
+        return download_each(&lanes, cache, remote, wanted);
+    };
+    let (batched, single): (Vec<Oid>, Vec<Oid>) = batches::split(wanted);
+    let mut pulled = batches::download(&lanes, cache, batch.as_ref(), &batched)?;
+    pulled.add(download_each(&lanes, cache, remote, single)?);
+    Ok(pulled)
+}
+
+fn download_each(lanes: &Lanes<'_>, cache: &Cache, remote: &dyn Remote, wanted: Vec<Oid>) -> Result<Pulled, Error> {
     let arrivals = lanes.each(&wanted, |oid| {
         let arrival = fetch(cache, remote, oid)?;
         let bytes = if let Arrival::Kept { bytes } = arrival { bytes } else { 0 };

@@ -50,9 +50,16 @@ fn upload(cache: &Cache, remote: &dyn Remote, oids: &[Oid], progress: &dyn Progr
         return Ok(Transferred::default());
     }
     let lanes = Lanes { most: remote.jobs(), work: Work::Pushing, progress };
-    if let Some(batch) = remote.batch()? {
-        return batches::upload(&lanes, cache, batch.as_ref(), oids);
-    }
+    let Some(batch) = batches::of(&lanes, remote)? else {
+        return upload_each(&lanes, cache, remote, oids);
+    };
+    let (batched, single): (Vec<Oid>, Vec<Oid>) = batches::split(oids.iter().cloned());
+    let mut sent = batches::upload(&lanes, cache, batch.as_ref(), &batched)?;
+    sent += upload_each(&lanes, cache, remote, &single)?;
+    Ok(sent)
+}
+
+fn upload_each(lanes: &Lanes<'_>, cache: &Cache, remote: &dyn Remote, oids: &[Oid]) -> Result<Transferred, Error> {
     let sizes = lanes.each(oids, |oid| {
         let path = cache.path(oid);
         let bytes = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
