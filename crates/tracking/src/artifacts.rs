@@ -180,12 +180,17 @@ impl Artifacts {
         })
     }
 
+    /// The size of a file, in bytes.
+    pub async fn size(&self, path: &str) -> Result<u64, TrackingError> {
+        Ok(self.0.head(&confined(path)?).await.map_err(|e| failed(path, e))?.size)
+    }
+
     /// A whole file of at most `limit` bytes.
     pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes, TrackingError> {
         let from = confined(path)?;
-        let meta = self.0.head(&from).await.map_err(|e| failed(path, e))?;
-        if meta.size > limit {
-            return Err(TrackingError::Upload(format!("'{path}' has {} bytes, more than {limit}", meta.size)));
+        let size = self.size(path).await?;
+        if size > limit {
+            return Err(TrackingError::Upload(format!("'{path}' has {size} bytes, more than {limit}")));
         }
         let result = self.0.get(&from).await.map_err(|e| failed(path, e))?;
         result.bytes().await.map_err(|e| failed(path, e))

@@ -95,21 +95,19 @@ async fn download(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let whole = state.artifacts.get(&path, None).await?;
     let asked = headers.get(header::RANGE).and_then(|r| r.to_str().ok()).and_then(byte_range);
-    let size = whole.size;
-    let (status, file) = match asked {
-        None => (StatusCode::OK, whole),
-        Some(range) if satisfiable(range, size) => {
-            (StatusCode::PARTIAL_CONTENT, state.artifacts.get(&path, Some(range)).await?)
-        }
-        Some(_) => {
+    if let Some(range) = asked {
+        let size = state.artifacts.size(&path).await?;
+        if !satisfiable(range, size) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(response);
         }
-    };
+    }
+    let status = if asked.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let file = state.artifacts.get(&path, asked).await?;
+    let size = file.size;
     let (start, end) = (file.range.start, file.range.end);
     let shown = path.clone();
     let body = file.body.inspect_err(move |error: &TrackingError| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use towpath_core::Actor;
 use towpath_identity::Identity;
 use towpath_store::Durability;
+use towpath_testkit::bucket::Bucket;
 use towpath_tracking::registry::aliases;
 
 use crate::Server;
@@ -54,6 +55,17 @@ async fn filters_are_accepted_and_refused_as_the_client_library_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_go_through_the_server() {
     run(&Server::new().await, "artifacts").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_go_through_the_server_into_an_s3_bucket() {
+    let bucket = tokio::task::spawn_blocking(|| Bucket::start("artifacts").unwrap()).await.unwrap();
+    run(&Server::with_bucket(&bucket).await, "artifacts").await;
+    let listing = bucket.listing().unwrap();
+    assert!(listing.contains("/artifacts/notes/two.json</Key>"), "{listing}");
+    let keys = listing.matches("<Key>").count();
+    assert_eq!(keys, listing.matches("<Key>team/artifacts/").count(), "{listing}");
+    assert!(!listing.contains("folder/sub"), "what was deleted is gone: {listing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,12 +11,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
+use object_store::ObjectStore;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use towpath_core::SystemClock;
 use towpath_identity::Identity;
 use towpath_mlflow::{State, router};
-use towpath_store::Store;
+use towpath_store::{Store, objects};
+use towpath_testkit::bucket::Bucket;
 use towpath_tracking::artifacts::Artifacts;
 
 /// A router over an empty SQLite database and an empty artifact folder.
@@ -28,11 +30,22 @@ struct Server {
 impl Server {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("artifacts").display().to_string();
+        Self::over(folder, objects::open(&root).unwrap()).await
+    }
+
+    /// With its artifacts below a prefix of an S3 bucket.
+    async fn with_bucket(bucket: &Bucket) -> Self {
+        // As the program does when it starts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let root = format!("{}/team/artifacts", bucket.uri());
+        Self::over(tempfile::tempdir().unwrap(), objects::open_with(&root, bucket.variables()).unwrap()).await
+    }
+
+    async fn over(folder: tempfile::TempDir, artifacts: Arc<dyn ObjectStore>) -> Self {
         let database = folder.path().join("towpath.db").display().to_string();
         let store = Store::open(&database, Arc::new(SystemClock)).await.unwrap();
-        let root = folder.path().join("artifacts").display().to_string();
-        let artifacts = Artifacts::new(towpath_store::objects::open(&root).unwrap());
-        Self { state: State::new(store, artifacts), _folder: folder }
+        Self { state: State::new(store, Artifacts::new(artifacts)), _folder: folder }
     }
 
     /// The routes, as `identity` sees them.

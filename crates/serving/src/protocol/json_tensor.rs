@@ -12,6 +12,14 @@ use crate::tensor::{Data, ElementType};
 ///
 /// Errors say what stands where another thing was expected, as `serde_json` words it.
 pub(super) fn read(json: &str, element_type: ElementType) -> serde_json::Result<(Vec<usize>, Data)> {
+    if let (ElementType::F32 | ElementType::F64, Some(numbers)) = (element_type, plain_decimals(json)) {
+        let shape = vec![numbers.len()];
+        let data = match element_type {
+            ElementType::F32 => Data::F32(numbers.iter().map(|number| *number as f32).collect()),
+            _ => Data::F64(numbers),
+        };
+        return Ok((shape, data));
+    }
     Ok(match element_type {
         ElementType::F32 => wrap(read_array(json)?, Data::F32),
         ElementType::F64 => wrap(read_array(json)?, Data::F64),
@@ -19,6 +27,50 @@ pub(super) fn read(json: &str, element_type: ElementType) -> serde_json::Result<
         ElementType::Bool => wrap(read_array(json)?, Data::Bool),
         ElementType::Text => wrap(read_array(json)?, Data::Text),
     })
+}
+
+/// Digits that an `f64` holds exactly, whatever they are.
+const EXACT_DIGITS: usize = 15;
+
+/// The elements of a flat array of plain decimals, `[0.0, 5, -13.25]`: what most requests are, read
+/// several times faster than JSON in general. `None` for everything else, be it right or wrong.
+///
+/// Both the digits and the power of ten are exact, so that one division rounds as it should.
+fn plain_decimals(json: &str) -> Option<Vec<f64>> {
+    let mut bytes = json.strip_prefix('[')?.bytes().peekable();
+    let mut numbers = Vec::with_capacity(json.len() / 4);
+    loop {
+        while bytes.next_if_eq(&b' ').is_some() {}
+        let sign = if bytes.next_if_eq(&b'-').is_some() { -1.0 } else { 1.0 };
+        let (mut digits, mut count, mut scale) = (0_u64, 0, 1.0);
+        let mut digit = |bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>| {
+            let digit = bytes.next_if(u8::is_ascii_digit).filter(|_| count < EXACT_DIGITS)?;
+            count += 1;
+            digits = 10 * digits + u64::from(digit - b'0');
+            Some(digit)
+        };
+        // JSON knows no other zero in front.
+        let zero = digit(&mut bytes)? == b'0';
+        while digit(&mut bytes).is_some() {
+            if zero {
+                return None;
+            }
+        }
+        if bytes.next_if_eq(&b'.').is_some() {
+            digit(&mut bytes)?;
+            scale = 10.0;
+            while digit(&mut bytes).is_some() {
+                scale *= 10.0;
+            }
+        }
+        numbers.push(sign * (digits as f64 / scale));
+        while bytes.next_if_eq(&b' ').is_some() {}
+        match bytes.next()? {
+            b',' => {}
+            b']' => return bytes.next().is_none().then_some(numbers),
+            _ => return None,
+        }
+    }
 }
 
 fn wrap<T>((shape, elements): (Vec<usize>, Vec<T>), data: impl FnOnce(Vec<T>) -> Data) -> (Vec<usize>, Data) {
@@ -268,6 +320,8 @@ impl Serialize for Nested<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -295,6 +349,46 @@ mod tests {
         ] {
             let error = read(json, element_type).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_plain_decimals_take_the_short_way() {
+        assert_eq!(plain_decimals("[1, 2.50 ,-3.25,0]"), Some(vec![1.0, 2.5, -3.25, 0.0]));
+        assert_eq!(plain_decimals("[999999999999999]"), Some(vec![999_999_999_999_999.0]));
+        for other in [
+            "[]",
+            "[1",
+            "[1]]",
+            "[1,]",
+            "[01]",
+            "[1.]",
+            "[.5]",
+            "[+1]",
+            "[1e3]",
+            "[null]",
+            "[[1]]",
+            "[1 2]",
+            "1",
+            "[--1]",
+            "[1.000000000000001]",
+            "[1000000000000000]",
+        ] {
+            assert_eq!(plain_decimals(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_reads_what_the_long_way_reads(
+            decimals in prop::collection::vec("-?(0|[1-9][0-9]{0,7})([.][0-9]{1,7})?", 1..20),
+        ) {
+            let json = format!("[{}]", decimals.join(", "));
+            let short = plain_decimals(&json).map(|numbers| numbers.into_iter().map(f64::to_bits).collect());
+            let expected: Vec<u64> = decimals.iter().map(|decimal| decimal.parse::<f64>().unwrap().to_bits()).collect();
+            prop_assert_eq!(short, Some(expected));
+            let (_, long) = read_array::<f32>(&json).unwrap();
+            prop_assert_eq!(read(&json, ElementType::F32).unwrap(), (vec![decimals.len()], Data::F32(long)));
         }
     }
 
