@@ -10,6 +10,7 @@ pub mod config;
 pub mod content_hash;
 pub mod error;
 pub mod external;
+pub mod gc;
 pub mod hooks;
 pub mod ignore;
 pub mod imports;

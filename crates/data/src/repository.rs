@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::gc::clones;
 use crate::ignore::DVCIGNORE_TEMPLATE;
 use crate::locks::RepositoryLock;
 use crate::pointer::PointerFile;
@@ -86,6 +87,10 @@ impl Repository {
     /// of another kind, is refused.
     pub fn lock(&self) -> Result<RepositoryLock, Error> {
         self.config.refuse_hardlink_lock()?;
+        if self.config.get("cache", "dir").is_some() {
+            // A cache that cannot be written, but read, is no reason to stop.
+            let _ = clones::register(&self.config.cache_dir(&self.dvc_dir()), &self.root);
+        }
         RepositoryLock::take(&self.tmp_dir())
     }
 

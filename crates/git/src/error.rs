@@ -34,6 +34,8 @@ pub enum Error {
     CannotFetch { url: String, stderr: String },
     #[error("{url} has no revision '{revision}'")]
     NoSuchRevision { revision: String, url: String },
+    #[error("'{0}' is not a date: YYYY-MM-DD")]
+    InvalidDate(String),
     #[error("no commit '{0}'")]
     NoSuchCommit(String),
     #[error("no file {path} in commit {commit}")]
@@ -53,6 +55,7 @@ impl Classify for Error {
             | Self::InvalidReference(_)
             | Self::InvalidPath(_)
             | Self::InvalidUrl(_)
+            | Self::InvalidDate(_)
             | Self::Failed { .. } => Kind::Invalid,
             Self::NoSuchCommit(_) | Self::NoSuchRevision { .. } | Self::NoSuchFile { .. } | Self::NotARepository(_) => {
                 Kind::NotFound

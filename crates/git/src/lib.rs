@@ -13,6 +13,7 @@ pub mod error;
 pub mod history;
 pub mod id;
 pub mod repository;
+pub mod revisions;
 pub mod service;
 pub mod worktree;
 

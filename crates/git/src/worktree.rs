@@ -90,7 +90,7 @@ impl WorkTree {
         &self.root
     }
 
-    fn git(&self, what: &str) -> Git {
+    pub(crate) fn git(&self, what: &str) -> Git {
         let git = Git::of_user(&self.root, what);
         match &self.access {
             Some(access) => access.of(git),

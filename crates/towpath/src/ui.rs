@@ -72,6 +72,18 @@ impl Ui {
         }
     }
 
+    /// Asks a person; without one the answer is no.
+    pub fn confirm(&self, question: &str) -> bool {
+        if self.quiet || !io::stdin().is_terminal() {
+            self.note("hint: nobody is here to ask; do it without asking with --force");
+            return false;
+        }
+        let mut answer = String::new();
+        let _ = write!(io::stderr().lock(), "{question} [y/n] ");
+        let _ = io::stdin().read_line(&mut answer);
+        matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+    }
+
     pub fn error(error: &Error) {
         let mut text = format!("error: {}", error.message);
         for cause in &error.causes {

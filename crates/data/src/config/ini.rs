@@ -366,7 +366,8 @@ fn quote(value: &str, several_lines: bool) -> Result<String, String> {
     let is_between = !value.is_empty() && quoted.len() == value.len() + 2;
     let reads_back = match triple_quote(&quoted).filter(|_| several_lines) {
         Some(quote) => quoted[3..].split_once(quote).is_some_and(|(inside, rest)| inside == value && rest.is_empty()),
-        None => !value.contains('\n') && !(both_quotes && is_between) && item(&quoted) == Ok((value.to_owned(), "")),
+        None if value.contains('\n') || (both_quotes && is_between) => false,
+        None => item(&quoted) == Ok((value.to_owned(), "")),
     };
     if reads_back { Ok(quoted) } else { Err(format!("there is no way to write '{value}' in an INI file")) }
 }

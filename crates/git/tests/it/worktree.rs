@@ -1,3 +1,4 @@
+use towpath_git::revisions::Scope;
 use towpath_git::{Error, WorkTree};
 
 use crate::{Fixture, git};
@@ -76,4 +77,37 @@ fn who_never_told_git_a_name_can_commit_and_read_a_file_back() {
     let commit = tree.commit_all("Add a").unwrap();
     assert_eq!(tree.file(&commit, "a").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(tree.file(&commit, "b").unwrap(), None);
+}
+
+#[test]
+fn all_versions_of_files_are_found_over_many_commits() {
+    let commits = [
+        ("d/a.dvc", "one", "Add a"),
+        ("copy.txt", "one", "Copy its text"),
+        ("d/a.dvc", "two", "Change a"),
+        ("e/deep/b.dvc", "one", "The same text elsewhere"),
+    ];
+    let fixture = Fixture::new(&commits);
+    fixture.git(&["tag", "first", "HEAD~3"]);
+    fixture.git(&["update-ref", "refs/exps/ab/cd/try", "HEAD~2"]);
+    let tree = WorkTree::discover(&fixture.clone()).unwrap();
+    let texts = |scope: Scope| {
+        let commits = tree.select(&scope).unwrap();
+        let versions = tree.versions(&commits, |name| name.ends_with(".dvc")).unwrap();
+        let mut texts: Vec<String> =
+            versions.into_iter().map(|version| String::from_utf8(version.content).unwrap()).collect();
+        texts.sort();
+        (commits.len(), texts.join(" "))
+    };
+    assert_eq!(texts(Scope { tags: true, ..Scope::default() }), (1, "one".into()));
+    assert_eq!(texts(Scope { branches: true, ..Scope::default() }), (1, "one two".into()));
+    assert_eq!(texts(Scope { branches: true, last: 2, ..Scope::default() }), (2, "one two".into()));
+    assert_eq!(texts(Scope { revision: Some("HEAD~2".into()), ..Scope::default() }), (1, "one".into()));
+    assert_eq!(texts(Scope { experiments: true, ..Scope::default() }), (1, "one".into()));
+    assert_eq!(texts(Scope { commits: true, ..Scope::default() }).0, 4);
+    assert_eq!(texts(Scope { since: Some("2000-01-01".into()), ..Scope::default() }).0, 4);
+    assert_eq!(texts(Scope::default()), (0, String::new()));
+    let wrong = |scope| tree.select(&scope).unwrap_err();
+    assert!(matches!(wrong(Scope { revision: Some("--all".into()), ..Scope::default() }), Error::NoSuchCommit(_)));
+    assert!(matches!(wrong(Scope { since: Some("today".into()), ..Scope::default() }), Error::InvalidDate(_)));
 }

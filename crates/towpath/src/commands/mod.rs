@@ -7,6 +7,7 @@ mod checkout;
 mod config;
 mod get;
 mod import;
+mod gc;
 mod init;
 mod list;
 mod merge_driver;
@@ -62,6 +63,7 @@ pub enum Command {
     #[command(subcommand)]
     Cache(cache::Cache),
     Config(config::Config),
+    Gc(gc::Gc),
     #[command(subcommand)]
     Remote(remote::Remote),
     Root(root::Root),
@@ -107,6 +109,7 @@ impl Command {
             Self::List(command) => command.run(ctx),
             Self::Cache(command) => command.run(ctx),
             Self::Config(command) => command.run(ctx),
+            Self::Gc(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::Root(_) => root::Root::run(ctx),
             Self::Version(_) => version::Version::run(ctx),
