@@ -85,6 +85,9 @@ pub enum Error {
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
     },
+    /// Who we are is not known there, or may not do it.
+    #[error("{url} refuses: {problem}")]
+    RemoteRefused { url: String, problem: String },
     #[error("{url} cannot {what}")]
     Unsupported { url: String, what: &'static str },
     #[error("{url} cannot be reached: {problem}")]
@@ -179,7 +182,7 @@ impl Classify for Error {
             | Self::Incomplete { .. } => Kind::Conflict,
             Self::Chunks(error) => error.kind(),
             Self::DamagedChunk { .. } => Kind::Internal,
-            Self::RemoteAnswer { status: 401, .. } => Kind::Unauthenticated,
+            Self::RemoteAnswer { status: 401, .. } | Self::RemoteRefused { .. } => Kind::Unauthenticated,
             Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
             Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
             Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
@@ -211,6 +214,9 @@ impl Classify for Error {
             Self::Locked { .. } => "wait for the other dvc or towpath command to end",
             Self::HookExists { .. } => "call `towpath push` from that hook yourself",
             Self::NoDefaultRemote => "add one with `dvc remote add -d NAME URL`",
+            Self::RemoteRefused { .. } => {
+                "check that `ssh` reaches the host, and the remote's user, keyfile and password"
+            }
             Self::RemoteAnswer { status: 401, .. } => {
                 "set `auth = basic`, `user` and `password` of the remote in .dvc/config.local"
             }

@@ -7,6 +7,8 @@
 mod batch;
 mod http;
 mod local;
+mod password;
+mod ssh;
 mod towpath;
 
 use std::io::Read;
@@ -21,6 +23,7 @@ use crate::{Error, Oid};
 pub use batch::Batch;
 pub use http::HttpRemote;
 pub use local::LocalRemote;
+pub use ssh::SshRemote;
 
 /// A place files are pushed to and pulled from. One request each: retries, parallelism and
 /// verification are the transfer's. That a manifest is there means that its files are, too; whoever
@@ -128,7 +131,7 @@ pub struct Download {
 }
 
 /// The schemes of the remotes that [`open`] knows; a folder has none.
-pub const SCHEMES: &[&str] = &["local", "http", "https"];
+pub const SCHEMES: &[&str] = &["local", "http", "https", "ssh"];
 
 /// Where a remote keeps an object: as a cache does.
 pub fn object_key(oid: &Oid) -> String {
@@ -150,9 +153,13 @@ pub fn open(config: &RemoteConfig) -> Result<Box<dyn Remote>, Error> {
     match config.kind {
         RemoteKind::Local => Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs))),
         RemoteKind::Http => Ok(Box::new(HttpRemote::open(config)?)),
+        RemoteKind::Ssh => Ok(Box::new(SshRemote::open(config)?)),
         _ => {
             let scheme = config.url.split("://").next().unwrap_or_default();
-            Err(config.bad(format!("'{scheme}://' remotes are not supported yet; a folder, http:// and https:// are")))
+            Err(config.bad(format!(
+                "'{scheme}://' remotes are not supported yet; a folder and {} are",
+                SCHEMES[1..].join("://, ")
+            )))
         }
     }
 }
