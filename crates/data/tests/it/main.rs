@@ -8,5 +8,6 @@ mod faults;
 mod http_remote;
 mod manifest_bytes;
 mod real_dvc;
+mod ssh_remote;
 mod support;
 mod web_server;
