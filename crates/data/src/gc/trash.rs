@@ -54,7 +54,10 @@ pub fn collections(dir: &Path) -> Result<Vec<Collection>, Error> {
 /// Brings back what the last collection put aside; `None` when the trash is empty. Files come before
 /// manifests, so that what a manifest promises is there.
 pub fn undo(dir: &Path) -> Result<Option<Collection>, Error> {
-    let Some(last) = collections(dir)?.pop() else { return Ok(None) };
+    // A collection that was killed at its start, or found that all had gone, holds nothing.
+    let Some(last) = collections(dir)?.into_iter().rfind(|collection| collection.amount.objects > 0) else {
+        return Ok(None);
+    };
     let mut objects = objects_in(&last.dir)?;
     objects.sort_by_key(|object| object.oid.is_dir());
     for object in &objects {
@@ -91,6 +94,9 @@ fn remove(collection: &Collection) -> Result<(), Error> {
 
 /// False when there is nothing at `from`.
 fn renamed(from: &Path, to: &Path) -> Result<bool, Error> {
+    if !from.try_exists().map_err(Error::io("read", from))? {
+        return Ok(false);
+    }
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }

@@ -54,8 +54,9 @@ impl Host {
         fs::set_permissions(path("bin/ssh"), Permissions::from_mode(0o755)).unwrap();
         // Where sshd puts what has no rights; only root's needs it.
         let _ = fs::create_dir_all("/run/sshd");
-        let server = Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f", &path("sshd_config")]);
-        let server = server.stderr(Stdio::null()).spawn().expect("openssh-server is installed by scripts/setup");
+        let mut server = Command::new("/usr/sbin/sshd");
+        server.args(["-D", "-e", "-f", &path("sshd_config")]).stderr(Stdio::null());
+        let server = server.spawn().expect("scripts/setup installs openssh-server");
         let host = Self { server, port, dir };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", host.port)).is_err() {
