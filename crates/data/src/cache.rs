@@ -5,7 +5,6 @@
 //! "checked": an object with any other mode is hashed before it is used, as DVC does, and removed if
 //! it is damaged.
 
-use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,36 +12,52 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
-use towpath_core::{Content, HashName};
+use towpath_core::Content;
 
-use crate::checkout::Placement;
 use crate::hash::StreamError;
-use crate::links::{self, LinkType};
+use crate::links::LinkType;
+use crate::listing::Listing;
 use crate::manifest::{Entry, Manifest};
-use crate::progress::{Event, Work};
-use crate::state::Stamp;
-use crate::workspace::{WalkedFile, open_regular};
-use crate::{Error, Oid, Progress, Silent, Workspace, hash};
+use crate::workspace::open_regular;
+use crate::{Error, Oid, hash};
 
-const TRUSTED_MODE: u32 = 0o444;
+/// Of objects that were hashed.
+pub(crate) const TRUSTED_MODE: u32 = 0o444;
+
+/// Of folders with `cache.shared = group`: what is made in them belongs to the same group.
+const SHARED_FOLDER_MODE: u32 = 0o2775;
+
+/// Fewer objects are asked for one by one.
+const WORTH_LISTING: usize = 1000;
 
 /// A cache folder, used by any number of repositories and processes at once.
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
     links: Vec<LinkType>,
+    shared: bool,
 }
 
 impl Cache {
     /// The cache in `dir`, which is made when first written to.
     pub fn open(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), links: LinkType::DEFAULT.to_vec() }
+        Self { dir: dir.to_owned(), links: LinkType::DEFAULT.to_vec(), shared: false }
     }
 
     /// How files get from the cache into a workspace, in the order to try.
     pub fn with_links(mut self, links: Vec<LinkType>) -> Self {
         self.links = links;
         self
+    }
+
+    /// With `cache.shared = group`: whoever is of the group may write to the cache.
+    pub fn with_shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     pub(crate) fn links(&self) -> &[LinkType] {
@@ -77,14 +92,16 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        if metadata.permissions().mode() & 0o777 == TRUSTED_MODE {
+        // A program that is checked out as a hard link makes its object executable.
+        if metadata.permissions().mode() & 0o666 == TRUSTED_MODE {
             return Ok(true);
         }
         let file = open_regular(&path)?;
         let (md5, _) =
             hash::digest_of_file(&file, metadata.len(), oid.hash_name()).map_err(Error::io("read", &path))?;
         if md5 == oid.md5() {
-            file.set_permissions(Permissions::from_mode(TRUSTED_MODE)).map_err(Error::io("set the mode of", &path))?;
+            // Of a cache that is not ours or cannot be written to, it is hashed each time.
+            let _ = file.set_permissions(Permissions::from_mode(TRUSTED_MODE));
             return Ok(true);
         }
         fs::remove_file(&path).map_err(Error::io("remove the damaged", &path))?;
@@ -133,120 +150,52 @@ impl Cache {
             return Ok(if self.has(&oid)? { Vec::new() } else { vec![oid] });
         }
         let Some(manifest) = self.manifest(&oid)? else { return Ok(vec![oid]) };
-        let wanted: HashSet<&Oid> = manifest.entries().iter().map(|entry| &entry.oid).collect();
-        let answers: Vec<Option<Oid>> = wanted
-            .into_par_iter()
-            .map(|oid| Ok((!self.has(oid)?).then(|| oid.clone())))
-            .collect::<Result<_, Error>>()?;
-        let mut missing: Vec<Oid> = answers.into_iter().flatten().collect();
-        missing.sort();
+        self.missing_of(&manifest)
+    }
+
+    /// The files of a manifest that are not in the cache, sorted. Of many files only the names are
+    /// looked for: whether an object is whole is asked when it is used.
+    pub(crate) fn missing_of(&self, manifest: &Manifest) -> Result<Vec<Oid>, Error> {
+        let entries = manifest.entries();
+        let listing = Listing::new(self, manifest.hash_name());
+        let is_here = |oid: &Oid| if entries.len() < WORTH_LISTING { self.has(oid) } else { listing.has(oid) };
+        let gone = |entry: &Entry| Ok((!is_here(&entry.oid)?).then(|| entry.oid.clone()));
+        let mut missing: Vec<Oid> =
+            entries.par_iter().filter_map(|e| gone(e).transpose()).collect::<Result<_, Error>>()?;
+        missing.sort_unstable();
+        missing.dedup();
         Ok(missing)
     }
 
-    /// Hashes the file or folder at `path` and stores it. With `hardlink` or `symlink` the file in
-    /// the workspace becomes a link to the object.
-    pub fn add_path(&self, workspace: &Workspace, path: &Path) -> Result<Content, Error> {
-        self.add_path_watched(workspace, path, None, &Silent)
+    /// True when files of the workspace are the objects.
+    pub(crate) fn shares_files(&self) -> bool {
+        self.links.first().is_some_and(|kind| kind.shares_the_file())
     }
 
-    /// As [`add_path`](Self::add_path), with an event for each file. A `recorded` content of DVC 2
-    /// stays what it is as long as the data has not changed.
-    pub fn add_path_watched(
-        &self,
-        workspace: &Workspace,
-        path: &Path,
-        recorded: Option<&Content>,
-        progress: &dyn Progress,
-    ) -> Result<Content, Error> {
-        let path = workspace.root().join(path);
-        let hash = match recorded.filter(|recorded| recorded.hash == HashName::Md5Dos2unix) {
-            Some(old) if workspace.hash_as(&path, old.hash)?.is_some_and(|f| f.content.md5 == old.md5) => old.hash,
-            _ => HashName::Md5,
-        };
-        let metadata = fs::metadata(&path).map_err(Error::io("read", &path))?;
-        let shares = self.links.first().is_some_and(|kind| kind.shares_the_file());
-        let placement = shares.then(|| Placement::beside(self, workspace, &path)).transpose()?;
-        if !metadata.is_dir() {
-            progress.event(Event::Started { work: Work::Adding, items: 1 });
-            let (oid, size) = self.add_file(workspace, &path, hash, placement.as_ref())?;
-            progress.event(Event::Done { work: Work::Adding, bytes: size });
-            progress.event(Event::Finished { work: Work::Adding });
-            let isexec = metadata.permissions().mode() & 0o111 != 0;
-            return Ok(Content { md5: oid.to_string(), hash, size, nfiles: None, isexec });
+    /// Makes a folder of the cache and those above it, as others of the group need them.
+    pub(crate) fn make_folder(&self, folder: &Path) -> Result<(), Error> {
+        if !self.shared {
+            return fs::create_dir_all(folder).map_err(Error::io("create", folder));
         }
-        let files = workspace.walk(&path)?;
-        progress.event(Event::Started { work: Work::Adding, items: files.len() as u64 });
-        let add = |file: WalkedFile| {
-            let (oid, size) = self.add_file(workspace, &file.path, hash, placement.as_ref())?;
-            progress.event(Event::Done { work: Work::Adding, bytes: size });
-            Ok((Entry { relpath: file.relpath, oid }, size))
-        };
-        let added: Vec<(Entry, u64)> = files.into_par_iter().map(add).collect::<Result<_, Error>>()?;
-        let size = added.iter().map(|(_, size)| size).sum();
-        let manifest = Manifest::hashed_by(hash, added.into_iter().map(|(entry, _)| entry).collect());
-        self.add_manifest(&manifest)?;
-        progress.event(Event::Finished { work: Work::Adding });
-        Ok(manifest.content(size))
-    }
-
-    /// Stores a manifest whose files are stored already.
-    pub fn add_manifest(&self, manifest: &Manifest) -> Result<Oid, Error> {
-        let oid = manifest.oid();
-        if !self.has(&oid)? {
-            let tmp = self.temporary_file()?;
-            fs::write(tmp.path(), manifest.to_bytes()).map_err(Error::io("write", tmp.path()))?;
-            self.keep(tmp, &oid)?;
+        if folder.is_dir() {
+            return Ok(());
         }
-        Ok(oid)
-    }
-
-    /// Stores one file. The object is hashed from the copy that is kept, so it is right even if the
-    /// file changes meanwhile, which is then reported. With a placement it becomes a link to the object.
-    fn add_file(
-        &self,
-        workspace: &Workspace,
-        path: &Path,
-        hash: HashName,
-        placement: Option<&Placement<'_>>,
-    ) -> Result<(Oid, u64), Error> {
-        let source = open_regular(path)?;
-        let stamp = |file: &File| file.metadata().map(|m| (Stamp::of(&m), m.len())).map_err(Error::io("read", path));
-        let (before, size) = stamp(&source)?;
-        let key = workspace.key(path);
-        if let Some(md5) = workspace.state().get(key, hash, before) {
-            let oid = Oid::of_file(md5, hash);
-            if self.has(&oid)? {
-                return Ok((oid, size));
+        if let Some(above) = folder.parent() {
+            self.make_folder(above)?;
+        }
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Error::io("create", folder)(error)),
+            Ok(()) => {
+                let mode = Permissions::from_mode(SHARED_FOLDER_MODE);
+                fs::set_permissions(folder, mode).map_err(Error::io("set the mode of", folder))
             }
         }
-        let tmp = self.temporary_file()?;
-        let hashed = if links::try_reflink_into(&source, tmp.as_file()) {
-            hash::digest_of_file(tmp.as_file(), size, hash).map_err(StreamError::Read)
-        } else {
-            hash::digest_of((&source).take(size), hash, tmp.as_file())
-        };
-        let (md5, size) = hashed.map_err(|error| match error {
-            StreamError::Read(source) => Error::io("read", path)(source),
-            StreamError::Write(source) => Error::io("write in", &self.dir)(source),
-        })?;
-        let (after, _) = stamp(&source)?;
-        if before != after {
-            return Err(Error::ChangedWhileRead { path: path.to_owned() });
-        }
-        let oid = Oid::of_file(md5, hash);
-        if !self.has(&oid)? {
-            self.keep(tmp, &oid)?;
-        }
-        match placement {
-            Some(placement) => placement.place(&oid, path, false)?,
-            None => workspace.state().record(key, hash, after, md5),
-        }
-        Ok((oid, size))
     }
 
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile, Error> {
         let dir = self.own_dir().join("tmp");
-        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        self.make_folder(&dir)?;
         NamedTempFile::new_in(&dir).map_err(Error::io("write in", &dir))
     }
 
@@ -254,7 +203,7 @@ impl Cache {
     pub(crate) fn keep(&self, tmp: NamedTempFile, oid: &Oid) -> Result<(), Error> {
         let path = self.path(oid);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            self.make_folder(folder)?;
         }
         let trusted = Permissions::from_mode(TRUSTED_MODE);
         tmp.as_file().set_permissions(trusted).map_err(Error::io("set the mode of", tmp.path()))?;

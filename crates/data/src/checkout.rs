@@ -4,17 +4,17 @@
 //! old or the new one, and at worst an empty `.towpath-*` folder that belongs to no output.
 
 use std::collections::HashSet;
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use tempfile::TempDir;
 use towpath_core::Content;
 use walkdir::WalkDir;
 
-use crate::links;
+use crate::links::{self, LinkType};
 use crate::manifest::{Entry, Manifest};
 use crate::progress::{Event, Work};
 use crate::state::Stamp;
@@ -36,27 +36,53 @@ impl Cache {
         to: &Path,
         progress: &dyn Progress,
     ) -> Result<bool, Error> {
+        self.check_out(workspace, content, to, false, progress)
+    }
+
+    /// As [`checkout_watched`](Self::checkout_watched); files that are right but linked in another
+    /// way than `cache.type` says are linked anew.
+    pub fn relink(
+        &self,
+        workspace: &Workspace,
+        content: &Content,
+        to: &Path,
+        progress: &dyn Progress,
+    ) -> Result<bool, Error> {
+        self.check_out(workspace, content, to, true, progress)
+    }
+
+    fn check_out(
+        &self,
+        workspace: &Workspace,
+        content: &Content,
+        to: &Path,
+        relink: bool,
+        progress: &dyn Progress,
+    ) -> Result<bool, Error> {
         let to = workspace.confined(to)?;
-        let missing = self.missing(content)?;
+        let oid = Oid::of(content)?;
+        let manifest = if oid.is_dir() { self.manifest(&oid)? } else { None };
+        let missing = match &manifest {
+            Some(manifest) => self.missing_of(manifest)?,
+            None if !oid.is_dir() && self.has(&oid)? => Vec::new(),
+            None => vec![oid.clone()],
+        };
         if !missing.is_empty() {
             return Err(Error::NotInCache { path: to.display().to_string(), oids: missing });
         }
-        let oid = Oid::of(content)?;
-        let placement = Placement::beside(self, workspace, &to)?;
-        if !oid.is_dir() {
-            return placement.checkout_file(&oid, &to, content.isexec);
-        }
-        let manifest = self.manifest(&oid)?.unwrap_or_default();
+        let placement = Placement { relink, ..Placement::beside(self, workspace, &to)? };
+        let Some(manifest) = manifest else { return placement.checkout_file(&oid, &to, content.isexec) };
         progress.event(Event::Started { work: Work::CheckingOut, items: manifest.entries().len() as u64 });
         let removed = remove_extraneous(workspace, &manifest, &to)?;
+        placement.make_folders(&manifest, &to)?;
         let place = |entry: &Entry| {
             let changed = placement.checkout_file(&entry.oid, &to.join(&entry.relpath), false)?;
             progress.event(Event::Done { work: Work::CheckingOut, bytes: 0 });
-            Ok(changed)
+            Ok::<_, Error>(changed)
         };
-        let changed: Vec<bool> = manifest.entries().par_iter().map(place).collect::<Result<_, Error>>()?;
+        let changed = manifest.entries().par_iter().map(place).try_reduce(|| false, |a, b| Ok(a || b))?;
         progress.event(Event::Finished { work: Work::CheckingOut });
-        Ok(removed || changed.contains(&true))
+        Ok(removed || changed)
     }
 }
 
@@ -66,6 +92,9 @@ pub(crate) struct Placement<'a> {
     workspace: &'a Workspace,
     scratch: TempDir,
     files: AtomicU64,
+    /// False once the file system was found to have none.
+    reflinks: AtomicBool,
+    relink: bool,
 }
 
 impl<'a> Placement<'a> {
@@ -75,17 +104,37 @@ impl<'a> Placement<'a> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
         let scratch = scratch.map_err(Error::io("write in", folder))?;
-        Ok(Self { cache, workspace, scratch, files: AtomicU64::new(0) })
+        let (files, reflinks) = (AtomicU64::new(0), AtomicBool::new(true));
+        Ok(Self { cache, workspace, scratch, files, reflinks, relink: false })
+    }
+
+    /// A name that nothing has yet, on the output's file system.
+    pub(crate) fn scratch_file(&self) -> PathBuf {
+        self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    fn make_folders(&self, manifest: &Manifest, to: &Path) -> Result<(), Error> {
+        let mut last = None;
+        for entry in manifest.entries() {
+            let folder = entry.relpath.rsplit_once('/').map(|(folder, _)| folder);
+            if folder != last {
+                let folder = to.join(folder.unwrap_or_default());
+                fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+            }
+            last = folder;
+        }
+        Ok(())
     }
 
     /// Whether anything had to change. An exec bit too many is left: DVC knows none in folders.
     fn checkout_file(&self, oid: &Oid, to: &Path, isexec: bool) -> Result<bool, Error> {
         match fs::symlink_metadata(to) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(to).map_err(Error::io("remove", to))?,
-            Ok(found)
-                if fs::metadata(to).is_ok_and(|m| m.is_file())
-                    && self.workspace.hash_file(to, oid.hash_name())?.0 == *oid =>
-            {
+            Ok(found) if self.has_content(&found, oid, to)? => {
+                if self.relink && self.is_linked_otherwise(&found, oid, to) {
+                    self.place(oid, to, isexec)?;
+                    return Ok(true);
+                }
                 let is_object = found.is_symlink() || found.nlink() > 1;
                 if is_object || !isexec || found.mode() & 0o111 != 0 {
                     return Ok(false);
@@ -97,20 +146,69 @@ impl<'a> Placement<'a> {
         Ok(true)
     }
 
+    fn has_content(&self, found: &Metadata, oid: &Oid, path: &Path) -> Result<bool, Error> {
+        let hash = oid.hash_name();
+        if found.is_file() && self.workspace.state().get_sorted(hash, Stamp::of(found)) == Some(oid.md5()) {
+            return Ok(true);
+        }
+        let is_file = if found.is_symlink() { fs::metadata(path).is_ok_and(|m| m.is_file()) } else { found.is_file() };
+        Ok(is_file && self.workspace.hash_file(path, hash)?.0 == *oid)
+    }
+
+    /// Makes the file that holds an object's content a link to the object, as `cache.type` says, if
+    /// it is none yet.
+    pub(crate) fn link(&self, oid: &Oid, path: &Path, isexec: bool) -> Result<(), Error> {
+        let found = fs::symlink_metadata(path).map_err(Error::io("read", path))?;
+        if self.is_linked_otherwise(&found, oid, path) {
+            return self.place(oid, path, isexec);
+        }
+        self.remember(oid, path)
+    }
+
+    /// By the first type of the list that the file could be; an empty file is never a hard link.
+    fn is_linked_otherwise(&self, found: &Metadata, oid: &Oid, path: &Path) -> bool {
+        let object = self.cache.path(oid);
+        for kind in self.cache.links() {
+            match kind {
+                LinkType::Reflink | LinkType::Copy if found.is_file() && found.nlink() == 1 => return false,
+                LinkType::Hardlink if found.is_file() && found.len() == 0 => return false,
+                LinkType::Hardlink if found.is_file() && found.nlink() > 1 => {
+                    return !fs::metadata(&object).is_ok_and(|m| (m.dev(), m.ino()) == (found.dev(), found.ino()));
+                }
+                LinkType::Symlink if found.is_symlink() => return !fs::read_link(path).is_ok_and(|to| to == object),
+                _ => {}
+            }
+        }
+        true
+    }
+
     /// Puts an object at `to` in one step, replacing the file that is there.
-    pub(crate) fn place(&self, oid: &Oid, to: &Path, isexec: bool) -> Result<(), Error> {
-        let folder = to.parent().unwrap_or(to);
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let tmp = self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string());
-        let kind = links::link(self.cache.links(), &self.cache.path(oid), &tmp)?;
-        if !kind.shares_the_file() {
-            let mode = if isexec { 0o755 } else { 0o644 };
-            fs::set_permissions(&tmp, Permissions::from_mode(mode)).map_err(Error::io("set the mode of", to))?;
+    fn place(&self, oid: &Oid, to: &Path, isexec: bool) -> Result<(), Error> {
+        if !self.cache.has(oid)? {
+            return Err(Error::NotInCache { path: to.display().to_string(), oids: vec![oid.clone()] });
+        }
+        let (tmp, object) = (self.scratch_file(), self.cache.path(oid));
+        let mut types = self.cache.links();
+        if types.first() == Some(&LinkType::Reflink) && types.len() > 1 && !self.reflinks.load(Ordering::Relaxed) {
+            types = &types[1..];
+        }
+        let kind = links::link(types, &object, &tmp)?;
+        if types.first() == Some(&LinkType::Reflink) && kind != LinkType::Reflink {
+            self.reflinks.store(false, Ordering::Relaxed);
+        }
+        if isexec {
+            // Of a link, the object's own mode changes, as DVC has it.
+            let mode = fs::metadata(&tmp).map_err(Error::io("read", to))?.permissions().mode();
+            let executable = Permissions::from_mode(mode | (mode & 0o444) >> 2);
+            fs::set_permissions(&tmp, executable).map_err(Error::io("set the mode of", to))?;
         }
         fs::rename(&tmp, to).map_err(Error::io("write", to))?;
-        let metadata = fs::metadata(to).map_err(Error::io("read", to))?;
-        let state = self.workspace.state();
-        state.record_own(self.workspace.key(to), oid.hash_name(), Stamp::of(&metadata), oid.md5());
+        self.remember(oid, to)
+    }
+
+    fn remember(&self, oid: &Oid, path: &Path) -> Result<(), Error> {
+        let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+        self.workspace.state().record_own(oid.hash_name(), Stamp::of(&metadata), oid.md5());
         Ok(())
     }
 }

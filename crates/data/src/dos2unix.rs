@@ -18,6 +18,13 @@ pub(crate) struct Dos2unix {
 }
 
 impl Dos2unix {
+    /// Of a whole file.
+    pub(crate) fn digest(content: &[u8]) -> [u8; 16] {
+        let mut hasher = Self::default();
+        hasher.update(content);
+        hasher.finalize()
+    }
+
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         while let Some((head, tail)) = bytes.split_at_checked(BLOCK - self.block.len()) {
             if self.block.is_empty() {

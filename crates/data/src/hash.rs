@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use md5::{Digest as _, Md5};
 use towpath_core::HashName;
@@ -9,6 +11,10 @@ use towpath_core::HashName;
 use crate::dos2unix::Dos2unix;
 
 const BUFFER: usize = 1 << 18;
+
+/// Of a large file, and how many of them wait to be hashed.
+const LARGE_BUFFER: u64 = 1 << 20;
+const IN_FLIGHT: usize = 4;
 
 /// Which side of a stream failed.
 #[derive(Debug)]
@@ -67,6 +73,49 @@ pub(crate) fn digest_of(
         copy.write_all(&buffer[..read]).map_err(StreamError::Write)?;
         total += read as u64;
     }
+}
+
+/// The digests of many files that are in memory.
+pub(crate) fn digests_of(contents: &[&[u8]], hash: HashName) -> Vec<[u8; 16]> {
+    match hash {
+        HashName::Md5 => towpath_md5::digest_all(contents),
+        HashName::Md5Dos2unix => contents.iter().map(|content| Dos2unix::digest(content)).collect(),
+    }
+}
+
+/// Reads at most `size` bytes and writes them to `copy` on a thread of its own while they are hashed
+/// here: hashing one file cannot be made faster, so nothing else should take its time.
+pub(crate) fn digest_while_copying(
+    from: &File,
+    size: u64,
+    hash: HashName,
+    copy: &File,
+) -> Result<[u8; 16], StreamError> {
+    let (full, to_hash) = sync_channel::<Vec<u8>>(IN_FLIGHT);
+    let (used, to_fill) = sync_channel::<Vec<u8>>(IN_FLIGHT);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let (mut from, mut copy) = (from.take(size), copy);
+            loop {
+                let mut buffer = to_fill.try_recv().unwrap_or_default();
+                buffer.clear();
+                let read = (&mut from).take(LARGE_BUFFER).read_to_end(&mut buffer).map_err(StreamError::Read)?;
+                copy.write_all(&buffer).map_err(StreamError::Write)?;
+                if read == 0 || full.send(buffer).is_err() {
+                    return Ok(());
+                }
+            }
+        });
+        let mut hasher = Hasher::new(hash);
+        for buffer in to_hash {
+            hasher.update(&buffer);
+            // Whoever has stopped reading needs no more buffers.
+            let _ = used.try_send(buffer);
+        }
+        let stopped = StreamError::Read(io::Error::other("the reading thread stopped"));
+        reader.join().map_err(|_| stopped)??;
+        Ok(hasher.finalize())
+    })
 }
 
 /// Of at most `size` bytes, so that a file that grows as fast as it is read comes to an end.

@@ -36,20 +36,13 @@ impl DvcIgnore {
     /// True for a path that DVC does not see. Folders above it are not asked: whoever walks has
     /// done so.
     pub fn excludes(&self, path: &Path, is_dir: bool) -> bool {
-        if is_dir && path.file_name().is_some_and(|name| name == ".git" || name == ".hg" || name == ".dvc") {
-            return true;
-        }
-        for folder in path.ancestors().skip(1) {
-            if !folder.starts_with(&self.root) {
-                break;
-            }
-            match self.rules(folder).matched(path, is_dir) {
-                Match::None => {}
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
-            }
-        }
-        false
+        path.parent().is_some_and(|folder| self.above(folder).exclude(path, is_dir))
+    }
+
+    /// The rules for what is directly in `folder`.
+    pub(crate) fn above(&self, folder: &Path) -> Rules {
+        let folders = folder.ancestors().take_while(|folder| folder.starts_with(&self.root));
+        Rules(folders.map(|folder| self.rules(folder)).filter(|rules| !rules.is_empty()).collect())
     }
 
     fn rules(&self, folder: &Path) -> Arc<Gitignore> {
@@ -60,6 +53,19 @@ impl DvcIgnore {
         let read = Arc::new(rules_of(folder, ".dvcignore").unwrap_or_else(|_| Gitignore::empty()));
         rules.insert(folder.to_owned(), Arc::clone(&read));
         read
+    }
+}
+
+/// Of one folder and those above it, the deepest first.
+pub(crate) struct Rules(Vec<Arc<Gitignore>>);
+
+impl Rules {
+    pub(crate) fn exclude(&self, path: &Path, is_dir: bool) -> bool {
+        if is_dir && path.file_name().is_some_and(|name| name == ".git" || name == ".hg" || name == ".dvc") {
+            return true;
+        }
+        let decided = self.0.iter().map(|rules| rules.matched(path, is_dir)).find(|found| !found.is_none());
+        decided.is_some_and(|found| found.is_ignore())
     }
 }
 

@@ -33,10 +33,16 @@ pub mod unpack;
 pub mod verbs;
 pub mod workspace;
 
+mod add;
+mod batch;
 mod checkout;
 mod dos2unix;
 mod files;
 mod hash;
+mod incoming;
+mod listing;
+mod unprotect;
+mod walk;
 
 pub use cache::Cache;
 pub use config::Config;

@@ -1,10 +1,13 @@
 //! Ways to get a file's content to a second place: reflink, hard link, symbolic link, copy.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use crate::Error;
+
+/// Larger files are not held in memory while they are copied.
+const READ_WHOLE: u64 = 256 << 10;
 
 /// A value of `cache.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ fn link_as(kind: LinkType, from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// True when another link type may do what this one cannot.
-fn cannot_link(error: &io::Error) -> bool {
+pub(crate) fn cannot_link(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(error.kind(), K::Unsupported | K::CrossesDevices | K::TooManyLinks | K::InvalidInput | K::PermissionDenied)
         || error.raw_os_error() == Some(rustix::io::Errno::NOTTY.raw_os_error())
@@ -78,11 +81,17 @@ fn reflink(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// `copy_file_range` where the kernel has it.
+/// A small file in one read and one write, a large one by `copy_file_range` where the kernel has it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
+    let size = source.metadata()?.len();
     let mut target = File::create_new(to)?;
-    io::copy(&mut source, &mut target).map(drop)
+    if size > READ_WHOLE {
+        return io::copy(&mut source, &mut target).map(drop);
+    }
+    let mut content = vec![0; size as usize];
+    source.read_exact(&mut content)?;
+    target.write_all(&content)
 }
 
 /// Shares `from`'s blocks with the empty open file `to`; false when the file system cannot.

@@ -3,7 +3,12 @@
 //! The bytes are exactly what Python's `json.dumps(entries, sort_keys=True)` writes, because their
 //! MD5 is the folder's id (dvc-data, `hashfile/tree.py`).
 
+use std::borrow::Cow;
+use std::{fmt, io};
+
 use md5::{Digest as _, Md5};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use towpath_core::{Content, HashName};
 use towpath_yaml::write_python_string;
 
@@ -11,6 +16,9 @@ use crate::{Error, Oid};
 
 /// More than this is not a manifest: 200 bytes an entry makes five million files.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// So much of it is written at a time.
+const PORTION: usize = 1 << 16;
 
 /// A file of a tracked folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +52,23 @@ impl Manifest {
         &self.entries
     }
 
+    /// How its files and it itself are hashed.
+    pub fn hash_name(&self) -> HashName {
+        self.hash
+    }
+
     /// `[{"md5": "<hex>", "relpath": "<path>"}, ...]`, ASCII only.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut json = String::with_capacity(2 + 80 * self.entries.len());
+        let mut json = Vec::with_capacity(2 + 80 * self.entries.len());
+        // Memory takes all that is written to it.
+        let written = self.write_to(&mut json);
+        debug_assert!(written.is_ok());
+        json
+    }
+
+    /// Writes the bytes without holding them all.
+    pub(crate) fn write_to(&self, mut to: impl io::Write) -> io::Result<()> {
+        let mut json = String::with_capacity(2 * PORTION);
         json.push('[');
         for (i, entry) in self.entries.iter().enumerate() {
             if i > 0 {
@@ -57,13 +79,21 @@ impl Manifest {
             json.push_str("\", \"relpath\": ");
             write_python_string(&entry.relpath, &mut json);
             json.push('}');
+            if json.len() >= PORTION {
+                to.write_all(json.as_bytes())?;
+                json.clear();
+            }
         }
         json.push(']');
-        json.into_bytes()
+        to.write_all(json.as_bytes())
     }
 
     pub fn oid(&self) -> Oid {
-        Oid::of_dir(Md5::digest(self.to_bytes()).into(), self.hash)
+        let mut hashing = Hashing(Md5::new());
+        // A digest takes all that is written to it.
+        let written = self.write_to(&mut hashing);
+        debug_assert!(written.is_ok());
+        Oid::of_dir(hashing.0.finalize().into(), self.hash)
     }
 
     /// What a `.dvc` file records of a folder with these files, which have `size` bytes together.
@@ -78,29 +108,77 @@ impl Manifest {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(malformed(format!("{} bytes, at most {MAX_BYTES} are allowed", bytes.len())));
         }
-        let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
-        let list = json.as_array().ok_or_else(|| malformed("it is not a list".into()))?;
-        let mut entries = Vec::with_capacity(list.len());
-        for (i, item) in list.iter().enumerate() {
-            let field = |name: &str| {
-                let value = item.get(name).and_then(serde_json::Value::as_str);
-                value.ok_or_else(|| malformed(format!("entry {i} has no text field '{name}'")))
-            };
-            let relpath = field("relpath")?;
-            if !stays_inside(relpath) {
-                return Err(malformed(format!("entry {i} has the path {relpath:?}, which is not below the folder")));
-            }
-            let file = Oid::parse(field("md5")?).map_err(|e| malformed(format!("entry {i}: {e}")))?;
-            if file.is_dir() {
-                return Err(malformed(format!("entry {i} is a folder; manifests list files only")));
-            }
-            entries.push(Entry { relpath: relpath.to_owned(), oid: file.hashed_by(oid.hash_name()) });
-        }
+        let mut entries = Vec::with_capacity(bytes.len() / 80);
+        let each = |entry| entries.push(entry);
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let read = Entries { each, hash: oid.hash_name() }.deserialize(&mut json).and_then(|()| json.end());
+        read.map_err(|error| malformed(error.to_string()))?;
         let manifest = Self::hashed_by(oid.hash_name(), entries);
         if let Some(pair) = manifest.entries.windows(2).find(|pair| pair[0].relpath == pair[1].relpath) {
             return Err(malformed(format!("{:?} is listed twice", pair[0].relpath)));
         }
         Ok(manifest)
+    }
+}
+
+/// A digest that can be written to.
+struct Hashing(Md5);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a list entry by entry, so that nothing but the entries is held.
+struct Entries<F> {
+    each: F,
+    hash: HashName,
+}
+
+#[derive(Deserialize)]
+struct Item<'j> {
+    #[serde(borrow)]
+    md5: Cow<'j, str>,
+    #[serde(borrow)]
+    relpath: Cow<'j, str>,
+}
+
+impl<'j, F: FnMut(Entry)> DeserializeSeed<'j> for Entries<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'j>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'j, F: FnMut(Entry)> Visitor<'j> for Entries<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'j>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let mut i = 0;
+        while let Some(Item { md5, relpath }) = list.next_element()? {
+            let bad = |problem: String| A::Error::custom(format!("entry {i} {problem}"));
+            if !stays_inside(&relpath) {
+                return Err(bad(format!("has the path {relpath:?}, which is not below the folder")));
+            }
+            let file = Oid::parse(&md5).map_err(|e| bad(format!("has a wrong md5: {e}")))?;
+            if file.is_dir() {
+                return Err(bad("is a folder; manifests list files only".to_owned()));
+            }
+            (self.each)(Entry { relpath: relpath.into_owned(), oid: file.hashed_by(self.hash) });
+            i += 1;
+        }
+        Ok(())
     }
 }
 

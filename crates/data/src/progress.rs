@@ -20,6 +20,11 @@ pub enum Event {
         work: Work,
         items: u64,
     },
+    /// `items` more were found while others are worked on already.
+    Found {
+        work: Work,
+        items: u64,
+    },
     /// One item is done; `bytes` is its size, 0 when nothing had to be moved.
     Done {
         work: Work,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Cache, Error, TrackedOutput, Workspace};
+use crate::{Cache, Error, Oid, TrackedOutput, Workspace};
 
 /// What differs about one output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +48,23 @@ pub fn status(cache: &Cache, workspace: &Workspace, tracked: &[TrackedOutput]) -
     Ok(differing)
 }
 
-/// The cache is asked first, as DVC does: what is not in the cache says so even if it is modified too.
+/// What is not in the cache says so even if it is modified too, as in DVC. Of a folder that is as
+/// recorded the manifest is known without reading the one in the cache.
 fn change_of(cache: &Cache, workspace: &Workspace, output: &TrackedOutput) -> Result<Option<Change>, Error> {
-    if let Some(content) = output.content.as_ref().filter(|_| output.cached)
-        && !cache.missing(content)?.is_empty()
-    {
-        return Ok(Some(Change::NotInCache));
-    }
-    let hash = output.content.as_ref().map(|recorded| recorded.hash).unwrap_or_default();
+    let recorded = output.content.as_ref();
+    let hash = recorded.map(|recorded| recorded.hash).unwrap_or_default();
     let found = workspace.hash_as(output.path.as_ref(), hash)?;
-    Ok(match (found, &output.content) {
+    if let Some(recorded) = recorded.filter(|_| output.cached) {
+        let same = found.as_ref().filter(|found| found.content.md5 == recorded.md5);
+        let missing = match same.and_then(|found| found.manifest.as_ref()) {
+            Some(manifest) => !cache.has(&Oid::of(recorded)?)? || !cache.missing_of(manifest)?.is_empty(),
+            None => !cache.missing(recorded)?.is_empty(),
+        };
+        if missing {
+            return Ok(Some(Change::NotInCache));
+        }
+    }
+    Ok(match (found, recorded) {
         (None, _) => Some(Change::Deleted),
         (Some(_), None) => Some(Change::New),
         (Some(found), Some(recorded)) => (found.content.md5 != recorded.md5).then_some(Change::Modified),

@@ -1,17 +1,18 @@
 //! The working tree: which content is at a path, without reading unchanged files again.
 
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use rayon::prelude::*;
+use rustix::fs::OFlags;
 use towpath_core::{Content, HashName};
-use walkdir::WalkDir;
 
+use crate::batch::{self, Destination as _, Hashed, Nowhere};
 use crate::ignore::DvcIgnore;
 use crate::manifest::{Entry, Manifest};
 use crate::state::{Stamp, State};
-use crate::{Error, Oid, hash};
+use crate::walk::{self, WalkedFile};
+use crate::{Error, Oid};
 
 /// A folder with tracked files in it: a repository, or a checkout of one of its commits.
 #[derive(Debug)]
@@ -27,15 +28,6 @@ pub struct Found {
     pub content: Content,
     /// Of a folder.
     pub manifest: Option<Manifest>,
-}
-
-/// A file of a folder that was walked.
-#[derive(Debug)]
-pub(crate) struct WalkedFile {
-    /// As the file system has it.
-    pub(crate) path: PathBuf,
-    /// Below the folder.
-    pub(crate) relpath: String,
 }
 
 impl Workspace {
@@ -82,35 +74,23 @@ impl Workspace {
     }
 
     fn hash_folder(&self, path: &Path, hash: HashName) -> Result<Found, Error> {
-        let files = self.walk(path)?;
-        let hashed: Vec<(Entry, u64)> = files
-            .into_par_iter()
-            .map(|file| {
-                let (oid, size) = self.hash_file(&file.path, hash)?;
-                Ok((Entry { relpath: file.relpath, oid }, size))
-            })
-            .collect::<Result<_, Error>>()?;
-        let size = hashed.iter().map(|(_, size)| size).sum();
-        let manifest = Manifest::hashed_by(hash, hashed.into_iter().map(|(entry, _)| entry).collect());
+        let hashed = self.walk(path, |files| batch::digests(self, path, hash, files, &Nowhere))?;
+        let size = hashed.iter().map(|file| file.size).sum();
+        let entries = hashed.into_iter().map(|Hashed { relpath, oid, .. }| Entry { relpath, oid });
+        let manifest = Manifest::hashed_by(hash, entries.collect());
         Ok(Found { content: manifest.content(size), manifest: Some(manifest) })
     }
 
     /// The object and size of one file.
     pub(crate) fn hash_file(&self, path: &Path, hash: HashName) -> Result<(Oid, u64), Error> {
-        let file = open_regular(path)?;
-        let metadata = file.metadata().map_err(Error::io("read", path))?;
-        let (before, size) = (Stamp::of(&metadata), metadata.len());
-        let key = self.key(path);
-        if let Some(md5) = self.state.get(key, hash, before) {
-            return Ok((Oid::of_file(md5, hash), size));
+        let metadata = regular_metadata(path)?;
+        let stamp = Stamp::of(&metadata);
+        if let Some(md5) = self.state.get(hash, stamp) {
+            return Ok((Oid::of_file(md5, hash), stamp.size()));
         }
-        let (md5, size) = hash::digest_of_file(&file, size, hash).map_err(Error::io("read", path))?;
-        let after = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
-        if before != after {
-            return Err(Error::ChangedWhileRead { path: path.to_owned() });
-        }
-        self.state.record(key, hash, after, md5);
-        Ok((Oid::of_file(md5, hash), size))
+        let md5 = Nowhere.take_large(&open_walked(path)?, path, stamp, hash)?;
+        self.state.record(hash, stamp, md5);
+        Ok((Oid::of_file(md5, hash), stamp.size()))
     }
 
     /// The absolute path of a place below the root that may be written to: no folder above it is a
@@ -135,61 +115,39 @@ impl Workspace {
         self.ignore.excludes(path, is_dir)
     }
 
-    /// What the state calls a path.
-    pub(crate) fn key<'p>(&self, path: &'p Path) -> &'p Path {
-        path.strip_prefix(&self.root).unwrap_or(path)
-    }
-
-    /// All files below a folder that are not ignored, links followed.
-    pub(crate) fn walk(&self, folder: &Path) -> Result<Vec<WalkedFile>, Error> {
-        let mut files = Vec::new();
-        let walker = WalkDir::new(folder).follow_links(true).min_depth(1);
-        let kept = walker.into_iter().filter_entry(|e| !self.ignore.excludes(e.path(), e.file_type().is_dir()));
-        for entry in kept {
-            let entry = entry.map_err(|error| walk_error(folder, error))?;
-            if entry.file_type().is_dir() {
-                continue;
-            }
-            let path = entry.into_path();
-            let below = path.strip_prefix(folder).unwrap_or(&path);
-            let Some(relpath) = below.to_str() else {
-                let problem = "its name is not UTF-8, which a manifest cannot hold; rename it".to_owned();
-                return Err(Error::UnusablePath { path, problem });
-            };
-            if path.file_name().is_some_and(|name| name == ".dvcignore") {
-                let problem = "a .dvcignore below a tracked folder has no effect in DVC; move it to a folder above";
-                return Err(Error::UnusablePath { path, problem: problem.to_owned() });
-            }
-            files.push(WalkedFile { relpath: relpath.to_owned(), path });
-        }
-        Ok(files)
+    /// Hands the files below a folder that are not ignored to `visit`, in groups, links followed.
+    pub(crate) fn walk<T: Send>(
+        &self,
+        folder: &Path,
+        visit: impl Fn(Vec<WalkedFile>) -> Result<Vec<T>, Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
+        walk::walk(folder, &self.ignore, visit)
     }
 }
 
-/// Opens a file for reading; refuses pipes, sockets and devices before they could block.
+/// Opens a file for reading; refuses pipes, sockets and devices.
 pub(crate) fn open_regular(path: &Path) -> Result<File, Error> {
+    regular_metadata(path)?;
+    open_walked(path)
+}
+
+fn regular_metadata(path: &Path) -> Result<Metadata, Error> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if !metadata.is_file() {
         let problem = "it is neither a regular file nor a folder".to_owned();
         return Err(Error::UnusablePath { path: path.to_owned(), problem });
     }
-    File::open(path).map_err(Error::io("read", path))
+    Ok(metadata)
+}
+
+/// Opens what was a regular file a moment ago; a pipe that took its place does not block.
+pub(crate) fn open_walked(path: &Path) -> Result<File, Error> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(Error::io("read", path))
 }
 
 fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-}
-
-fn walk_error(folder: &Path, error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(folder).to_owned();
-    if error.loop_ancestor().is_some() {
-        let problem = "this symbolic link leads back to a folder above it".to_owned();
-        return Error::UnusablePath { path, problem };
-    }
-    match error.into_io_error() {
-        Some(source) => Error::Io { action: "read", path, source },
-        None => Error::UnusablePath { path, problem: "it cannot be walked".to_owned() },
-    }
 }
 
 #[cfg(test)]
@@ -228,11 +186,11 @@ mod tests {
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let workspace = Workspace::open(dir.path(), None).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while workspace.state().get(Path::new("a"), HashName::Md5, stamp).is_none() && Instant::now() < deadline {
+        while workspace.state().get(HashName::Md5, stamp).is_none() && Instant::now() < deadline {
             workspace.hash(Path::new("a")).unwrap();
             thread::sleep(Duration::from_millis(5));
         }
         let (oid, _) = workspace.hash_file(&path, HashName::Md5).unwrap();
-        assert_eq!(workspace.state().get(Path::new("a"), HashName::Md5, stamp), Some(oid.md5()));
+        assert_eq!(workspace.state().get(HashName::Md5, stamp), Some(oid.md5()));
     }
 }
