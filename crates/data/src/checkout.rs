@@ -74,7 +74,7 @@ impl Cache {
         let Some(manifest) = manifest else { return placement.checkout_file(&oid, &to, content.isexec) };
         progress.event(Event::Started { work: Work::CheckingOut, items: manifest.entries().len() as u64 });
         let removed = remove_extraneous(workspace, &manifest, &to)?;
-        placement.make_folders(&manifest, &to)?;
+        make_folders(&manifest, &to)?;
         let place = |entry: &Entry| {
             let changed = placement.checkout_file(&entry.oid, &to.join(&entry.relpath), false)?;
             progress.event(Event::Done { work: Work::CheckingOut, bytes: 0 });
@@ -111,19 +111,6 @@ impl<'a> Placement<'a> {
     /// A name that nothing has yet, on the output's file system.
     pub(crate) fn scratch_file(&self) -> PathBuf {
         self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
-    }
-
-    fn make_folders(&self, manifest: &Manifest, to: &Path) -> Result<(), Error> {
-        let mut last = None;
-        for entry in manifest.entries() {
-            let folder = entry.relpath.rsplit_once('/').map(|(folder, _)| folder);
-            if folder != last {
-                let folder = to.join(folder.unwrap_or_default());
-                fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-            }
-            last = folder;
-        }
-        Ok(())
     }
 
     /// Whether anything had to change. An exec bit too many is left: DVC knows none in folders.
@@ -211,6 +198,20 @@ impl<'a> Placement<'a> {
         self.workspace.state().record_own(oid.hash_name(), Stamp::of(&metadata), oid.md5());
         Ok(())
     }
+}
+
+/// Once each, instead of for every file.
+fn make_folders(manifest: &Manifest, to: &Path) -> Result<(), Error> {
+    let mut last = None;
+    for entry in manifest.entries() {
+        let folder = entry.relpath.rsplit_once('/').map(|(folder, _)| folder);
+        if folder != last {
+            let folder = to.join(folder.unwrap_or_default());
+            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        }
+        last = folder;
+    }
+    Ok(())
 }
 
 /// Removes what is below `folder` and not in the manifest, except what `.dvcignore` excludes. A

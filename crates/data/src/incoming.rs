@@ -70,10 +70,6 @@ impl<'c> Incoming<'c> {
         self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    fn create(&self, path: &Path) -> Result<File, Error> {
-        OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("write", path))
-    }
-
     /// Gives a temporary file the name of an object.
     fn settle(&self, tmp: &Path, oid: &Oid) -> Result<(), Error> {
         let path = self.cache.path(oid);
@@ -135,6 +131,10 @@ impl<'c> Incoming<'c> {
     }
 }
 
+fn create(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("write", path))
+}
+
 impl Destination for Incoming<'_> {
     fn has(&self, oid: &Oid) -> Result<bool, Error> {
         Ok(self.present.has(oid)? && self.cache.has(oid)?)
@@ -150,7 +150,7 @@ impl Destination for Incoming<'_> {
             return Ok(());
         }
         let tmp = self.scratch_file();
-        self.create(&tmp)?.write_all(content).map_err(Error::io("write in", self.cache.dir()))?;
+        create(&tmp)?.write_all(content).map_err(Error::io("write in", self.cache.dir()))?;
         self.settle(&tmp, oid)
     }
 
@@ -169,7 +169,7 @@ impl Destination for Incoming<'_> {
             }
         }
         let tmp = self.scratch_file();
-        let copy = self.create(&tmp)?;
+        let copy = create(&tmp)?;
         let md5 = if self.try_reflink(file, &copy) {
             let clone = File::open(&tmp).map_err(Error::io("read", &tmp))?;
             hash::digest_of_file(&clone, size, hash).map_err(Error::io("read", path))?.0

@@ -72,7 +72,9 @@ impl Repository {
     }
 
     pub fn cache(&self) -> Result<Cache, Error> {
-        Ok(Cache::open(&self.config.cache_dir(&self.dvc_dir())).with_links(self.config.cache_types()?))
+        let shared = self.config.get("cache", "shared") == Some("group");
+        let cache = Cache::open(&self.config.cache_dir(&self.dvc_dir())).with_shared(shared);
+        Ok(cache.with_links(self.config.cache_types()?))
     }
 
     /// The working tree, with what earlier commands learnt of it.

@@ -4,6 +4,8 @@
 //! messages can: the same step of 8 or 16 of them is one instruction of a vector unit. A lane takes
 //! the next message as soon as its own ends, so messages of mixed lengths keep all lanes busy.
 
+#![expect(clippy::inline_always, reason = "inlining is what compiles the loops for each vector unit")]
+
 mod lanes;
 mod rounds;
 

@@ -170,6 +170,11 @@ impl Progress for DataProgress {
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
                 *bar = Some(ProgressBar::new(items).with_style(style).with_message(word(work)));
             }
+            Event::Found { items, .. } => {
+                if let Some(bar) = bar.as_ref() {
+                    bar.inc_length(items);
+                }
+            }
             Event::Done { .. } => {
                 if let Some(bar) = bar.as_ref() {
                     bar.inc(1);
