@@ -90,6 +90,8 @@ pub enum Error {
     RemoteRefused { url: String, problem: String },
     #[error("{url} cannot {what}")]
     Unsupported { url: String, what: &'static str },
+    #[error("there are no credentials for {url}")]
+    NoCredentials { url: String },
     #[error("{url} cannot be reached: {problem}")]
     RemoteUnreachable { url: String, problem: String },
     #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
@@ -182,7 +184,9 @@ impl Classify for Error {
             | Self::Incomplete { .. } => Kind::Conflict,
             Self::Chunks(error) => error.kind(),
             Self::DamagedChunk { .. } => Kind::Internal,
-            Self::RemoteAnswer { status: 401, .. } | Self::RemoteRefused { .. } => Kind::Unauthenticated,
+            Self::RemoteAnswer { status: 401, .. } | Self::RemoteRefused { .. } | Self::NoCredentials { .. } => {
+                Kind::Unauthenticated
+            }
             Self::RemoteAnswer { status: 403, .. } => Kind::Denied,
             Self::RemoteAnswer { status: 413 | 507, .. } => Kind::Exhausted,
             Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
@@ -219,6 +223,9 @@ impl Classify for Error {
             }
             Self::RemoteAnswer { status: 401, .. } => {
                 "set `auth = basic`, `user` and `password` of the remote in .dvc/config.local"
+            }
+            Self::NoCredentials { .. } => {
+                "set them in .dvc/config.local, in the environment, or where the store's own tools look for them"
             }
             Self::DamagedOnRemote { .. } => {
                 "delete these objects from the remote and push them again from where they are whole"

@@ -98,7 +98,18 @@ impl Repository {
 
     /// The remote of that name, or the default one.
     pub fn remote(&self, name: Option<&str>) -> Result<Box<dyn Remote>, Error> {
-        remote::open(&self.config.remote(name)?)
+        self.remote_with_jobs(name, None)
+    }
+
+    /// As [`remote`](Self::remote), with at most so many requests at a time.
+    pub fn remote_with_jobs(&self, name: Option<&str>, jobs: Option<usize>) -> Result<Box<dyn Remote>, Error> {
+        let mut config = self.config.remote(name)?;
+        config.jobs = jobs.or(config.jobs);
+        if config.is_version_aware() {
+            // Its files lie under their own names, which is not written here yet.
+            return Err(config.bad("version_aware and worktree remotes are not supported yet; use dvc with this one"));
+        }
+        remote::open(&config, &self.tmp_dir().join("towpath/uploads"))
     }
 
     /// Gives a remote a password for this process only; nothing is written. A remote whose

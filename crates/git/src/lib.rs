@@ -27,4 +27,4 @@ pub use history::CommitInfo;
 pub use id::{CommitId, is_valid_reference};
 pub use repository::{Head, Repository};
 pub use service::{Mode, Pusher, Service};
-pub use worktree::WorkTree;
+pub use worktree::{CommittedFile, WorkTree};

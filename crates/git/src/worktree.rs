@@ -1,5 +1,6 @@
 //! A user's clone, for the command line: the user's configuration, hooks and credentials apply.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,15 @@ const FETCH_DEADLINE: Duration = Duration::from_mins(10);
 pub struct WorkTree {
     root: PathBuf,
     access: Option<Access>,
+}
+
+/// A file as a commit has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedFile {
+    /// From the root of the work tree, `/`-separated.
+    pub path: String,
+    /// Git's id of its content.
+    pub blob: String,
 }
 
 /// The token of a server, sent to nobody else.
@@ -123,6 +133,33 @@ impl WorkTree {
             Some(0) => String::from_utf8_lossy(&output.stdout).trim().parse(),
             _ => Err(Error::NoSuchCommit(revision.to_owned())),
         }
+    }
+
+    /// The commits that all refs below `namespace` (`refs/heads`, `refs/tags`) name, each once.
+    pub fn commits_of(&self, namespace: &str) -> Result<Vec<CommitId>, Error> {
+        let format =
+            "--format=%(if)%(*objectname)%(then)%(*objectname) %(*objecttype)%(else)%(objectname) %(objecttype)%(end)";
+        let text = self.git("for-each-ref").args([format, checked_reference(namespace)?]).text()?;
+        let named: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_suffix(" commit")).collect();
+        named.into_iter().map(str::parse).collect()
+    }
+
+    /// Every commit that some ref leads to.
+    pub fn commits_reachable(&self) -> Result<Vec<CommitId>, Error> {
+        self.git("rev-list").arg("--all").text()?.lines().map(str::parse).collect()
+    }
+
+    /// The files of a commit; those whose names are not UTF-8 are left out.
+    pub fn files(&self, commit: &CommitId) -> Result<Vec<CommittedFile>, Error> {
+        let listing = self.git("ls-tree").args(["-r", "-z", "--full-tree", commit.as_str()]).bytes()?;
+        let entries = listing.split(|byte| *byte == 0).filter_map(|entry| str::from_utf8(entry).ok());
+        // `<mode> <type> <id>\t<path>`
+        let file = |entry: &str| {
+            let (about, path) = entry.split_once('\t')?;
+            let blob = about.split_once(" blob ")?.1.to_owned();
+            Some(CommittedFile { path: path.to_owned(), blob })
+        };
+        Ok(entries.filter_map(file).collect())
     }
 
     /// Where a remote points; `None` when there is no such remote.

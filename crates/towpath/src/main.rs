@@ -6,6 +6,7 @@ mod administration;
 mod commands;
 mod config;
 mod error;
+mod revisions;
 mod signals;
 mod source;
 mod template;

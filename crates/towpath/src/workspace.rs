@@ -12,8 +12,8 @@ use towpath_plan::lock::Lock;
 use crate::config::Context;
 use crate::error::Error;
 
-const PIPELINE_FILE: &str = "dvc.yaml";
-const LOCK_FILE: &str = "dvc.lock";
+pub const PIPELINE_FILE: &str = "dvc.yaml";
+pub const LOCK_FILE: &str = "dvc.lock";
 
 /// What the commands for data work on.
 pub struct Workspace {
@@ -69,8 +69,13 @@ fn without_password(url: &str) -> String {
 /// The stages of the pipeline with the versions that `dvc.lock` records; none without a pipeline.
 pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
     let Some(text) = read(&root.join(PIPELINE_FILE))? else { return Ok(Vec::new()) };
-    let pipeline = dvc_yaml::read(PIPELINE_FILE, &text)?;
-    let lock = Lock::read(LOCK_FILE, &read(&root.join(LOCK_FILE))?.unwrap_or_default())?;
+    stages_of(&text, &read(&root.join(LOCK_FILE))?.unwrap_or_default())
+}
+
+/// The stages of a `dvc.yaml` with the versions that a `dvc.lock` records.
+pub fn stages_of(pipeline: &str, lock: &str) -> Result<Vec<Stage>, Error> {
+    let pipeline = dvc_yaml::read(PIPELINE_FILE, pipeline)?;
+    let lock = Lock::read(LOCK_FILE, lock)?;
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
         let mut outputs = Vec::new();

@@ -13,6 +13,7 @@ use super::fetch_manifest;
 use crate::links::LinkType;
 use crate::manifest::{Entry, Manifest, stays_inside};
 use crate::remote::{LocalRemote, Remote};
+use crate::transfer::Part;
 use crate::{Cache, Config, Error, Oid, Progress, Repository, TrackedOutput, Workspace, remote, transfer};
 
 /// A repository whose files are in a folder: a checkout of one of its commits, or where somebody works.
@@ -151,7 +152,8 @@ impl Source {
         let Some(config) = &self.config else { return Err(Error::Missing { oids: vec![wanted.clone()] }) };
         let mut config = config.remote(self.remote.as_deref().or(name))?;
         config.jobs = self.jobs.or(config.jobs);
-        remote::open(&config)
+        // Nothing is uploaded from here, so nothing is noted there.
+        remote::open(&config, &self.cache.dir().join("towpath/uploads"))
     }
 
     /// The content at a path: its files are in the cache when this returns, and so is the manifest of
@@ -286,21 +288,21 @@ impl Source {
             }
         }
         for (name, objects) in wanted {
-            let mut contents: Vec<Content> = objects.values().cloned().collect();
+            let mut parts: Vec<Part> = objects.values().cloned().map(Part::from).collect();
             if let Some(upstream) = &self.upstream {
                 let near = LocalRemote::open(upstream.dir(), None);
-                match transfer::pull(&self.cache, &near, &contents, progress) {
+                match transfer::pull(&self.cache, &near, &parts, progress) {
                     Ok(_) => continue,
                     // Of all that it does not have: the remote may.
                     Err(Error::Missing { oids }) => {
-                        contents.retain(|content| oids.iter().any(|oid| oid.to_string() == content.md5));
+                        parts.retain(|part| oids.iter().any(|oid| oid.to_string() == part.content.md5));
                     }
                     Err(error) => return Err(error),
                 }
             }
             let Some((first, _)) = objects.first_key_value() else { continue };
             let remote = self.open_remote(name, first)?;
-            transfer::pull(&self.cache, remote.as_ref(), &contents, progress)?;
+            transfer::pull(&self.cache, remote.as_ref(), &parts, progress)?;
         }
         Ok(())
     }

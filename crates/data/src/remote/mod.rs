@@ -7,6 +7,7 @@
 mod batch;
 mod http;
 mod local;
+mod object;
 mod password;
 mod ssh;
 mod towpath;
@@ -23,6 +24,7 @@ use crate::{Error, Oid};
 pub use batch::Batch;
 pub use http::HttpRemote;
 pub use local::LocalRemote;
+pub use object::ObjectRemote;
 pub use ssh::SshRemote;
 
 /// A place files are pushed to and pulled from. One request each: retries, parallelism and
@@ -131,7 +133,7 @@ pub struct Download {
 }
 
 /// The schemes of the remotes that [`open`] knows; a folder has none.
-pub const SCHEMES: &[&str] = &["local", "http", "https", "ssh"];
+pub const SCHEMES: &[&str] = &["local", "azure", "gs", "http", "https", "s3", "ssh"];
 
 /// Where a remote keeps an object: as a cache does.
 pub fn object_key(oid: &Oid) -> String {
@@ -148,11 +150,13 @@ pub fn oid_of_key(key: &str) -> Option<Oid> {
     Some(Oid::parse(&format!("{first}{rest}")).ok()?.hashed_by(hash))
 }
 
-/// The remote that a configuration describes. Nothing is asked of it yet.
-pub fn open(config: &RemoteConfig) -> Result<Box<dyn Remote>, Error> {
+/// The remote that a configuration describes. Nothing is asked of it yet. `uploads` is the folder
+/// that remembers unfinished uploads of large files.
+pub fn open(config: &RemoteConfig, uploads: &Path) -> Result<Box<dyn Remote>, Error> {
     match config.kind {
         RemoteKind::Local => Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs))),
         RemoteKind::Http => Ok(Box::new(HttpRemote::open(config)?)),
+        RemoteKind::S3 | RemoteKind::Gs | RemoteKind::Azure => Ok(Box::new(ObjectRemote::open(config, uploads)?)),
         RemoteKind::Ssh => Ok(Box::new(SshRemote::open(config)?)),
         _ => {
             let scheme = config.url.split("://").next().unwrap_or_default();

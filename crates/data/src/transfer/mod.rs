@@ -8,6 +8,7 @@ mod lanes;
 mod pull;
 mod push;
 mod retry;
+mod run_cache;
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
@@ -15,11 +16,14 @@ use std::ops::AddAssign;
 use rayon::prelude::*;
 use towpath_core::Content;
 
+use crate::manifest::Manifest;
+use crate::targets::is_within;
 use crate::{Cache, Error, Oid};
 
 pub use existence::absent;
-pub use pull::pull;
+pub use pull::{pull, pull_objects};
 pub use push::push;
+pub use run_cache::{pull_run_cache, push_run_cache};
 
 /// What a push or pull moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +47,30 @@ impl FromIterator<u64> for Transferred {
     }
 }
 
-fn oids(contents: &[Content]) -> Result<BTreeSet<Oid>, Error> {
-    contents.iter().map(Oid::of).collect()
+/// A file or folder to move, or some files of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub content: Content,
+    /// Files and folders inside it, relative to it; empty: all of it.
+    pub below: Vec<String>,
+}
+
+impl Part {
+    fn is_whole(&self) -> bool {
+        self.below.is_empty()
+    }
+
+    /// The objects of the files that are meant.
+    fn members<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = &'m Oid> {
+        let meant = |path: &str| self.is_whole() || self.below.iter().any(|asked| is_within(path, asked));
+        manifest.entries().iter().filter(move |entry| meant(&entry.relpath)).map(|entry| &entry.oid)
+    }
+}
+
+impl From<Content> for Part {
+    fn from(content: Content) -> Self {
+        Self { content, below: Vec::new() }
+    }
 }
 
 /// Into those the cache has and those it has not, in order.

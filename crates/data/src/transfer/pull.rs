@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use towpath_core::Content;
-
 use super::arrival::{Arrival, fetch};
 use super::lanes::Lanes;
-use super::{Transferred, batches, oids, partition};
+use super::{Part, Transferred, batches, partition};
 use crate::progress::Work;
 use crate::{Cache, Error, Oid, Progress, Remote};
 
@@ -15,21 +13,41 @@ use crate::{Cache, Error, Oid, Progress, Remote};
 /// # Errors
 /// After everything else was pulled: [`Error::DamagedOnRemote`] if objects have another content than
 /// their names say, [`Error::Missing`] if the remote lacks some.
-pub fn pull(
-    cache: &Cache,
-    remote: &dyn Remote,
-    contents: &[Content],
-    progress: &dyn Progress,
-) -> Result<Transferred, Error> {
-    let (manifests, mut files): (BTreeSet<Oid>, BTreeSet<Oid>) = oids(contents)?.into_iter().partition(Oid::is_dir);
-    let mut pulled = download(cache, remote, manifests.clone(), progress)?;
-    for oid in &manifests {
-        if let Some(manifest) = cache.manifest(oid)? {
-            files.extend(manifest.entries().iter().map(|entry| entry.oid.clone()));
+pub fn pull(cache: &Cache, remote: &dyn Remote, parts: &[Part], progress: &dyn Progress) -> Result<Transferred, Error> {
+    let mut files = BTreeSet::new();
+    let mut manifests = BTreeSet::new();
+    for part in parts {
+        let oid = Oid::of(&part.content)?;
+        if oid.is_dir() {
+            manifests.insert(oid);
+        } else {
+            files.insert(oid);
+        }
+    }
+    let mut pulled = download(cache, remote, manifests, progress)?;
+    for part in parts {
+        let oid = Oid::of(&part.content)?;
+        if oid.is_dir()
+            && let Some(manifest) = cache.manifest(&oid)?
+        {
+            files.extend(part.members(&manifest).cloned());
         }
     }
     pulled.add(download(cache, remote, files, progress)?);
     pulled.result(remote)
+}
+
+/// Downloads these objects as far as the cache lacks them, and nothing that belongs to them.
+///
+/// # Errors
+/// As [`pull`].
+pub fn pull_objects(
+    cache: &Cache,
+    remote: &dyn Remote,
+    oids: BTreeSet<Oid>,
+    progress: &dyn Progress,
+) -> Result<Transferred, Error> {
+    download(cache, remote, oids, progress)?.result(remote)
 }
 
 /// What came of the objects that were asked for.

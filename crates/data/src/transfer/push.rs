@@ -1,37 +1,37 @@
 //! Uploading what a remote lacks.
 
-use std::collections::BTreeSet;
-
-use towpath_core::Content;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lanes::Lanes;
-use super::{Transferred, absent, batches, oids, partition};
+use super::{Part, Transferred, absent, batches, partition};
 use crate::progress::Work;
 use crate::remote::object_key;
 use crate::{Cache, Error, Oid, Progress, Remote};
 
 /// Uploads what the remote lacks. Of each folder the files go first and the manifest last, so that a
-/// manifest on the remote means a whole folder.
+/// manifest on the remote means a whole folder; with some files of a folder it does not go.
 ///
 /// # Errors
 /// [`Error::Missing`] after everything else was pushed, if objects are neither here nor there; the
 /// manifests that name them are withheld.
-pub fn push(
-    cache: &Cache,
-    remote: &dyn Remote,
-    contents: &[Content],
-    progress: &dyn Progress,
-) -> Result<Transferred, Error> {
+pub fn push(cache: &Cache, remote: &dyn Remote, parts: &[Part], progress: &dyn Progress) -> Result<Transferred, Error> {
+    let mut by_root: BTreeMap<Oid, Vec<&Part>> = BTreeMap::new();
+    for part in parts {
+        by_root.entry(Oid::of(&part.content)?).or_default().push(part);
+    }
     let mut missing = BTreeSet::new();
     let mut files = BTreeSet::new();
     let mut manifests = Vec::new();
-    for oid in absent(remote, oids(contents)?, progress)? {
+    for oid in absent(remote, by_root.keys().cloned().collect(), progress)? {
         if !oid.is_dir() {
             files.insert(oid);
         } else if let Some(manifest) = cache.manifest(&oid)? {
-            let members: BTreeSet<Oid> = manifest.entries().iter().map(|entry| entry.oid.clone()).collect();
+            let parts = by_root.get(&oid).map(Vec::as_slice).unwrap_or_default();
+            let members: BTreeSet<Oid> = parts.iter().flat_map(|part| part.members(&manifest)).cloned().collect();
             files.extend(members.iter().cloned());
-            manifests.push((oid, members));
+            if parts.iter().any(|part| part.is_whole()) {
+                manifests.push((oid, members));
+            }
         } else {
             missing.insert(oid);
         }

@@ -5,14 +5,18 @@
 
 mod add;
 mod checkout;
+mod cloud_status;
+mod fetch;
 mod pull;
 mod push;
 mod status;
 
 pub use add::{Added, add};
 pub use checkout::checkout;
-pub use pull::{Pulled, pull};
-pub use push::push;
+pub use cloud_status::{CloudChange, cloud_status};
+pub use fetch::fetch;
+pub use pull::{Pulled, pull, pull_scope};
+pub use push::{Scope, push, push_scope};
 pub use status::status;
 
 use crate::{Error, Repository, Stage, TrackedOutput};

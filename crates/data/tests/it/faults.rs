@@ -229,7 +229,7 @@ fn a_folder_with_a_missing_file_is_pushed_without_its_manifest() {
     let manifest = Manifest::new(entries.map(|(name, oid)| Entry { relpath: name.into(), oid: oid.clone() }).into());
     let folder = cache.add_manifest(&manifest).unwrap();
     let remote = LocalRemote::open(&dir.path().join("store"), None);
-    let error = transfer::push(&cache, &remote, &[manifest.content(4)], &Silent).unwrap_err();
+    let error = transfer::push(&cache, &remote, &[manifest.content(4).into()], &Silent).unwrap_err();
     assert!(matches!(&error, Error::Missing { oids } if *oids == [gone]), "{error}");
     assert!(remote.exists(&object_key(&here)).unwrap());
     assert!(!remote.exists(&object_key(&folder)).unwrap());
@@ -243,7 +243,7 @@ fn a_damaged_object_on_the_remote_is_not_kept() {
     fs::create_dir_all(store.join("files/md5/60")).unwrap();
     fs::write(store.join(oid.object_path()), "damaged").unwrap();
     let content = Content { md5: oid.to_string(), hash: HashName::Md5, size: 2, nfiles: None, isexec: false };
-    let error = transfer::pull(&cache, &LocalRemote::open(&store, None), &[content], &Silent).unwrap_err();
+    let error = transfer::pull(&cache, &LocalRemote::open(&store, None), &[content.into()], &Silent).unwrap_err();
     assert!(matches!(&error, Error::DamagedOnRemote { oids, .. } if oids == std::slice::from_ref(&oid)), "{error}");
     assert!(!cache.has(&oid).unwrap());
 }

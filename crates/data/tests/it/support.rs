@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use towpath_data::Repository;
+use towpath_data::config::Level;
+use towpath_data::{Config, Repository};
 
 /// The Python environment that holds `dvc`: `TOWPATH_TEST_PYENV`, or `.venv` of the workspace.
 pub(crate) fn python_environment() -> PathBuf {
@@ -52,6 +53,18 @@ impl Project {
 
     pub(crate) fn repository(&self) -> Repository {
         Repository::open(&self.root()).unwrap()
+    }
+
+    /// Sets keys such as `core.remote` or `remote.name.url` in the configuration that Git keeps.
+    pub(crate) fn configure(&self, settings: &[(&str, &str)]) {
+        for (setting, value) in settings {
+            let (section, key) = setting.rsplit_once('.').unwrap();
+            let section = match section.split_once('.') {
+                Some((kind, name)) => format!("{kind} \"{name}\""),
+                None => section.to_owned(),
+            };
+            Config::write(&self.repository().dvc_dir(), Level::Repository, &section, key, value).unwrap();
+        }
     }
 
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {

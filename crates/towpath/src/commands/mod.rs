@@ -5,6 +5,7 @@ mod audit;
 mod cache;
 mod checkout;
 mod config;
+mod fetch;
 mod gc;
 mod get;
 mod import;
@@ -27,6 +28,7 @@ mod server;
 mod status;
 mod token;
 mod trace;
+mod transfer_scope;
 mod update;
 mod user;
 mod version;
@@ -53,6 +55,7 @@ pub enum Command {
     Add(add::Add),
     Status(status::Status),
     Checkout(checkout::Checkout),
+    Fetch(fetch::Fetch),
     Push(push::Push),
     Pull(pull::Pull),
     Import(import::Import),
@@ -101,6 +104,7 @@ impl Command {
             Self::Add(command) => command.run(ctx),
             Self::Status(_) => status::Status::run(ctx),
             Self::Checkout(command) => command.run(ctx),
+            Self::Fetch(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
             Self::Import(command) => command.run(ctx),

@@ -1,0 +1,64 @@
+//! S3 as moto plays it.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::support::{Project, python_environment};
+
+/// A server with one bucket, ended when dropped.
+pub(crate) struct Moto {
+    process: Child,
+    pub(crate) endpoint: String,
+    _log: TempDir,
+}
+
+impl Moto {
+    pub(crate) fn start() -> Self {
+        let program = python_environment().join("bin/moto_server");
+        assert!(program.exists(), "no moto_server at {}: run scripts/setup", program.display());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = tempfile::tempdir().unwrap();
+        let output = File::create(log.path().join("log")).unwrap();
+        let process = Command::new(program)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let moto = Self { process, endpoint: format!("http://127.0.0.1:{port}"), _log: log };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "moto does not start");
+            thread::sleep(Duration::from_millis(50));
+        }
+        // The first one installed in a process stays: then this is without effect.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let made = reqwest::blocking::Client::new().put(format!("{}/bucket", moto.endpoint)).send().unwrap();
+        assert!(made.status().is_success(), "{}", made.status());
+        moto
+    }
+
+    /// Makes it the project's default remote, credentials in the local configuration.
+    pub(crate) fn become_remote_of(&self, project: &Project) {
+        project.configure(&[
+            ("core.remote", "s3"),
+            ("remote.s3.url", "s3://bucket/data"),
+            ("remote.s3.endpointurl", &self.endpoint),
+            ("remote.s3.region", "us-east-1"),
+            ("remote.s3.access_key_id", "id"),
+            ("remote.s3.secret_access_key", "secret"),
+        ]);
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
