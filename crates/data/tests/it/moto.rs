@@ -31,7 +31,7 @@ impl Moto {
             .spawn()
             .unwrap();
         let moto = Self { process, endpoint: format!("http://127.0.0.1:{port}"), _log: log };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "moto does not start");
             thread::sleep(Duration::from_millis(50));

@@ -92,7 +92,7 @@ fn a_push_that_was_killed_goes_on_with_the_parts_that_were_sent() {
         let note: serde_json::Value = serde_json::from_str(&fs::read_to_string(file.path()).ok()?).ok()?;
         Some(note["sent"].as_object()?.len())
     };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while note().is_none_or(|sent| sent == 0) && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(1));
     }
