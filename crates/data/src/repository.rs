@@ -109,7 +109,7 @@ impl Repository {
             // Its files lie under their own names, which is not written here yet.
             return Err(config.bad("version_aware and worktree remotes are not supported yet; use dvc with this one"));
         }
-        remote::open(&config, &self.tmp_dir().join("towpath/uploads"))
+        remote::open_to_upload(&config, Some(&self.tmp_dir().join("towpath/uploads")))
     }
 
     /// Gives a remote a password for this process only; nothing is written. A remote whose

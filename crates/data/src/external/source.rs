@@ -152,8 +152,7 @@ impl Source {
         let Some(config) = &self.config else { return Err(Error::Missing { oids: vec![wanted.clone()] }) };
         let mut config = config.remote(self.remote.as_deref().or(name))?;
         config.jobs = self.jobs.or(config.jobs);
-        // Nothing is uploaded from here, so nothing is noted there.
-        remote::open(&config, &self.cache.dir().join("towpath/uploads"))
+        remote::open(&config)
     }
 
     /// The content at a path: its files are in the cache when this returns, and so is the manifest of

@@ -150,9 +150,14 @@ pub fn oid_of_key(key: &str) -> Option<Oid> {
     Some(Oid::parse(&format!("{first}{rest}")).ok()?.hashed_by(hash))
 }
 
-/// The remote that a configuration describes. Nothing is asked of it yet. `uploads` is the folder
-/// that remembers unfinished uploads of large files.
-pub fn open(config: &RemoteConfig, uploads: &Path) -> Result<Box<dyn Remote>, Error> {
+/// The remote that a configuration describes. Nothing is asked of it yet.
+pub fn open(config: &RemoteConfig) -> Result<Box<dyn Remote>, Error> {
+    open_to_upload(config, None)
+}
+
+/// As [`open`]; unfinished uploads of large files are noted in the folder `uploads`, so that they can
+/// go on later.
+pub fn open_to_upload(config: &RemoteConfig, uploads: Option<&Path>) -> Result<Box<dyn Remote>, Error> {
     match config.kind {
         RemoteKind::Local => Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs))),
         RemoteKind::Http => Ok(Box::new(HttpRemote::open(config)?)),

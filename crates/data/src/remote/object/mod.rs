@@ -63,13 +63,13 @@ pub struct ObjectRemote {
     prefix: Path,
     jobs: usize,
     memory: Semaphore,
-    /// Where unfinished uploads of large files are noted.
-    uploads: PathBuf,
+    /// Where unfinished uploads of large files are noted, if anywhere.
+    uploads: Option<PathBuf>,
 }
 
 impl ObjectRemote {
     /// `uploads` is the folder that remembers unfinished uploads of large files.
-    pub fn open(config: &RemoteConfig, uploads: &FilePath) -> Result<Self, Error> {
+    pub fn open(config: &RemoteConfig, uploads: Option<&FilePath>) -> Result<Self, Error> {
         // The first one installed in a process stays: then this is without effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -87,7 +87,7 @@ impl ObjectRemote {
             prefix: Path::parse(&place.prefix).map_err(|error| config.bad(format!("its url: {error}")))?,
             jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
             memory: Semaphore::new(MEMORY_BYTES as usize),
-            uploads: uploads.to_owned(),
+            uploads: uploads.map(FilePath::to_owned),
         })
     }
 

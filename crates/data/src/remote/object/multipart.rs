@@ -26,8 +26,8 @@ const PARTS_AT_A_TIME: usize = 4;
 
 /// An upload that was begun.
 struct Upload {
-    /// Where this is noted.
-    note: PathBuf,
+    /// Where this is noted, if anywhere.
+    note: Option<PathBuf>,
     id: String,
     part_bytes: u64,
     /// What the store calls the parts that it has, by their number from 0.
@@ -51,17 +51,18 @@ pub(super) async fn upload(remote: &ObjectRemote, key: &str, path: &Path, from: 
 }
 
 /// The note stands for this file, as it is, going to this place.
-fn note_of(remote: &ObjectRemote, key: &str, from: &FilePath) -> Result<PathBuf, Error> {
+fn note_of(remote: &ObjectRemote, key: &str, from: &FilePath) -> Result<Option<PathBuf>, Error> {
+    let Some(uploads) = &remote.uploads else { return Ok(None) };
     let metadata = from.metadata().map_err(Error::io("read", from))?;
     let (size, seconds, nanos) = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
     let name = Digest::of(format!("{}\n{key}\n{size}\n{seconds}\n{nanos}", remote.url).as_bytes());
-    Ok(remote.uploads.join(name.as_str()))
+    Ok(Some(uploads.join(name.as_str())))
 }
 
 impl Upload {
     /// A note that cannot be read is as none.
     fn noted(remote: &ObjectRemote, key: &str, from: &FilePath) -> Result<Option<Self>, Error> {
-        let note = note_of(remote, key, from)?;
+        let Some(note) = note_of(remote, key, from)? else { return Ok(None) };
         let Some(text) = files::read_text(&note)? else { return Ok(None) };
         let read = || {
             let value: Value = serde_json::from_str(&text).ok()?;
@@ -72,7 +73,7 @@ impl Upload {
             let part_bytes = value.get("part_bytes")?.as_u64().filter(|bytes| *bytes >= PART_BYTES)?;
             Some((value.get("id")?.as_str()?.to_owned(), part_bytes, sent))
         };
-        Ok(read().map(|(id, part_bytes, sent)| Self { note, id, part_bytes, sent }))
+        Ok(read().map(|(id, part_bytes, sent)| Self { note: Some(note), id, part_bytes, sent }))
     }
 
     async fn begin(remote: &ObjectRemote, key: &str, path: &Path, from: &FilePath) -> Result<Self, Error> {
@@ -85,10 +86,11 @@ impl Upload {
     }
 
     fn save(&self) -> Result<(), Error> {
+        let Some(path) = &self.note else { return Ok(()) };
         let sent: serde_json::Map<String, Value> =
             self.sent.iter().map(|(number, part)| (number.to_string(), json!(part))).collect();
         let note = json!({ "id": self.id, "part_bytes": self.part_bytes, "sent": sent });
-        files::write_unsynced(&self.note, note.to_string().as_bytes())
+        files::write_unsynced(path, note.to_string().as_bytes())
     }
 
     async fn finish(&mut self, remote: &ObjectRemote, key: &str, path: &Path, from: &FilePath) -> Result<Stat, Error> {
@@ -116,9 +118,11 @@ impl Upload {
         }
         let parts = self.sent.values().map(|part| PartId { content_id: part.clone() }).collect();
         let put = remote.store.complete_multipart(path, &self.id, parts).await.map_err(remote.failed(key));
-        if matches!(put, Ok(_) | Err(Error::RemoteAnswer { status: 400 | 404, .. })) {
+        if let Some(note) = &self.note
+            && matches!(put, Ok(_) | Err(Error::RemoteAnswer { status: 400 | 404, .. }))
+        {
             // Done, or refused for good: the note is of no use any more.
-            let _ = std::fs::remove_file(&self.note);
+            let _ = std::fs::remove_file(note);
         }
         Ok(stat_of_put(put?, size))
     }
