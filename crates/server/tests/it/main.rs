@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accounts;
+mod data_remote;
 mod git_remote;
 mod pipeline;
 mod server;
