@@ -92,6 +92,10 @@ pub fn list(tx: &mut Tx<'_>, about: Option<&str>, before: Option<i64>, limit: i6
     search(tx, about, None, before, limit)
 }
 
+/// `$1` is a kind, a noun, or nothing. Kinds of a noun sort between `noun.` and `noun/`, which is the next
+/// character.
+const OF_KIND: &str = "($1 = '' or l.kind = $1 or (l.kind > $1 || '.' and l.kind < $1 || '/'))";
+
 /// As [`list`], of one kind: `release.approved`, or all of a noun: `release`.
 pub fn search(
     tx: &mut Tx<'_>,
@@ -102,8 +106,6 @@ pub fn search(
 ) -> Result<Vec<Chained>, StoreError> {
     let before = before.unwrap_or(i64::MAX);
     let kind = kind.unwrap_or("");
-    // Kinds of a noun sort between `noun.` and `noun/`, which is the next character.
-    const OF_KIND: &str = "($1 = '' or l.kind = $1 or (l.kind > $1 || '.' and l.kind < $1 || '/'))";
     match about {
         Some(thing) => tx.list(
             &format!(
@@ -119,6 +121,23 @@ pub fn search(
             Chained::from_row,
         ),
     }
+}
+
+/// How many entries [`search`] finds over all pages.
+pub fn count(tx: &mut Tx<'_>, about: Option<&str>, kind: Option<&str>) -> Result<i64, StoreError> {
+    let kind = kind.unwrap_or("");
+    let row = match about {
+        Some(thing) => tx.one(
+            &format!(
+                "select count(*) as entries from ledger l join ledger_about a on a.seq = l.seq \
+                 where {OF_KIND} and a.thing = $2"
+            ),
+            &[&kind, &thing],
+        )?,
+        None if kind.is_empty() => return Ok(head(tx)?.0),
+        None => tx.one(&format!("select count(*) as entries from ledger l where {OF_KIND}"), &[&kind])?,
+    };
+    row.int("entries")
 }
 
 pub fn get(tx: &mut Tx<'_>, seq: i64) -> Result<Option<Chained>, StoreError> {

@@ -31,7 +31,8 @@ struct Found {
     passed: bool,
     /// Of the pipeline run that evaluated it.
     run: i64,
-    detail: String,
+    /// What the suite found, as it was stored.
+    detail: serde_json::Value,
 }
 
 /// Reads the verdicts on the version's data. `wanted` may be `["all"]`.
@@ -56,7 +57,7 @@ pub(crate) fn gather(tx: &mut Tx<'_>, grounds: &Grounds, wanted: &[String]) -> R
                     Ok::<_, DeliveryError>(Found {
                         passed: row.bool("passed")?,
                         run: row.int("number")?,
-                        detail: row.text("detail")?,
+                        detail: row.json("detail")?,
                     })
                 })
                 .transpose()?,
@@ -108,7 +109,7 @@ mod tests {
                 path: Some("data/images".into()),
                 data_hash: Some("5b4ca31d77.dir".into()),
                 suite_hash: Some("s".into()),
-                verdict: passed.map(|passed| Found { passed, run: 4, detail: "[]".into() }),
+                verdict: passed.map(|passed| Found { passed, run: 4, detail: serde_json::json!([]) }),
             }],
         }
     }

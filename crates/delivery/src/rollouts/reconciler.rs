@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::json;
 use towpath_api::control::{DeploymentState, RolledBack, RolloutState, RoutingTable};
+use towpath_api::deployments::RolloutPoint;
 use towpath_api::releases::ReleaseState;
 use towpath_core::{Actor, Timestamp};
 use towpath_reconcile::{Backoffs, Reconciler, Status};
@@ -152,14 +153,16 @@ enum Step {
     /// Write down what is seen, and a hold if it says something new.
     Note {
         judged: Box<Judged>,
-        point: Box<towpath_api::deployments::RolloutPoint>,
+        point: Box<RolloutPoint>,
     },
     Act {
         judged: Box<Judged>,
+        point: Box<RolloutPoint>,
     },
     /// The data plane, or a person by way of it, has taken the candidate back already.
     RolledBack {
         judged: Box<Judged>,
+        point: Box<RolloutPoint>,
         what: Box<RolledBack>,
     },
 }
@@ -177,9 +180,15 @@ fn plan(
         return (serves && state.ready && state.table_version == table.version).then_some(Step::TakeOver);
     }
     let seen = state.rollout.as_ref().filter(|seen| seen.id == rollout.id)?;
+    let stable = table.stable.as_ref().map_or("", |stable| stable.id.as_str());
+    let policy = &release.policy.rollout.judge;
+    let point = |at: Timestamp, judged: &Judged| {
+        Box::new(series::point(at, policy, &judged.evidence, state, stable, &release.revision_id()))
+    };
     if let Some(what) = &seen.rolled_back {
         let judged = judge(release, rollout, seen, what.evidence.clone(), what.at);
-        return Some(Step::RolledBack { judged: Box::new(judged), what: Box::new(what.clone()) });
+        let point = point(what.at, &judged);
+        return Some(Step::RolledBack { judged: Box::new(judged), point, what: Box::new(what.clone()) });
     }
     // A table with the next step is on its way.
     if seen.step != rollout.step {
@@ -189,13 +198,9 @@ fn plan(
         return Some(Step::Start { at: seen.step_started_at });
     }
     let judged = judge(release, rollout, seen, seen.evidence.clone(), now);
-    if judged.verdict.action != Action::Hold {
-        return Some(Step::Act { judged: Box::new(judged) });
-    }
-    let stable = table.stable.as_ref().map_or("", |stable| stable.id.as_str());
-    let policy = &release.policy.rollout.judge;
-    let point = series::point(now, policy, &judged.evidence, state, stable, &release.revision_id());
-    Some(Step::Note { judged: Box::new(judged), point: Box::new(point) })
+    let (point, held) = (point(now, &judged), judged.verdict.action == Action::Hold);
+    let judged = Box::new(judged);
+    Some(if held { Step::Note { judged, point } } else { Step::Act { judged, point } })
 }
 
 fn judge(
@@ -222,6 +227,9 @@ fn carry_out(
     rollout: &Rollout,
     step: &Step,
 ) -> Result<bool, DeliveryError> {
+    if let Step::Act { point, .. } | Step::RolledBack { point, .. } = step {
+        series::mark(tx, rollout, point)?;
+    }
     match step {
         Step::TakeOver => {
             let text = match rollout.stable_release {
@@ -234,7 +242,7 @@ fn carry_out(
         }
         Step::Start { at } => start(tx, now, release, rollout, *at),
         Step::Note { judged, point } => note(tx, now, release, rollout, judged, point),
-        Step::Act { judged } => match judged.verdict.action {
+        Step::Act { judged, .. } => match judged.verdict.action {
             Action::Hold => Ok(false),
             Action::Advance => advance(tx, now, release, rollout, judged),
             Action::Promote => {
@@ -244,7 +252,7 @@ fn carry_out(
             }
             Action::RollBack => take_back(tx, now, release, rollout, judged, None),
         },
-        Step::RolledBack { judged, what } => take_back(tx, now, release, rollout, judged, Some(what)),
+        Step::RolledBack { judged, what, .. } => take_back(tx, now, release, rollout, judged, Some(what)),
     }
 }
 
@@ -324,7 +332,7 @@ fn note(
     release: &Release,
     rollout: &Rollout,
     judged: &Judged,
-    point: &towpath_api::deployments::RolloutPoint,
+    point: &RolloutPoint,
 ) -> Result<bool, DeliveryError> {
     let noted = series::add(tx, rollout, point)?;
     let last = decisions::newest(tx, &rollout.id, 1)?.into_iter().next().map(|(record, _)| record);

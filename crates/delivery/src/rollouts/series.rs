@@ -46,14 +46,20 @@ pub(crate) fn point(
 
 /// Adds `point` unless the last one is too near; whether it did.
 pub(crate) fn add(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> Result<bool, DeliveryError> {
+    let row = tx.one("select max(at) as newest_at from rollout_points where rollout = $1", &[&rollout.id])?;
+    let near = row.opt_time("newest_at")?.is_some_and(|at| point.at.millis() - at.millis() < rollout.point_millis);
+    if !near {
+        mark(tx, rollout, point)?;
+    }
+    Ok(!near)
+}
+
+/// Adds `point` however near the last one is: something was decided on it.
+pub(crate) fn mark(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> Result<(), DeliveryError> {
     let row = tx.one(
-        "select count(*) as points, max(position) as newest, max(at) as newest_at from rollout_points where rollout = $1",
+        "select count(*) as points, max(position) as newest from rollout_points where rollout = $1",
         &[&rollout.id],
     )?;
-    let near = row.opt_time("newest_at")?.is_some_and(|at| point.at.millis() - at.millis() < rollout.point_millis);
-    if near {
-        return Ok(false);
-    }
     // Positions count seconds at first, so that what is dropped later is every other point again.
     let distance = (rollout.point_millis / 1000).max(1);
     let position = row.opt_int("newest")?.map_or(0, |newest| (newest / distance + 1) * distance);
@@ -66,7 +72,7 @@ pub(crate) fn add(tx: &mut Tx<'_>, rollout: &Rollout, point: &RolloutPoint) -> R
         tx.run("delete from rollout_points where rollout = $1 and position % $2 <> 0", &[&rollout.id, &every])?;
         tx.run("update rollouts set point_millis = point_millis * 2 where id = $1", &[&rollout.id])?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Oldest first.

@@ -40,6 +40,10 @@ async fn the_judge_of_the_data_plane_takes_a_bad_candidate_back(world: World) {
     assert_eq!(world.alias("production").await, Some(1));
     let recomputed = world.delivery.recompute_rollout(second).await.unwrap();
     assert_eq!(recomputed.differences, Vec::<String>::new());
+    // The chart ends with what the decision was made on.
+    let series = world.delivery.rollout(second).await.unwrap().series;
+    let errors = series.last().and_then(|point| point.candidate.error_share);
+    assert!(errors.is_some_and(|share| share > 0.0), "{series:?}");
     world.ledger_is_intact().await;
 }
 

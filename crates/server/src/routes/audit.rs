@@ -52,7 +52,8 @@ async fn list(
         .read(move |tx| {
             let before = asked.cursor.or(asked.before);
             let entries = ledger::search(tx, asked.about.as_deref(), asked.kind.as_deref(), before, limit)?;
-            Ok::<_, towpath_store::StoreError>((entries, ledger::head(tx)?.0))
+            let total = ledger::count(tx, asked.about.as_deref(), asked.kind.as_deref())?;
+            Ok::<_, towpath_store::StoreError>((entries, total))
         })
         .await?;
     let next = (entries.len() as i64 == limit).then(|| entries.last().map(|e| e.seq.to_string())).flatten();

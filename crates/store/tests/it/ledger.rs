@@ -101,4 +101,9 @@ async fn entries_are_found_by_their_kind_or_its_noun(store: Store) {
     assert_eq!(search("release").await, ["release.approved", "release.opened"]);
     assert_eq!(search("run.started").await, ["run.started"]);
     assert_eq!(search("nothing").await, Vec::<String>::new());
+    let count = async |about: Option<&'static str>, kind: Option<&'static str>| {
+        store.read(move |tx| ledger::count(tx, about, kind)).await.unwrap()
+    };
+    assert_eq!((count(None, None).await, count(None, Some("release")).await), (4, 2));
+    assert_eq!((count(Some("release/1"), Some("run.started")).await, count(Some("run/1"), None).await), (1, 0));
 }

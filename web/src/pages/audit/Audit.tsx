@@ -35,8 +35,7 @@ export function Audit() {
           <input type="search" placeholder="Kind: release.approved" defaultValue={kind ?? ""} onKeyDown={(event) => event.key === "Enter" && setKind(event.currentTarget.value.trim())} />
         </label>
       </div>
-      {/* The total is of the whole ledger. */}
-      <Panel title="Ledger" right={query.data && !about && !kind && count(query.data.pages[0]?.total)}>
+      <Panel title="Ledger" right={query.data && count(query.data.pages[0]?.total)}>
         <LoadedList query={query} what="the ledger" empty={<p>{about || kind ? "No entry matches." : "Nothing has happened yet: every run, vote and decision will be written here once."}</p>}>
           {(items) => <LedgerTable entries={items} />}
         </LoadedList>
