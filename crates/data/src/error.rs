@@ -57,7 +57,9 @@ pub enum Error {
     NotTracked { path: String },
     #[error("{} exists already", path.display())]
     Exists { path: PathBuf },
-    #[error("{} is no import from another repository", path.display())]
+    #[error("{url} does not say which version of the data it has: no ETag")]
+    NoFingerprint { url: String },
+    #[error("{} is no import", path.display())]
     NotAnImport { path: PathBuf },
     #[error("there is no {path} in {place}")]
     NoSuchPath { path: String, place: String },
@@ -192,6 +194,7 @@ impl Classify for Error {
             Self::RemoteAnswer { .. } | Self::RemoteUnreachable { .. } | Self::BrokenOff { .. } => Kind::Unavailable,
             Self::Config { .. }
             | Self::NotAnImport { .. }
+            | Self::NoFingerprint { .. }
             | Self::Pointer(_)
             | Self::InvalidOid(_)
             | Self::Manifest { .. }

@@ -56,6 +56,15 @@ pub struct RemoteConfig {
 }
 
 impl RemoteConfig {
+    /// Of an address that no configuration names, without options.
+    pub fn of_url(url: &str) -> Result<Self, Error> {
+        let scheme = super::schema::scheme(url);
+        let problem =
+            || Error::RemoteConfig { name: url.to_owned(), problem: format!("there are no remotes with {scheme}://") };
+        let kind = RemoteKind::of_scheme(&scheme).ok_or_else(problem)?;
+        Ok(Self { name: url.to_owned(), kind, url: url.to_owned(), jobs: None, options: BTreeMap::new() })
+    }
+
     /// An option as it stands there, for example `region`.
     pub fn text(&self, option: &str) -> Option<&str> {
         self.options.get(option).map(String::as_str)

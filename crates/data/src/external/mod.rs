@@ -1,8 +1,11 @@
-//! Other repositories, read only: what `get`, `list` and `import` take data from.
+//! Other repositories and addresses, read only: what `get`, `list`, `import` and their siblings for
+//! urls take data from.
 
+mod address;
 mod list;
 mod source;
 
+pub use address::{Address, AddressEntry, Fingerprint};
 pub use list::{Depth, Listed};
 pub use source::Source;
 

@@ -9,7 +9,7 @@ use towpath_yaml::{Step, Value, edit, emit};
 use super::checksum;
 use crate::external::Source;
 use crate::pointer::{PointerFile, entry_of};
-use crate::{Error, Progress, Repository, Stage, TrackedOutput, files, hooks, ignore, verbs};
+use crate::{Error, Progress, Repository, Stage, files, hooks, ignore, verbs};
 
 /// What to import, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +66,7 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Imported, Error> {
     let _lock = repository.lock()?;
-    let root = repository.root();
-    let tracked = verbs::tracked(repository, stages)?;
-    let path = check_place(repository, out, &tracked, force)?;
-    let pointer = PointerFile::path_for(&path);
+    let path = check_place(repository, out, stages, force)?;
     let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
     let mut content = None;
     let mut rev_lock = None;
@@ -86,6 +83,18 @@ pub fn import(
         }
     }
     let text = text_of(request, rev_lock, name, content.as_ref());
+    finish(repository, path, &text, content)
+}
+
+/// Writes the `.dvc` file, last of all.
+pub(super) fn finish(
+    repository: &Repository,
+    path: String,
+    text: &str,
+    content: Option<Content>,
+) -> Result<Imported, Error> {
+    let root = repository.root();
+    let pointer = PointerFile::path_for(&path);
     // Before the pointer: Git must not see the data as new files.
     let is_dir = content.as_ref().is_some_and(Content::is_dir);
     let gitignore = ignore::keep_out_of_git(root, &root.join(&path), is_dir)?;
@@ -94,17 +103,17 @@ pub fn import(
 }
 
 /// The path as text, if an import may be put there.
-fn check_place(repository: &Repository, out: &Path, tracked: &[TrackedOutput], force: bool) -> Result<String, Error> {
+pub(super) fn check_place(repository: &Repository, out: &Path, stages: &[Stage], force: bool) -> Result<String, Error> {
     let unusable = |problem: &str| Error::UnusablePath { path: out.to_owned(), problem: problem.to_owned() };
     let path = out.to_str().ok_or_else(|| unusable("its name is not UTF-8, which a .dvc file cannot hold"))?;
     if path.ends_with(".dvc") || matches!(out.file_name().and_then(|n| n.to_str()), Some("dvc.yaml" | "dvc.lock")) {
         return Err(unusable("files of DVC itself cannot be tracked by it"));
     }
     let own = PointerFile::path_for(path);
-    for output in tracked {
+    for output in verbs::tracked(repository, stages)? {
         let overlaps = out.starts_with(&output.path) || Path::new(&output.path).starts_with(out);
         if overlaps && !(output.path == path && output.declared_by == own) {
-            return Err(Error::AlreadyTracked { path: output.path.clone(), by: output.declared_by.clone() });
+            return Err(Error::AlreadyTracked { path: output.path, by: output.declared_by });
         }
     }
     let folder = repository.root().join(out);

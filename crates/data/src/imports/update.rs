@@ -111,7 +111,7 @@ pub fn update(
     Ok(Updated { pointer: pointer.path.clone(), content: fetched, changed: true })
 }
 
-fn checkout_over(
+pub(super) fn checkout_over(
     repository: &Repository,
     out: &crate::TrackedOutput,
     content: &Content,

@@ -65,7 +65,7 @@ impl Import {
     }
 }
 
-fn human(imported: &Imported) -> String {
+pub fn human(imported: &Imported) -> String {
     let Imported { path, pointer, content, gitignore } = imported;
     let what = match content {
         Some(content) => {

@@ -8,9 +8,12 @@ mod config;
 mod fetch;
 mod gc;
 mod get;
+mod get_url;
 mod import;
+mod import_url;
 mod init;
 mod list;
+mod list_url;
 mod merge_driver;
 mod model;
 mod new;
@@ -59,10 +62,14 @@ pub enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     Import(import::Import),
+    ImportUrl(import_url::ImportUrl),
     Update(update::Update),
     Get(get::Get),
+    GetUrl(get_url::GetUrl),
     #[command(alias = "ls")]
     List(list::List),
+    #[command(alias = "ls-url")]
+    ListUrl(list_url::ListUrl),
     #[command(subcommand)]
     Cache(cache::Cache),
     Config(config::Config),
@@ -108,9 +115,12 @@ impl Command {
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
             Self::Import(command) => command.run(ctx),
+            Self::ImportUrl(command) => command.run(ctx),
             Self::Update(command) => command.run(ctx),
             Self::Get(command) => command.run(ctx),
+            Self::GetUrl(command) => command.run(ctx),
             Self::List(command) => command.run(ctx),
+            Self::ListUrl(command) => command.run(ctx),
             Self::Cache(command) => command.run(ctx),
             Self::Config(command) => command.run(ctx),
             Self::Gc(command) => command.run(ctx),

@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use towpath_data::imports::{self, Take};
+use towpath_data::Repository;
+use towpath_data::imports::{self, Request, Take, TakeUrl, Updated};
 use towpath_data::pointer::PointerFile;
 
 use crate::config::Context;
@@ -9,7 +10,7 @@ use crate::error::{Error, Exit};
 use crate::source::SourceFlags;
 use crate::workspace::Workspace;
 
-/// Bring imported data to what the repository that it comes from has now
+/// Bring imported data to what the place that it comes from has now
 #[derive(clap::Args, Debug)]
 pub struct Update {
     /// The .dvc files of imports; with --recursive also folders
@@ -21,9 +22,15 @@ pub struct Update {
     /// All imports below the folders
     #[arg(long, short = 'R')]
     recursive: bool,
-    /// Only record the new commit
-    #[arg(long)]
+    /// Only record the new commit, or what the data at the address is now
+    #[arg(long, conflicts_with = "to_remote")]
     no_download: bool,
+    /// Bring the data to a remote, not into the workspace (imports from addresses)
+    #[arg(long)]
+    to_remote: bool,
+    /// The remote for --to-remote, unless the default one
+    #[arg(long, short, value_name = "NAME", requires = "to_remote")]
+    remote: Option<String>,
     /// Requests at the same time
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
@@ -34,7 +41,7 @@ pub struct Update {
 
 impl Update {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, .. } = Workspace::find()?;
+        let Workspace { repository, .. } = Workspace::connected(ctx)?;
         let from = Context::current_dir()?;
         let mut pointers = Vec::new();
         for target in &self.targets {
@@ -43,7 +50,7 @@ impl Update {
                 let below = repository.pointers()?.into_iter();
                 let below = below.filter(|pointer| repository.root().join(&pointer.path).starts_with(&folder));
                 for pointer in below {
-                    if imports::imported_from(&pointer)?.is_some() {
+                    if imports::imported_from(&pointer)?.is_some() || imports::imported_from_url(&pointer)?.is_some() {
                         pointers.push(pointer);
                     }
                 }
@@ -57,36 +64,63 @@ impl Update {
         }
         let mut updated = Vec::new();
         for pointer in &pointers {
-            let Some(import) = imports::imported_from(pointer)? else {
-                return Err(towpath_data::Error::NotAnImport { path: pointer.path.clone().into() }.into());
-            };
-            let request = import.request;
-            // As typed when it was imported; a relative folder is mostly meant from the root.
-            let beside = repository.root().join(&request.url);
-            let url = match Path::new(&request.url).is_dir() || !beside.is_dir() {
-                true => request.url.clone(),
-                false => beside.display().to_string(),
-            };
-            let flags = SourceFlags { rev: self.rev.clone().or(request.rev), remote: request.remote };
-            let progress = ctx.ui.data_progress();
-            let rev = self.rev.as_deref();
-            updated.push(if self.no_download {
-                let commit = flags.commit(ctx, &url)?;
-                imports::update(&repository, pointer, rev, Take::Commit(commit.as_str()), self.force, &progress)?
-            } else {
-                let (opened, commit) = flags.open_commit(ctx, &url, &repository.cache()?)?;
-                let source = opened.source.with_jobs(self.jobs.map(usize::from));
-                imports::update(&repository, pointer, rev, Take::Data(&source, commit.as_str()), self.force, &progress)?
+            updated.push(match imports::imported_from(pointer)? {
+                Some(import) => self.from_repository(ctx, &repository, pointer, import.request)?,
+                None => self.from_url(ctx, &repository, pointer)?,
             });
         }
-        let entry =
-            |one: &imports::Updated| json!({ "pointer": one.pointer, "changed": one.changed, "content": one.content });
+        let entry = |one: &Updated| json!({ "pointer": one.pointer, "changed": one.changed, "content": one.content });
         ctx.ui.show_as(&updated.iter().map(entry).collect::<Vec<_>>(), || {
-            let line = |one: &imports::Updated| {
-                format!("{}: {}\n", one.pointer, if one.changed { "updated" } else { "is the newest" })
-            };
+            let line =
+                |one: &Updated| format!("{}: {}\n", one.pointer, if one.changed { "updated" } else { "is the newest" });
             updated.iter().map(line).collect()
         })?;
         Ok(Exit::Done)
+    }
+
+    fn from_repository(
+        &self,
+        ctx: &Context,
+        repository: &Repository,
+        pointer: &PointerFile,
+        request: Request,
+    ) -> Result<Updated, Error> {
+        if self.to_remote {
+            let imported = format!("{} was imported from a repository", pointer.path);
+            return Err(Error::invalid(format!("{imported}, which --to-remote cannot update")));
+        }
+        // As typed when it was imported; a relative folder is mostly meant from the root.
+        let beside = repository.root().join(&request.url);
+        let from_root = !Path::new(&request.url).is_dir() && beside.is_dir();
+        let url = if from_root { beside.display().to_string() } else { request.url };
+        let flags = SourceFlags { rev: self.rev.clone().or(request.rev), remote: request.remote };
+        let (rev, progress) = (self.rev.as_deref(), ctx.ui.data_progress());
+        if self.no_download {
+            let commit = flags.commit(ctx, &url)?;
+            return Ok(imports::update(
+                repository,
+                pointer,
+                rev,
+                Take::Commit(commit.as_str()),
+                self.force,
+                &progress,
+            )?);
+        }
+        let (opened, commit) = flags.open_commit(ctx, &url, &repository.cache()?)?;
+        let source = opened.source.with_jobs(self.jobs.map(usize::from));
+        Ok(imports::update(repository, pointer, rev, Take::Data(&source, commit.as_str()), self.force, &progress)?)
+    }
+
+    fn from_url(&self, ctx: &Context, repository: &Repository, pointer: &PointerFile) -> Result<Updated, Error> {
+        if self.rev.is_some() {
+            let imported = format!("{} was not imported from a repository", pointer.path);
+            return Err(Error::invalid(format!("{imported}, so it has no --rev")));
+        }
+        let take = match (self.no_download, self.to_remote) {
+            (true, _) => TakeUrl::Fingerprint,
+            (_, true) => TakeUrl::ToRemote(self.remote.as_deref()),
+            _ => TakeUrl::Data,
+        };
+        Ok(imports::update_url(repository, pointer, take, self.force, &ctx.ui.data_progress())?)
     }
 }

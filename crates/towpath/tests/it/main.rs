@@ -6,6 +6,7 @@ mod data;
 mod end_to_end;
 mod exit_codes;
 mod help;
+mod import;
 mod merge;
 mod predict;
 mod program;

@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+use towpath_data::imports::{self, TakeUrl};
+
+use super::import::human;
+use crate::config::Context;
+use crate::error::{Error, Exit};
+use crate::source::place_of;
+use crate::workspace::Workspace;
+
+/// Download a file or folder from an address and track it, together with where it came from
+#[derive(clap::Args, Debug)]
+pub struct ImportUrl {
+    /// A path, https://host/path, remote://name/path, or the url of another kind of remote
+    url: String,
+    /// Where to put it
+    out: Option<PathBuf>,
+    /// Overwrite what is there
+    #[arg(long, short)]
+    force: bool,
+    /// Only write the .dvc file
+    #[arg(long, conflicts_with_all = ["no_download", "to_remote"])]
+    no_exec: bool,
+    /// Write the .dvc file with what the data is now, and download nothing
+    #[arg(long, conflicts_with = "to_remote")]
+    no_download: bool,
+    /// Bring the data to a remote, not into the workspace
+    #[arg(long)]
+    to_remote: bool,
+    /// The remote for --to-remote, unless the default one
+    #[arg(long, short, value_name = "NAME", requires = "to_remote")]
+    remote: Option<String>,
+}
+
+impl ImportUrl {
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let Workspace { repository, stages } = Workspace::connected(ctx)?;
+        let from = Context::current_dir()?;
+        let out = place_of(&self.url, self.out.as_deref(), self.force)?;
+        let out = repository.relative(&from, &out)?;
+        let take = match (self.no_exec, self.no_download, self.to_remote) {
+            (true, ..) => TakeUrl::Nothing,
+            (_, true, _) => TakeUrl::Fingerprint,
+            (.., true) => TakeUrl::ToRemote(self.remote.as_deref()),
+            _ => TakeUrl::Data,
+        };
+        let progress = ctx.ui.data_progress();
+        let imported = imports::import_url(&repository, &self.url, &from, &out, take, self.force, &stages, &progress)?;
+        let json = json!({ "path": imported.path, "pointer": imported.pointer, "content": imported.content });
+        ctx.ui.show_as(&json, || human(&imported))?;
+        Ok(Exit::Done)
+    }
+}
