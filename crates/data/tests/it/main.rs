@@ -6,6 +6,7 @@ mod crash;
 mod dvc_2;
 mod faults;
 mod http_remote;
+mod import_url;
 mod link_types;
 mod manifest_bytes;
 mod moto;

@@ -110,7 +110,7 @@ fn an_import_is_recorded_checked_and_updated_by_either_tool() {
     let from = publisher();
     let url = from.path("").display().to_string();
     let [ours, theirs] = [(), ()].map(|()| Home::repository());
-    for (path, out) in [("data/sub", "sub"), ("code", "code"), ("model.bin", "model.bin"), ("code/run.sh", "run.sh")] {
+    for (path, out) in [("data/sub", "sub"), ("code", "code"), ("model.bin", "model.bin")] {
         let arguments = ["import", &url, path, "-o", out, "--rev", "main"];
         ours.ok(&arguments);
         dvc(&theirs, &arguments);
@@ -128,6 +128,9 @@ fn an_import_is_recorded_checked_and_updated_by_either_tool() {
     assert_eq!(ours.read("code/out/z"), "z");
     fs::remove_file(ours.path("never.dvc")).unwrap();
     fs::remove_file(ours.path("later.dvc")).unwrap();
+    // Real `dvc` would lose the exec bit.
+    ours.ok(&["import", &url, "code/run.sh"]);
+    assert_eq!(fs::metadata(ours.path("run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
     assert_eq!(json_of(&dvc(&ours, &["status", "--json"])), json!({}));
 
     // The other repository goes on.

@@ -1,0 +1,155 @@
+//! `import-url` and `update` beside the real `dvc`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use towpath_data::external::Address;
+use towpath_data::imports::{self, Imported, TakeUrl};
+use towpath_data::pointer::PointerFile;
+use towpath_data::{Error, Silent};
+
+use crate::support::Project;
+
+/// Serves one file at `/data.csv` with an `ETag`; says that it has `missing` more bytes than it sends.
+struct Site {
+    url: String,
+    file: Arc<Mutex<(&'static str, usize)>>,
+}
+
+impl Site {
+    fn start(content: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/data.csv", listener.local_addr().unwrap());
+        let file = Arc::new(Mutex::new((content, 0)));
+        let served = Arc::clone(&file);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (content, missing) = *served.lock().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let (status, content) = match first.contains(" /data.csv ") {
+                    true => ("200 OK", content),
+                    false => ("404 Not Found", ""),
+                };
+                let length = content.len() + missing;
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nETag: \"v{}\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+                    content.len()
+                );
+                let body = if first.starts_with("HEAD") { "" } else { content };
+                // A client that hangs up early is no failure of the test.
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        Self { url, file }
+    }
+
+    fn serve(&self, content: &'static str, missing: usize) {
+        *self.file.lock().unwrap() = (content, missing);
+    }
+}
+
+fn import(project: &Project, url: &str, out: &str, take: TakeUrl<'_>) -> Result<Imported, Error> {
+    let (repository, root) = (project.repository(), project.root());
+    imports::import_url(&repository, url, &root, Path::new(out), take, false, &[], &Silent)
+}
+
+fn update(project: &Project, pointer: &str) -> Result<bool, Error> {
+    let repository = project.repository();
+    let pointer = PointerFile::read(repository.root(), pointer)?.unwrap();
+    Ok(imports::update_url(&repository, &pointer, TakeUrl::Data, false, &Silent)?.changed)
+}
+
+#[test]
+fn what_comes_from_an_address_is_recorded_as_dvc_records_it() {
+    let site = Site::start("x,y\n1,2\n");
+    let (ours, theirs) = (Project::ours(), Project::by_dvc());
+    let folder = ours.beside("folder");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("a"), "a").unwrap();
+    fs::write(folder.join("sub/b"), "b").unwrap();
+    let folder = folder.to_str().unwrap();
+    for project in [&ours, &theirs] {
+        project.write("here", "here");
+    }
+    for (url, out, flag, take) in [
+        (site.url.as_str(), "data.csv", "-q", TakeUrl::Data),
+        (folder, "folder", "-q", TakeUrl::Data),
+        ("here", "copy", "-q", TakeUrl::Data),
+        (&site.url, "later.csv", "--no-download", TakeUrl::Fingerprint),
+        (&site.url, "never.csv", "--no-exec", TakeUrl::Nothing),
+    ] {
+        import(&ours, url, out, take).unwrap();
+        theirs.dvc(&["import-url", flag, url, out]);
+        let pointer = format!("{out}.dvc");
+        assert_eq!(ours.read(&pointer), theirs.read(&pointer));
+    }
+    assert_eq!(ours.read(".gitignore"), theirs.read(".gitignore"));
+    assert_eq!([ours.read("data.csv"), ours.read("folder/sub/b"), ours.read("copy")], ["x,y\n1,2\n", "b", "here"]);
+    for unmade in ["later.csv.dvc", "never.csv.dvc"] {
+        fs::remove_file(ours.root().join(unmade)).unwrap();
+    }
+    assert_eq!(ours.dvc(&["status", "--json"]).trim(), "{}");
+
+    assert!(!update(&ours, "data.csv.dvc").unwrap());
+    site.serve("x,y\n1,2\n3,4\n", 0);
+    fs::write(Path::new(folder).join("c"), "c").unwrap();
+    for pointer in ["data.csv.dvc", "folder.dvc"] {
+        assert!(update(&ours, pointer).unwrap());
+        theirs.dvc(&["update", "-q", pointer]);
+        assert_eq!(ours.read(pointer), theirs.read(pointer));
+    }
+    assert_eq!([ours.read("data.csv"), ours.read("folder/c")], ["x,y\n1,2\n3,4\n", "c"]);
+    assert_eq!(ours.dvc(&["status", "--json"]).trim(), "{}");
+}
+
+#[test]
+fn data_can_go_to_the_remote_alone() {
+    let project = Project::by_dvc();
+    project.dvc(&["remote", "add", "-q", "-d", "store", project.beside("store").to_str().unwrap()]);
+    fs::write(project.beside("big"), "big").unwrap();
+    import(&project, project.beside("big").to_str().unwrap(), "big", TakeUrl::ToRemote(None)).unwrap();
+    assert!(!project.root().join("big").exists());
+    project.dvc(&["pull", "-q"]);
+    assert_eq!(project.read("big"), "big");
+}
+
+#[test]
+fn what_cannot_be_had_leaves_nothing_behind() {
+    let site = Site::start("x,y\n");
+    let project = Project::ours();
+    site.serve("x,y\n", 7);
+    let gone = format!("{}.gone", site.url);
+    for url in [site.url.as_str(), &gone, "/no/such/file", "http://127.0.0.1:1/x", "remote://nobody/x", "gopher://x/y"]
+    {
+        import(&project, url, "out", TakeUrl::Data).unwrap_err();
+        for left in ["out", "out.dvc", ".gitignore"] {
+            assert!(!project.root().join(left).exists(), "{url} left {left}");
+        }
+    }
+    let error = import(&project, &gone, "out", TakeUrl::Data).unwrap_err().to_string();
+    assert_eq!(error, format!("there is no data in {gone}"));
+    project.write("out", "mine");
+    site.serve("x,y\n", 0);
+    assert!(matches!(import(&project, &site.url, "out", TakeUrl::Data), Err(Error::Exists { .. })));
+    assert_eq!(project.read("out"), "mine");
+}
+
+#[test]
+fn an_address_is_listed() {
+    let project = Project::ours();
+    project.write("d/a", "a");
+    project.write("d/sub/deep/b", "bb");
+    let list = |recursive, level| -> Vec<String> {
+        let address = Address::open("d", &project.root(), None).unwrap();
+        address.list(recursive, level).unwrap().into_iter().map(|entry| entry.path).collect()
+    };
+    assert_eq!(list(false, None), ["a", "sub"]);
+    assert_eq!(list(true, None), ["a", "sub/deep/b"]);
+    assert_eq!(list(true, Some(2)), ["a", "sub/deep"]);
+}
