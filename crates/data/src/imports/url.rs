@@ -107,7 +107,7 @@ fn to_remote(
     let scratch = tempfile::tempdir_in(&tmp).map_err(Error::io("write in", &tmp))?;
     let cache = Cache::open(scratch.path());
     let taken = fetch(repository, address, &cache, progress)?;
-    transfer::push(&cache, remote.as_ref(), std::slice::from_ref(&taken.1), progress)?;
+    transfer::push(&cache, remote.as_ref(), &[taken.1.clone().into()], progress)?;
     Ok(taken)
 }
 
