@@ -2,6 +2,7 @@
 //! method) of whole objects.
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -16,7 +17,7 @@ use reqwest::{Method, StatusCode};
 use towpath_chunks::protocol::Capabilities;
 
 use super::towpath::{self, TowpathServer};
-use super::{Batch, Download, Listed, Listing, Remote, Stat, Wanted};
+use super::{Batch, Download, Listed, Listing, Remote, Stat, Wanted, certificates, password};
 use crate::Error;
 use crate::config::RemoteConfig;
 
@@ -32,14 +33,15 @@ pub(super) const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 32 * 1024;
 /// How much of an error's body is shown.
 const DETAIL_BYTES: u64 = 300;
 
-/// Who we are, by the option `auth`.
+/// Who we are.
 #[derive(Debug, PartialEq, Eq)]
-enum Auth {
+pub(super) enum Auth {
     None,
     Basic {
         user: String,
         password: String,
     },
+    Bearer(String),
     /// A header of that name with the password in it.
     Header {
         name: String,
@@ -48,48 +50,86 @@ enum Auth {
 }
 
 impl Auth {
+    /// By the option `auth`. `digest` is a word of the configuration that DVC does not carry out either.
     fn of(config: &RemoteConfig) -> Result<Self, Error> {
         let required = |option| config.required(option, "its auth").map(str::to_owned);
         match config.text("auth").map(str::to_lowercase).as_deref() {
             None => Ok(Self::None),
-            Some("basic") => Ok(Self::Basic { user: required("user")?, password: required("password")? }),
-            Some("custom") => Ok(Self::Header { name: required("custom_auth_header")?, value: required("password")? }),
+            Some("basic") => {
+                let user = required("user")?;
+                Ok(Self::Basic { password: password_of(config, Some(&user))?, user })
+            }
+            Some("custom") => {
+                Ok(Self::Header { name: required("custom_auth_header")?, value: password_of(config, None)? })
+            }
             Some(other) => Err(config.bad(format!("auth must be 'basic' or 'custom', found '{other}'"))),
         }
     }
 }
 
+/// The option `password`, or what is typed when `ask_password` is set.
+pub(super) fn password_of(config: &RemoteConfig, user: Option<&str>) -> Result<String, Error> {
+    if config.text("password").is_none() && config.flag("ask_password") == Some(true) {
+        let host = config.url.split('/').nth(2).unwrap_or_default();
+        return password::ask(config, "password", host, user);
+    }
+    config.required("password", "its auth").map(str::to_owned)
+}
+
 #[derive(Debug)]
 pub struct HttpRemote {
     client: Client,
-    url: String,
+    pub(super) url: String,
     auth: Auth,
     upload_method: Method,
     jobs: usize,
+    patience: Duration,
     /// What the server said it can beyond plain HTTP.
     capabilities: OnceLock<Option<Capabilities>>,
 }
 
 impl HttpRemote {
     pub fn open(config: &RemoteConfig) -> Result<Self, Error> {
+        let timeouts = [config.seconds("connect_timeout"), config.seconds("read_timeout")];
+        let remote = Self::with_auth(config, &config.url, Auth::of(config)?, timeouts)?;
+        let method = config.text("method").unwrap_or("POST").to_uppercase();
+        let upload_method = method
+            .parse()
+            .map_err(|_| config.bad(format!("method must be an HTTP method such as POST or PUT, found '{method}'")))?;
+        Ok(Self { upload_method, ..remote })
+    }
+
+    /// Files below `url`. A name and a password in it are taken out, so that nobody is shown them, and
+    /// used when there is no other auth. The timeouts are for connecting and for each answer.
+    pub(super) fn with_auth(
+        config: &RemoteConfig,
+        url: &str,
+        auth: Auth,
+        [connect, read]: [Option<Duration>; 2],
+    ) -> Result<Self, Error> {
         // The first one installed in a process stays: then this is without effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let built = Client::builder().connect_timeout(TIMEOUT).timeout(TIMEOUT).build();
-        let method = config.text("method").unwrap_or("POST").to_uppercase();
+        let (url, in_url) = without_user(url);
+        let auth = match (auth, in_url) {
+            (Auth::None, Some((user, password))) => Auth::Basic { user, password },
+            (auth, _) => auth,
+        };
+        let patience = read.unwrap_or(TIMEOUT);
+        let builder = Client::builder().connect_timeout(connect.unwrap_or(TIMEOUT)).timeout(patience);
+        let client = certificates::apply(builder, config)?.build();
         Ok(Self {
-            client: built.map_err(|error| config.bad(error.to_string()))?,
-            url: config.url.clone(),
-            auth: Auth::of(config)?,
-            upload_method: method.parse().map_err(|_| {
-                config.bad(format!("method must be an HTTP method such as POST or PUT, found '{method}'"))
-            })?,
+            client: client.map_err(|error| config.bad(error.to_string()))?,
+            url,
+            auth,
+            upload_method: Method::PUT,
             jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
+            patience,
             capabilities: OnceLock::new(),
         })
     }
 
     pub(super) fn file_url(&self, key: &str) -> String {
-        format!("{}/{key}", self.url)
+        format!("{}/{}", self.url, encoded(key))
     }
 
     pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
@@ -97,9 +137,62 @@ impl HttpRemote {
         match &self.auth {
             Auth::None => request,
             Auth::Basic { user, password } => request.basic_auth(user, Some(password)),
+            Auth::Bearer(token) => request.bearer_auth(token),
             Auth::Header { name, value } => request.header(name, value),
         }
     }
+
+    /// Sends a file; returns its size.
+    pub(super) fn put(&self, method: &Method, url: &str, from: &Path) -> Result<u64, Error> {
+        let file = File::open(from).map_err(Error::io("read", from))?;
+        let size = file.metadata().map_err(Error::io("read", from))?.len();
+        let patience = self.patience + Duration::from_secs(size / SLOWEST_UPLOAD_BYTES_PER_SECOND);
+        let request = self.request(method.clone(), url).body(Body::sized(file, size)).timeout(patience);
+        let response = send(request, url)?;
+        if response.status().is_success() { Ok(size) } else { Err(refused(url, response)) }
+    }
+}
+
+/// `http://host/path` and the name and password of `http://user:password@host/path`.
+fn without_user(url: &str) -> (String, Option<(String, String)>) {
+    let apart = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (who, host) = authority.rsplit_once('@')?;
+        let (user, password) = who.split_once(':').unwrap_or((who, ""));
+        Some((format!("{scheme}://{host}{path}"), (decoded(user), decoded(password))))
+    };
+    apart().map_or_else(|| (url.to_owned(), None), |(url, who)| (url, Some(who)))
+}
+
+/// A path for a url: RFC 3986, unreserved characters and `/` stay.
+pub(super) fn encoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The reverse of [`encoded`]; what is malformed stays.
+pub(super) fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
+            bytes.push(byte);
+            rest = &behind[2..];
+        } else {
+            bytes.push(*first);
+            rest = behind;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 pub(super) fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
@@ -167,17 +260,8 @@ impl Remote for HttpRemote {
     }
 
     fn upload(&self, key: &str, from: &Path) -> Result<Stat, Error> {
-        let url = self.file_url(key);
-        let file = File::open(from).map_err(Error::io("read", from))?;
-        let size = file.metadata().map_err(Error::io("read", from))?.len();
-        let patience = TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD_BYTES_PER_SECOND);
-        let request = self.request(self.upload_method.clone(), &url).body(Body::sized(file, size)).timeout(patience);
-        let response = send(request, &url)?;
-        if response.status().is_success() {
-            Ok(Stat { size: Some(size), ..Stat::default() })
-        } else {
-            Err(refused(&url, response))
-        }
+        let size = self.put(&self.upload_method, &self.file_url(key), from)?;
+        Ok(Stat { size: Some(size), ..Stat::default() })
     }
 
     fn download(&self, wanted: &Wanted<'_>) -> Result<Option<Download>, Error> {
@@ -206,5 +290,26 @@ impl Remote for HttpRemote {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown_with_it() {
+        let (url, who) = without_user("https://al%40x:s%2Fe:c@host:1/a@b");
+        assert_eq!((url.as_str(), who), ("https://host:1/a@b", Some(("al@x".into(), "s/e:c".into()))));
+        assert_eq!(without_user("http://host/a@b"), ("http://host/a@b".into(), None));
+    }
+
+    #[test]
+    fn paths_are_encoded_and_come_back() {
+        assert_eq!(encoded("a b/ä#?%.x"), "a%20b/%C3%A4%23%3F%25.x");
+        for path in ["a b/ä#?%.x", "%zz", "%4"] {
+            assert_eq!(decoded(&encoded(path)), path);
+        }
+        assert_eq!(decoded("%zz%4"), "%zz%4");
     }
 }

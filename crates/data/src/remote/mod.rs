@@ -5,12 +5,14 @@
 //! files under their paths in the workspace.
 
 mod batch;
+mod certificates;
 mod http;
 mod local;
 mod object;
 mod password;
 mod ssh;
 mod towpath;
+mod webdav;
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -26,6 +28,7 @@ pub use http::HttpRemote;
 pub use local::LocalRemote;
 pub use object::ObjectRemote;
 pub use ssh::SshRemote;
+pub use webdav::WebDavRemote;
 
 /// A place files are pushed to and pulled from. One request each: retries, parallelism and
 /// verification are the transfer's. That a manifest is there means that its files are, too; whoever
@@ -133,7 +136,7 @@ pub struct Download {
 }
 
 /// The schemes of the remotes that [`open`] knows; a folder has none.
-pub const SCHEMES: &[&str] = &["local", "azure", "gs", "http", "https", "s3", "ssh"];
+pub const SCHEMES: &[&str] = &["local", "azure", "gs", "http", "https", "s3", "ssh", "webdav", "webdavs"];
 
 /// Where a remote keeps an object: as a cache does.
 pub fn object_key(oid: &Oid) -> String {
@@ -162,6 +165,7 @@ pub fn open_to_upload(config: &RemoteConfig, uploads: Option<&Path>) -> Result<B
         RemoteKind::Local => Ok(Box::new(LocalRemote::open(Path::new(&config.url), config.jobs))),
         RemoteKind::Http => Ok(Box::new(HttpRemote::open(config)?)),
         RemoteKind::S3 | RemoteKind::Gs | RemoteKind::Azure => Ok(Box::new(ObjectRemote::open(config, uploads)?)),
+        RemoteKind::WebDav => Ok(Box::new(WebDavRemote::open(config)?)),
         RemoteKind::Ssh => Ok(Box::new(SshRemote::open(config)?)),
         _ => {
             let scheme = config.url.split("://").next().unwrap_or_default();

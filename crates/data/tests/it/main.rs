@@ -15,3 +15,4 @@ mod s3_remote;
 mod ssh_remote;
 mod support;
 mod web_server;
+mod webdav_remote;

@@ -57,7 +57,7 @@ impl Host {
         let mut server = Command::new("/usr/sbin/sshd");
         server.args(["-D", "-e", "-f", &path("sshd_config")]).stderr(Stdio::null());
         let server = server.spawn().expect("scripts/setup installs openssh-server");
-        let host = Self { server, port, dir };
+        let host = Self { dir, port, server };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", host.port)).is_err() {
             assert!(Instant::now() < deadline, "sshd does not listen");
