@@ -35,6 +35,16 @@ pub(crate) fn is_tracked_by_git(root: &Path, path: &Path) -> Result<bool, Error>
     Ok(!git(root, &["ls-files", "-z", "--", &format!(":(literal){path}")])?.is_empty())
 }
 
+/// `git add` of files that a command changed or removed.
+pub(crate) fn stage(root: &Path, files: &[PathBuf]) -> Result<(), Error> {
+    let known = |file: &&PathBuf| file.exists() || is_tracked_by_git(root, file).unwrap_or(false);
+    let files: Vec<&str> = files.iter().filter(known).filter_map(|file| file.to_str()).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    git(root, &[&["--literal-pathspecs", "add", "--all", "--"], files.as_slice()].concat()).map(drop)
+}
+
 pub(crate) fn git(root: &Path, args: &[&str]) -> Result<String, Error> {
     let what = || args.first().copied().unwrap_or_default().to_owned();
     let output = Command::new("git").arg("-C").arg(root).args(args).env("GIT_OPTIONAL_LOCKS", "0").output();

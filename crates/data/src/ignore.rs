@@ -64,6 +64,10 @@ impl Rules {
         if is_dir && path.file_name().is_some_and(|name| name == ".git" || name == ".hg" || name == ".dvc") {
             return true;
         }
+        // A repository inside this one looks after its own data.
+        if is_dir && path.join(".dvc").is_dir() {
+            return true;
+        }
         let decided = self.0.iter().map(|rules| rules.matched(path, is_dir)).find(|found| !found.is_none());
         decided.is_some_and(|found| found.is_ignore())
     }
@@ -97,6 +101,60 @@ pub fn keep_out_of_git(root: &Path, path: &Path, is_dir: bool) -> Result<Option<
     let line = format!("{line_end}/{}\n", escape(name));
     file.write_all(line.as_bytes()).map_err(Error::io("write", &gitignore))?;
     Ok(Some(gitignore))
+}
+
+/// Removes the line of `path` from the `.gitignore` beside it, and with its last line the file.
+/// Returns the `.gitignore` if it changed.
+pub fn let_into_git(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Ok(None);
+    };
+    let gitignore = folder.join(".gitignore");
+    let Some(before) = files::read_text(&gitignore)? else { return Ok(None) };
+    let own = format!("/{}", escape(name));
+    let kept: String = before.split_inclusive('\n').filter(|line| line.trim() != own).collect();
+    if kept == before {
+        return Ok(None);
+    }
+    if kept.is_empty() {
+        std::fs::remove_file(&gitignore).map_err(Error::io("remove", &gitignore))?;
+    } else {
+        files::write_atomically(&gitignore, kept.as_bytes())?;
+    }
+    Ok(Some(gitignore))
+}
+
+/// A line of a `.dvcignore` that a path matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchedPattern {
+    /// Relative to the root.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    pub pattern: String,
+}
+
+/// The lines of `.dvcignore` files that match a path below `root`, the deciding one last: it excludes
+/// the path unless it begins with `!`.
+pub fn matching_patterns(root: &Path, path: &Path) -> Result<Vec<MatchedPattern>, Error> {
+    let is_dir = path.is_dir();
+    let mut folders: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)).collect();
+    folders.reverse();
+    let mut matched = Vec::new();
+    for folder in folders {
+        let file = folder.join(".dvcignore");
+        for (i, pattern) in files::read_text(&file)?.unwrap_or_default().lines().enumerate() {
+            let broken = |e: ignore::Error| Error::Config { path: file.clone(), line: i + 1, problem: e.to_string() };
+            let mut builder = GitignoreBuilder::new(folder);
+            builder.add_line(None, pattern).map_err(broken)?;
+            let rule = builder.build().map_err(broken)?;
+            if !rule.matched_path_or_any_parents(path, is_dir).is_none() {
+                let file = file.strip_prefix(root).unwrap_or(&file).to_owned();
+                matched.push(MatchedPattern { file, line: i + 1, pattern: pattern.to_owned() });
+            }
+        }
+    }
+    Ok(matched)
 }
 
 fn is_ignored_by_git(root: &Path, path: &Path, is_dir: bool) -> Result<bool, Error> {
@@ -137,6 +195,35 @@ mod tests {
         assert_eq!(keep_out_of_git(dir.path(), &path, false).unwrap(), None);
         assert_eq!(keep_out_of_git(dir.path(), &dir.path().join("x.log"), false).unwrap(), None);
         assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*.log\n/we\\[ird\\]\\!\n");
+    }
+
+    #[test]
+    fn a_path_that_is_tracked_no_more_loses_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let gitignore = dir.path().join(".gitignore");
+        fs::write(&gitignore, "*.log\n/a\n").unwrap();
+        assert_eq!(let_into_git(&dir.path().join("b")).unwrap(), None);
+        assert_eq!(let_into_git(&dir.path().join("a")).unwrap(), Some(gitignore.clone()));
+        assert_eq!(fs::read_to_string(&gitignore).unwrap(), "*.log\n");
+        fs::write(&gitignore, "/a").unwrap();
+        let_into_git(&dir.path().join("a")).unwrap();
+        assert!(!gitignore.exists());
+    }
+
+    #[test]
+    fn the_lines_that_match_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("t/u")).unwrap();
+        fs::write(dir.path().join(".dvcignore"), "*.tmp\n!keep.tmp\n/t/u/\n").unwrap();
+        fs::write(dir.path().join("t/.dvcignore"), "x*\n").unwrap();
+        let matching = |path: &str| {
+            let found = matching_patterns(dir.path(), &dir.path().join(path)).unwrap();
+            found.iter().map(|m| format!("{}:{}:{}", m.file.display(), m.line, m.pattern)).collect::<Vec<_>>()
+        };
+        assert_eq!(matching("keep.tmp"), [".dvcignore:1:*.tmp", ".dvcignore:2:!keep.tmp"]);
+        assert_eq!(matching("t/u/z"), [".dvcignore:3:/t/u/"]);
+        assert_eq!(matching("t/x1"), ["t/.dvcignore:1:x*"]);
+        assert!(matching("b").is_empty());
     }
 
     #[test]

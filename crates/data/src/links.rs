@@ -1,7 +1,8 @@
 //! Ways to get a file's content to a second place: reflink, hard link, symbolic link, copy.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::Error;
@@ -94,6 +95,24 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     target.write_all(&content)
 }
 
+/// Makes a link to an object a file of its own, which may be written to. Other files only get their
+/// write permission.
+pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
+    let metadata = fs::symlink_metadata(path).map_err(Error::io("read", path))?;
+    let shared = metadata.is_symlink() || metadata.nlink() > 1;
+    let mode = if metadata.mode() & 0o111 != 0 && !metadata.is_symlink() { 0o755 } else { 0o644 };
+    if shared {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
+        let scratch = scratch.map_err(Error::io("write in", folder))?;
+        let own = scratch.path().join("own");
+        let source = fs::canonicalize(path).map_err(Error::io("read", path))?;
+        link(&LinkType::DEFAULT, &source, &own)?;
+        fs::rename(&own, path).map_err(Error::io("write", path))?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+}
+
 /// Shares `from`'s blocks with the empty open file `to`; false when the file system cannot.
 pub(crate) fn try_reflink_into(from: &File, to: &File) -> bool {
     rustix::fs::ioctl_ficlone(to, from).is_ok()
@@ -113,6 +132,22 @@ mod tests {
         let kind = link(&LinkType::DEFAULT, &from, &to).unwrap();
         assert!(!kind.shares_the_file());
         assert_eq!(fs::read_to_string(&to).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_link_becomes_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (object, hard, soft) = (dir.path().join("object"), dir.path().join("hard"), dir.path().join("soft"));
+        fs::write(&object, "x").unwrap();
+        fs::set_permissions(&object, Permissions::from_mode(0o444)).unwrap();
+        fs::hard_link(&object, &hard).unwrap();
+        std::os::unix::fs::symlink(&object, &soft).unwrap();
+        for path in [&hard, &soft] {
+            unlink(path).unwrap();
+            fs::write(path, "mine").unwrap();
+        }
+        assert_eq!(fs::read_to_string(&object).unwrap(), "x");
+        assert_eq!(fs::metadata(&object).unwrap().permissions().mode() & 0o777, 0o444);
     }
 
     #[test]

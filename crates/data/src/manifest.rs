@@ -57,6 +57,23 @@ impl Manifest {
         self.hash
     }
 
+    /// The file at a path below the folder.
+    pub fn entry(&self, relpath: &str) -> Option<&Entry> {
+        let at = self.entries.binary_search_by(|entry| entry.relpath.as_str().cmp(relpath)).ok()?;
+        self.entries.get(at)
+    }
+
+    /// What is in the folder `below`, relative to it; if that is a file, the one entry has no path.
+    #[must_use]
+    pub fn below(&self, below: &str) -> Self {
+        let inside = self.entries.iter().filter_map(|entry| {
+            let rest = entry.relpath.strip_prefix(below)?;
+            let relpath = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
+            Some(Entry { relpath: relpath.to_owned(), oid: entry.oid.clone() })
+        });
+        Self::hashed_by(self.hash, inside.collect())
+    }
+
     /// `[{"md5": "<hex>", "relpath": "<path>"}, ...]`, ASCII only.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(2 + 80 * self.entries.len());

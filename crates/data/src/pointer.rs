@@ -81,6 +81,34 @@ impl PointerFile {
         Ok(text)
     }
 
+    /// What the file calls the output at `path` (relative to the root).
+    pub fn name_of(&self, path: &str) -> Option<&str> {
+        let out = self.outs.iter().find(|out| join(&self.working_dir, &out.path).as_deref() == Some(path))?;
+        Some(&out.path)
+    }
+
+    /// This file's text without the size of the out that is called `name`.
+    pub(crate) fn without_size(&self, name: &str) -> Result<String, Error> {
+        let index = self.outs.iter().position(|out| out.path == name);
+        let index = index.ok_or_else(|| Error::NotTracked { path: name.to_owned() })?;
+        Ok(edit::remove(&self.path, &self.text, &[Step::Key("outs"), Step::Index(index), Step::Key("size")])?)
+    }
+
+    /// This file's text when it stands at `pointer` and its output `from` is at `to` (all relative to
+    /// the root). A file that moves has no `wdir` any more.
+    pub(crate) fn with_moved(&self, from: &str, to: &str, pointer: &str) -> Result<String, Error> {
+        let name = self.name_of(from).ok_or_else(|| Error::NotTracked { path: from.to_owned() })?;
+        let index = self.outs.iter().position(|out| out.path == name).unwrap_or(0);
+        let folder = pointer.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let (base, text) = if pointer == self.path {
+            (self.working_dir.as_str(), self.text.clone())
+        } else {
+            (folder, edit::remove(&self.path, &self.text, &[Step::Key("wdir")])?)
+        };
+        let place = [Step::Key("outs"), Step::Index(index), Step::Key("path")];
+        Ok(edit::set(&self.path, &text, &place, &Value::string(relative(to, base)))?)
+    }
+
     /// The outs as seen from the root.
     pub fn tracked(&self) -> Result<Vec<TrackedOutput>, Error> {
         self.outs.iter().map(|out| self.tracked_out(out)).collect()
@@ -106,35 +134,42 @@ impl PointerFile {
         })
     }
 
-    /// All `.dvc` files below `root`, sorted; what `.dvcignore` or Git ignores and repositories
-    /// inside this one are left out.
+    /// All `.dvc` files below `root`, sorted.
     pub(crate) fn find_all(root: &Path) -> Result<Vec<Self>, Error> {
-        let mut walk = WalkBuilder::new(root);
-        walk.hidden(false).require_git(false).git_global(false).parents(false);
-        walk.add_custom_ignore_filename(".dvcignore");
-        let top = root.to_owned();
-        walk.filter_entry(move |entry| {
-            let own = entry.path() == top;
-            let name = entry.file_name();
-            own || !(name == ".git" || name == ".dvc" || name == ".hg" || entry.path().join(".dvc").is_dir())
-        });
-        let mut pointers = Vec::new();
-        for entry in walk.build() {
-            let entry = entry.map_err(|e| Error::UnusablePath { path: root.to_owned(), problem: e.to_string() })?;
-            let is_pointer = entry.path().extension().is_some_and(|extension| extension == "dvc");
-            if !is_pointer || !fs::metadata(entry.path()).is_ok_and(|m| m.is_file()) {
-                continue;
-            }
-            let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            let Some(path) = below.to_str() else {
-                let problem = "its name is not UTF-8".to_owned();
-                return Err(Error::UnusablePath { path: entry.path().to_owned(), problem });
-            };
-            pointers.extend(Self::read(root, path)?);
-        }
-        pointers.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(pointers)
+        let files = find_files(root, |name| name.ends_with(".dvc"))?;
+        let read = files.iter().map(|path| Self::read(root, path).transpose());
+        read.flatten().collect()
     }
+}
+
+/// The files below `root` (relative to it) with a name that is wanted, sorted; what `.dvcignore` or
+/// Git ignores and repositories inside this one are left out.
+pub(crate) fn find_files(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
+    let mut walk = WalkBuilder::new(root);
+    walk.hidden(false).require_git(false).git_global(false).parents(false);
+    walk.add_custom_ignore_filename(".dvcignore");
+    let top = root.to_owned();
+    walk.filter_entry(move |entry| {
+        let own = entry.path() == top;
+        let name = entry.file_name();
+        own || !(name == ".git" || name == ".dvc" || name == ".hg" || entry.path().join(".dvc").is_dir())
+    });
+    let mut found = Vec::new();
+    for entry in walk.build() {
+        let entry = entry.map_err(|e| Error::UnusablePath { path: root.to_owned(), problem: e.to_string() })?;
+        let is_wanted = wanted(&entry.file_name().to_string_lossy());
+        if !is_wanted || !fs::metadata(entry.path()).is_ok_and(|m| m.is_file()) {
+            continue;
+        }
+        let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let Some(path) = below.to_str() else {
+            let problem = "its name is not UTF-8".to_owned();
+            return Err(Error::UnusablePath { path: entry.path().to_owned(), problem });
+        };
+        found.push(path.to_owned());
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Joins `/`-separated relative paths, resolving `.` and `..`; `None` when the result is not below
@@ -154,6 +189,15 @@ fn join(folder: &str, path: &str) -> Option<String> {
         }
     }
     Some(parts.join("/"))
+}
+
+/// `path` as seen from `folder`, both relative to the root.
+fn relative(path: &str, folder: &str) -> String {
+    let (path, folder): (Vec<&str>, Vec<&str>) =
+        (path.split('/').collect(), folder.split('/').filter(|part| !part.is_empty()).collect());
+    let common = path.iter().zip(&folder).take_while(|(a, b)| a == b).count();
+    let up = vec![".."; folder.len() - common];
+    [up.as_slice(), &path[common..]].concat().join("/")
 }
 
 pub(crate) fn entry_of(name: &str, content: &Content) -> Value {
@@ -293,6 +337,19 @@ mod tests {
         assert_eq!((tracked[0].path.as_str(), tracked[0].declared_by.as_str()), ("other/d", "data/d.dvc"));
         let outside = PointerFile::parse("d.dvc", "outs:\n- path: ../../d\n".to_owned()).unwrap();
         assert!(outside.tracked().is_err());
+    }
+
+    #[test]
+    fn a_file_moves_with_its_output_or_points_to_the_new_place() {
+        let text = format!("# ours\nwdir: ../other\n{FOLDER}");
+        let pointer = PointerFile::parse("data/d.dvc", text).unwrap();
+        assert_eq!(pointer.name_of("other/d"), Some("d"));
+        assert_eq!(
+            pointer.with_moved("other/d", "x/e", "x/e.dvc").unwrap(),
+            format!("# ours\n{}", FOLDER.replace("path: d", "path: e"))
+        );
+        let stays = pointer.with_moved("other/d", "x/e", "data/d.dvc").unwrap();
+        assert!(stays.starts_with("# ours\nwdir: ../other\n") && stays.ends_with("path: ../x/e\n"), "{stays}");
     }
 
     #[test]

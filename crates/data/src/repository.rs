@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::config::Level;
 use crate::gc::clones;
-use crate::ignore::DVCIGNORE_TEMPLATE;
+use crate::ignore::{self, DVCIGNORE_TEMPLATE};
 use crate::locks::RepositoryLock;
-use crate::pointer::PointerFile;
+use crate::pointer::{self, PointerFile};
 use crate::{Cache, Config, Error, Remote, Stage, Workspace, files, remote};
 
 /// A repository on disk, its configuration read.
@@ -52,6 +53,38 @@ impl Repository {
             files::write_atomically(&dvcignore, DVCIGNORE_TEMPLATE.as_bytes())?;
         }
         Self::open(root)
+    }
+
+    /// As [`init`](Self::init), without Git: data is versioned, `.gitignore` files are left alone.
+    pub fn init_without_git(root: &Path) -> Result<Self, Error> {
+        Self::init(root)?;
+        Config::write(&root.join(".dvc"), Level::Repository, "core", "no_scm", "True")?;
+        Self::open(root)
+    }
+
+    /// True when no Git repository is around it, or `core.no_scm` says so.
+    pub fn has_no_scm(&self) -> bool {
+        self.config.get("core", "no_scm").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || !self.root.ancestors().any(|folder| folder.join(".git").exists())
+    }
+
+    /// Lists a tracked path (relative to the root) in the `.gitignore` beside it, if Git does not
+    /// ignore it yet. Returns the `.gitignore` that changed.
+    pub fn keep_out_of_git(&self, path: &str, is_dir: bool) -> Result<Option<PathBuf>, Error> {
+        if self.has_no_scm() {
+            return Ok(None);
+        }
+        ignore::keep_out_of_git(&self.root, &self.root.join(path), is_dir)
+    }
+
+    /// The reverse, for a path that is tracked no more.
+    pub fn let_into_git(&self, path: &str) -> Result<Option<PathBuf>, Error> {
+        if self.has_no_scm() { Ok(None) } else { ignore::let_into_git(&self.root.join(path)) }
+    }
+
+    /// Replaces a file of DVC (relative to the root).
+    pub fn write(&self, path: &str, text: &str) -> Result<(), Error> {
+        files::write_atomically(&self.root.join(path), text.as_bytes())
     }
 
     /// Absolute, symbolic links resolved.
@@ -122,6 +155,12 @@ impl Repository {
     /// All `.dvc` files that neither `.dvcignore` nor Git ignores, sorted by path.
     pub fn pointers(&self) -> Result<Vec<PointerFile>, Error> {
         PointerFile::find_all(&self.root)
+    }
+
+    /// All `dvc.yaml` files below `root` (relative to it) that neither `.dvcignore` nor Git ignores,
+    /// sorted.
+    pub fn pipeline_files(root: &Path) -> Result<Vec<String>, Error> {
+        pointer::find_files(root, |name| name == "dvc.yaml")
     }
 
     /// Everything declared: the `.dvc` files, then `stages`.

@@ -11,8 +11,6 @@ use crate::{Cache, Error, Oid, TrackedOutput, Workspace};
 pub enum Change {
     Modified,
     Deleted,
-    /// Declared and never added or produced, but there.
-    New,
     /// The cache lacks the object, or one of a folder's.
     NotInCache,
 }
@@ -22,7 +20,6 @@ impl fmt::Display for Change {
         f.write_str(match self {
             Self::Modified => "modified",
             Self::Deleted => "deleted",
-            Self::New => "new",
             Self::NotInCache => "not in cache",
         })
     }
@@ -66,7 +63,8 @@ fn change_of(cache: &Cache, workspace: &Workspace, output: &TrackedOutput) -> Re
     }
     Ok(match (found, recorded) {
         (None, _) => Some(Change::Deleted),
-        (Some(_), None) => Some(Change::New),
+        // What was never recorded differs from it, in DVC's eyes.
+        (Some(_), None) => Some(Change::Modified),
         (Some(found), Some(recorded)) => (found.content.md5 != recorded.md5).then_some(Change::Modified),
     })
 }

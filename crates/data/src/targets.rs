@@ -230,6 +230,19 @@ fn below(root: &Path, from: &Path, name: &str) -> Option<String> {
     path.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
+/// The files and folders that a pattern matches from the folder `from` on, sorted: what `dvc add
+/// --glob` accepts. Hidden ones only where the pattern spells their dot.
+pub fn matching(from: &Path, pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let unusable = |problem: String| Error::UnusablePath { path: pattern.into(), problem };
+    let matcher = matcher(pattern.trim_start_matches("./")).map_err(|error| unusable(error.to_string()))?;
+    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().first() == Some(&b'.');
+    let spells_dots = pattern.starts_with('.') || pattern.contains("/.");
+    let walk = WalkDir::new(from).min_depth(1).sort_by_file_name().into_iter();
+    let shown = walk.filter_entry(|entry| spells_dots || !is_hidden(entry.file_name()));
+    let below = shown.flatten().filter_map(|entry| Some(entry.path().strip_prefix(from).ok()?.to_owned()));
+    Ok(below.filter(|path| matcher.is_match(path)).collect())
+}
+
 /// As Python's `glob`: `*` stays within a folder.
 fn matcher(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher())
@@ -246,13 +259,13 @@ fn address(name: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// True for the name of a `dvc.yaml` or a `.dvc` file.
-pub(crate) fn is_dvc_file(path: &str) -> bool {
+pub fn is_dvc_file(path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     name == "dvc.yaml" || (name.ends_with(".dvc") && name != ".dvc")
 }
 
 /// True when `path` is `folder` or inside it; everything is inside `""`.
-pub(crate) fn is_within(path: &str, folder: &str) -> bool {
+pub fn is_within(path: &str, folder: &str) -> bool {
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

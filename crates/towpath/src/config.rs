@@ -26,6 +26,12 @@ pub struct Options {
     /// Print the result as JSON
     #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
+    /// Work in this folder
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH")]
+    pub cd: Option<PathBuf>,
+    /// Taken for scripts that were written for dvc; there is nothing more to say
+    #[arg(long, short, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
+    verbose: u8,
     /// Print no progress, and no result where the exit code tells enough
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,

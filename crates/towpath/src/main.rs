@@ -9,6 +9,7 @@ mod error;
 mod revisions;
 mod signals;
 mod source;
+mod stage_changes;
 mod template;
 mod ui;
 mod workspace;
@@ -25,8 +26,12 @@ fn main() -> ExitCode {
     // Fails only when there is a provider already, and this is the first line of the program.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
+    let moved = match &cli.options.cd {
+        Some(folder) => std::env::set_current_dir(folder).map_err(error::Error::io("work in", folder)),
+        None => Ok(()),
+    };
     let ctx = Context::new(cli.options);
-    match cli.command.run(&ctx) {
+    match moved.and_then(|()| cli.command.run(&ctx)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             Ui::error(&error);

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use towpath_core::names::is_valid_name;
+use towpath_data::pointer::PointerFile;
+use towpath_data::targets::is_dvc_file;
 use towpath_data::{Repository, Stage, TrackedOutput};
 use towpath_git::WorkTree;
 use towpath_plan::frontend::dvc_yaml;
 use towpath_plan::lock::Lock;
+use towpath_plan::pipeline::Pipeline;
 
 use crate::config::Context;
 use crate::error::Error;
@@ -18,7 +21,7 @@ pub const LOCK_FILE: &str = "dvc.lock";
 /// What the commands for data work on.
 pub struct Workspace {
     pub repository: Repository,
-    /// Of the pipeline, their outputs at the versions that `dvc.lock` records.
+    /// Of the pipelines, their outputs at the versions that the `dvc.lock`s record.
     pub stages: Vec<Stage>,
 }
 
@@ -34,6 +37,62 @@ impl Workspace {
         let Self { repository, stages } = Self::find()?;
         Ok(Self { repository: with_token(ctx, repository), stages })
     }
+
+    /// Everything declared at a commit of the Git repository.
+    pub fn stages_at(&self, revision: &str) -> Result<Vec<Stage>, Error> {
+        let tree = WorkTree::discover(self.repository.root())?;
+        let commit = tree.resolve(revision)?;
+        let prefix = self.repository.root().strip_prefix(tree.root()).unwrap_or(Path::new("")).to_owned();
+        let text = |path: &str| -> Result<String, Error> {
+            let file = tree.file(&commit, &prefix.join(path).to_string_lossy())?;
+            Ok(file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
+        };
+        let mut found = Vec::new();
+        for path in tree.files(&commit)? {
+            let Ok(path) = Path::new(&path).strip_prefix(&prefix) else { continue };
+            let Some(path) = path.to_str().filter(|path| is_dvc_file(path)) else { continue };
+            if path.ends_with(".dvc") {
+                found.push(PointerFile::parse(path, text(path)?)?.stage()?);
+            } else {
+                let lock_file = lock_file(path);
+                let lock = Lock::read(&lock_file, &text(&lock_file)?)?;
+                found.extend(declared(&dvc_yaml::read(path, &text(path)?)?, &lock));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The stages of all pipelines below `root` with the versions that their locks record.
+pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
+    Ok(pipelines(root)?.iter().flat_map(|(pipeline, lock)| declared(pipeline, lock)).collect())
+}
+
+/// The `dvc.yaml` files below `root`, each with its `dvc.lock`.
+pub fn pipelines(root: &Path) -> Result<Vec<(Pipeline, Lock)>, Error> {
+    let mut pipelines = Vec::new();
+    for file in Repository::pipeline_files(root)? {
+        let text = read(&root.join(&file))?.unwrap_or_default();
+        let lock_file = lock_file(&file);
+        let lock = read(&root.join(&lock_file))?.unwrap_or_default();
+        pipelines.push((dvc_yaml::read(&file, &text)?, Lock::read(&lock_file, &lock)?));
+    }
+    Ok(pipelines)
+}
+
+/// A path of the repository as one types it in the folder `from`.
+pub fn shown(root: &Path, path: &str, from: &Path) -> String {
+    let (absolute, slash) = (root.join(path), if path.ends_with('/') { "/" } else { "" });
+    let common = absolute.components().zip(from.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| "..".to_owned());
+    let down = absolute.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts: Vec<String> = up.chain(down).collect();
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") + slash }
+}
+
+/// `dvc.lock` beside a `dvc.yaml`.
+pub fn lock_file(pipeline_file: &str) -> String {
+    format!("{}lock", pipeline_file.strip_suffix("yaml").unwrap_or(pipeline_file))
 }
 
 /// Gives the remotes that are on our server the token as their password, for this process only.
@@ -66,38 +125,41 @@ fn without_password(url: &str) -> String {
     format!("{scheme}://{host}/{path}")
 }
 
-/// The stages of the pipeline with the versions that `dvc.lock` records; none without a pipeline.
-pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
-    let Some(text) = read(&root.join(PIPELINE_FILE))? else { return Ok(Vec::new()) };
-    stages_of(&text, &read(&root.join(LOCK_FILE))?.unwrap_or_default())
-}
-
 /// The stages of a `dvc.yaml` with the versions that a `dvc.lock` records.
 pub fn stages_of(pipeline: &str, lock: &str) -> Result<Vec<Stage>, Error> {
-    let pipeline = dvc_yaml::read(PIPELINE_FILE, pipeline)?;
-    let lock = Lock::read(LOCK_FILE, lock)?;
-    let mut stages = Vec::new();
-    for stage in &pipeline.stages {
-        let mut outputs = Vec::new();
-        for out in &stage.outs {
+    Ok(declared(&dvc_yaml::read(PIPELINE_FILE, pipeline)?, &Lock::read(LOCK_FILE, lock)?))
+}
+
+/// The stages of a pipeline with the versions that its lock records.
+fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
+    let stage = |stage: &towpath_plan::pipeline::Stage| {
+        let declared_by = match pipeline.file.as_str() {
+            "dvc.yaml" => stage.name.clone(),
+            file => format!("{file}:{}", stage.name),
+        };
+        let output = |out: &towpath_plan::pipeline::Output| {
             let locked = lock.get(&stage.name).and_then(|locked| locked.out(&out.at.written));
-            outputs.push(TrackedOutput {
+            TrackedOutput {
                 path: out.at.path.clone(),
                 content: locked.map(|locked| locked.content.clone()),
                 cached: out.cache,
                 push: out.push,
                 remote: out.remote.clone(),
-                declared_by: stage.name.clone(),
-            });
-        }
+                declared_by: declared_by.clone(),
+            }
+        };
         let files = stage.deps.iter().chain(stage.params.iter().map(|params| &params.file));
-        let deps = files.map(|file| file.path.clone()).collect();
-        stages.push(Stage { file: PIPELINE_FILE.to_owned(), name: Some(stage.name.clone()), deps, outputs });
-    }
-    Ok(stages)
+        Stage {
+            file: pipeline.file.clone(),
+            name: Some(stage.name.clone()),
+            deps: files.map(|file| file.path.clone()).collect(),
+            outputs: stage.outs.iter().map(output).collect(),
+        }
+    };
+    pipeline.stages.iter().map(stage).collect()
 }
 
-fn read(path: &Path) -> Result<Option<String>, Error> {
+pub fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -138,6 +200,15 @@ fn project_of(url: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_shown_from_where_the_command_runs() {
+        let root = Path::new("/repo");
+        assert_eq!(shown(root, "data/d/", root), "data/d/");
+        assert_eq!(shown(root, "data.dvc", Path::new("/repo/sub/deep")), "../../data.dvc");
+        assert_eq!(shown(root, "sub", Path::new("/repo/sub")), ".");
+        assert_eq!(lock_file("sub/dvc.yaml"), "sub/dvc.lock");
+    }
 
     #[test]
     fn the_project_is_read_from_the_git_remote() {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use md5::{Digest as _, Md5};
 use towpath_core::HashName;
 use towpath_data::config::Level;
-use towpath_data::{Config, Oid, Silent, verbs};
+use towpath_data::{Config, Oid, Silent, Targets, verbs};
 
-use crate::support::Project;
+use crate::support::{Project, check_out};
 
 fn digest(bytes: &[u8]) -> String {
     hex::encode(Md5::digest(bytes))
@@ -58,10 +58,10 @@ fn a_repository_of_dvc_2_is_checked_out_pushed_and_pulled_by_both_tools() {
     let dvc_dir = project.repository().dvc_dir();
     Config::write_remote(&dvc_dir, Level::Repository, "store", store.to_str().unwrap(), true).unwrap();
 
-    verbs::checkout(&project.repository(), &[], false, &Silent).unwrap();
+    check_out(&project, false).unwrap();
     assert_eq!(fs::read(project.root().join("text")).unwrap(), TEXT);
     assert_eq!(fs::read(project.root().join("data/sub/text")).unwrap(), TEXT);
-    assert_eq!(verbs::status(&project.repository(), &[]).unwrap(), []);
+    assert_eq!(verbs::status(&project.repository(), &[], &Targets::default()).unwrap(), []);
     assert_eq!(project.dvc(&["status", "--json"]).trim(), "{}");
 
     assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 3);
@@ -70,7 +70,7 @@ fn a_repository_of_dvc_2_is_checked_out_pushed_and_pulled_by_both_tools() {
 
     let theirs = project.clone_of_git();
     theirs.dvc(&["pull", "-q"]);
-    assert_eq!(verbs::status(&theirs.repository(), &[]).unwrap(), []);
+    assert_eq!(verbs::status(&theirs.repository(), &[], &Targets::default()).unwrap(), []);
     let ours = project.clone_of_git();
     assert_eq!(verbs::pull(&ours.repository(), &[], None, false, &Silent).unwrap().transferred.objects, 3);
     assert_eq!(ours.dvc(&["status", "--json"]).trim(), "{}");
@@ -82,7 +82,7 @@ fn unchanged_data_keeps_its_entry_and_changed_data_gets_one_of_dvc_3() {
     for project in [&ours, &theirs] {
         write_dvc_2(project);
     }
-    verbs::checkout(&ours.repository(), &[], false, &Silent).unwrap();
+    check_out(&ours, false).unwrap();
     theirs.dvc(&["checkout", "-q"]);
     assert!(!add(&ours, "text") && !add(&ours, "data"));
     // Line ends are no change of the hash for DVC 2, only of the size.
@@ -100,7 +100,7 @@ fn unchanged_data_keeps_its_entry_and_changed_data_gets_one_of_dvc_3() {
         assert_eq!(ours.read(file), theirs.read(file), "{file}");
     }
     assert_eq!(ours.dvc(&["status", "--json"]).trim(), "{}");
-    assert_eq!(verbs::status(&theirs.repository(), &[]).unwrap(), []);
+    assert_eq!(verbs::status(&theirs.repository(), &[], &Targets::default()).unwrap(), []);
 }
 
 #[test]

@@ -13,9 +13,9 @@ use towpath_core::{Classify as _, Content, HashName, Kind};
 use towpath_data::links::LinkType;
 use towpath_data::manifest::{Entry, Manifest};
 use towpath_data::remote::{LocalRemote, object_key};
-use towpath_data::{Cache, Error, Oid, Remote as _, Repository, Silent, Workspace, transfer, verbs};
+use towpath_data::{Cache, Error, Oid, Remote as _, Repository, Silent, Targets, Workspace, transfer, verbs};
 
-use crate::support::Project;
+use crate::support::{Project, check_out};
 
 fn add(project: &Project, path: &str) -> Result<verbs::Added, Error> {
     verbs::add(&project.repository(), &[PathBuf::from(path)], &[], &Silent).map(|mut added| added.remove(0))
@@ -128,10 +128,11 @@ fn what_overlaps_with_a_tracked_folder_is_refused() {
     let project = Project::ours();
     project.write("data/images/a", "a");
     add(&project, "data/images").unwrap();
-    for path in ["data", "data/images/a"] {
-        let error = add(&project, path).unwrap_err();
-        assert!(matches!(&error, Error::AlreadyTracked { by, .. } if by == "data/images.dvc"), "{error}");
-    }
+    let error = add(&project, "data").unwrap_err();
+    assert!(matches!(&error, Error::AlreadyTracked { by, .. } if by == "data/images.dvc"), "{error}");
+    // What is inside belongs to the folder.
+    let added = add(&project, "data/images/a").unwrap();
+    assert_eq!((added.path.as_str(), added.changed), ("data/images", false));
 }
 
 #[test]
@@ -154,14 +155,14 @@ fn checkout_makes_the_folder_equal_and_does_not_lose_unsaved_changes() {
     fs::remove_dir_all(project.root().join("data/sub")).unwrap();
     project.write("data/a", "changed");
     project.write("data/extra/file", "extra");
-    let refused = verbs::checkout(&project.repository(), &[], false, &Silent).unwrap_err();
+    let refused = check_out(&project, false).unwrap_err();
     assert!(matches!(refused, Error::WouldOverwrite { .. }), "{refused}");
     assert_eq!(project.read("data/a"), "changed");
 
-    assert_eq!(verbs::checkout(&project.repository(), &[], true, &Silent).unwrap(), ["data"]);
+    assert_eq!(check_out(&project, true).unwrap(), ["data"]);
     assert_eq!((project.read("data/a"), project.read("data/sub/b")), ("a".into(), "b".into()));
     assert!(!project.root().join("data/extra").exists());
-    assert!(verbs::checkout(&project.repository(), &[], false, &Silent).unwrap().is_empty());
+    assert!(check_out(&project, false).unwrap().is_empty());
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn checkout_writes_nothing_through_a_symbolic_link() {
     fs::create_dir(&outside).unwrap();
     fs::remove_dir_all(project.root().join("data/sub")).unwrap();
     symlink(&outside, project.root().join("data/sub")).unwrap();
-    verbs::checkout(&project.repository(), &[], true, &Silent).unwrap();
+    check_out(&project, true).unwrap();
     assert_eq!(project.read("data/sub/b"), "b");
     assert_eq!(files_below(&outside), Vec::<PathBuf>::new());
 
@@ -260,7 +261,7 @@ fn a_missing_remote_and_malformed_files_are_named() {
     assert_eq!(error.to_string(), "no remote is called 'x'");
 
     project.write("a.dvc", "outs:\n- md5: 1\n  path: a\n");
-    let error = verbs::status(&project.repository(), &[]).unwrap_err();
+    let error = verbs::status(&project.repository(), &[], &Targets::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.to_string().contains("a.dvc:2:8"), "{error}");
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use towpath_data::config::Level;
 use towpath_data::links::LinkType;
-use towpath_data::{Config, Silent, verbs};
+use towpath_data::{Config, Silent, Targets, verbs};
 
 use crate::support::Project;
 
@@ -51,7 +51,7 @@ fn what_we_add_and_push_real_dvc_sees_clean_and_pulls() {
     clone.dvc(&["pull", "-q"]);
     assert_eq!(clone.read("data/images/a b.txt"), "a");
     assert_eq!(clone.read("data/images/ä\u{1f600}\u{7f}\"\\.txt"), "b\r\n");
-    assert!(verbs::status(&clone.repository(), &[]).unwrap().is_empty());
+    assert!(verbs::status(&clone.repository(), &[], &Targets::default()).unwrap().is_empty());
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_real_dvc_adds_and_pushes_we_see_clean_and_pull() {
     project.dvc(&["remote", "add", "-q", "-d", "store", store.to_str().unwrap()]);
     project.dvc(&["add", "-q", "data/images", "data/run.sh"]);
     project.dvc(&["push", "-q"]);
-    assert!(verbs::status(&project.repository(), &[]).unwrap().is_empty());
+    assert!(verbs::status(&project.repository(), &[], &Targets::default()).unwrap().is_empty());
 
     let clone = project.clone_of_git();
     let pulled = verbs::pull(&clone.repository(), &[], None, false, &Silent).unwrap();
@@ -90,7 +90,7 @@ fn both_tools_write_the_same_pointer_and_report_the_same_status() {
     }
     theirs.write("data/images/new", "x");
     fs::remove_file(theirs.root().join("data/run.sh")).unwrap();
-    let status = verbs::status(&theirs.repository(), &[]).unwrap();
+    let status = verbs::status(&theirs.repository(), &[], &Targets::default()).unwrap();
     let reported: serde_json::Value = serde_json::from_str(&theirs.dvc(&["status", "--json"])).unwrap();
     assert_eq!(towpath_data::status::to_json(&status), reported);
 }

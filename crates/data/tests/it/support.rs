@@ -6,12 +6,18 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use towpath_data::config::Level;
-use towpath_data::{Config, Repository};
+use towpath_data::{Config, Error, Repository, Silent, Targets, verbs};
 
 /// The Python environment that holds `dvc`: `TOWPATH_TEST_PYENV`, or `.venv` of the workspace.
 pub(crate) fn python_environment() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
     std::env::var_os("TOWPATH_TEST_PYENV").map_or_else(default, PathBuf::from)
+}
+
+/// Checks everything out; the outputs that changed.
+pub(crate) fn check_out(project: &Project, force: bool) -> Result<Vec<String>, Error> {
+    let options = verbs::CheckoutOptions { force, ..verbs::CheckoutOptions::default() };
+    verbs::checkout(&project.repository(), &[], &Targets::default(), options, &Silent).map(|done| done.changed())
 }
 
 /// A Git repository with DVC's files, and room beside it.

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use towpath_data::{Repository, hooks, merge};
 use towpath_git::WorkTree;
 
@@ -6,11 +8,34 @@ use crate::error::{Error, Exit};
 
 /// Prepare a Git repository for data: the .dvc folder, and a hook that pushes data before code
 #[derive(clap::Args, Debug)]
-pub struct Init {}
+pub struct Init {
+    /// The folder to prepare [default: the root of the Git repository around the current folder]
+    directory: Option<PathBuf>,
+    /// Without Git
+    #[arg(long, conflicts_with = "subdir")]
+    no_scm: bool,
+    /// In this folder, which lies inside a Git repository
+    #[arg(long)]
+    subdir: bool,
+    /// Start again: the .dvc folder that is there goes, with its cache
+    #[arg(long, short)]
+    force: bool,
+}
 
 impl Init {
-    pub fn run(ctx: &Context) -> Result<Exit, Error> {
-        let root = WorkTree::discover(&Context::current_dir()?)?.root().to_owned();
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let folder = Context::current_dir()?.join(self.directory.unwrap_or_default());
+        let own = self.no_scm || self.subdir;
+        let root = if own { folder.clone() } else { WorkTree::discover(&folder)?.root().to_owned() };
+        let dvc_dir = root.join(".dvc");
+        if self.force && dvc_dir.exists() {
+            std::fs::remove_dir_all(&dvc_dir).map_err(Error::io("remove", &dvc_dir))?;
+        }
+        if self.no_scm {
+            Repository::init_without_git(&root)?;
+            ctx.ui.say(format!("Data in {} is now versioned.", root.display()));
+            return Ok(Exit::Done);
+        }
         let made = match Repository::init(&root) {
             Ok(_) => true,
             // Made by the real `dvc`, or by us before.

@@ -3,8 +3,12 @@
 mod add;
 mod audit;
 mod cache;
+mod check_ignore;
 mod checkout;
+mod commit;
 mod config;
+mod data_status;
+mod diff;
 mod fetch;
 mod gc;
 mod get;
@@ -16,12 +20,14 @@ mod list;
 mod list_url;
 mod merge_driver;
 mod model;
+mod r#move;
 mod new;
 mod predict;
 mod pull;
 mod push;
 mod release;
 mod remote;
+mod remove;
 mod repro;
 mod reproduce;
 mod root;
@@ -32,6 +38,7 @@ mod status;
 mod token;
 mod trace;
 mod transfer_scope;
+mod unprotect;
 mod update;
 mod user;
 mod version;
@@ -56,8 +63,18 @@ pub enum Command {
     New(new::New),
     Init(init::Init),
     Add(add::Add),
+    #[command(alias = "rm")]
+    Remove(remove::Remove),
+    #[command(alias = "mv")]
+    Move(r#move::Move),
+    Commit(commit::Commit),
     Status(status::Status),
+    #[command(subcommand)]
+    Data(data_status::Data),
+    Diff(diff::Diff),
     Checkout(checkout::Checkout),
+    Unprotect(unprotect::Unprotect),
+    CheckIgnore(check_ignore::CheckIgnore),
     Fetch(fetch::Fetch),
     Push(push::Push),
     Pull(pull::Pull),
@@ -107,10 +124,17 @@ impl Command {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
             Self::New(command) => command.run(ctx),
-            Self::Init(_) => init::Init::run(ctx),
+            Self::Init(command) => command.run(ctx),
             Self::Add(command) => command.run(ctx),
-            Self::Status(_) => status::Status::run(ctx),
+            Self::Remove(command) => command.run(ctx),
+            Self::Move(command) => command.run(ctx),
+            Self::Commit(command) => command.run(ctx),
+            Self::Status(command) => command.run(ctx),
+            Self::Data(command) => command.run(ctx),
+            Self::Diff(command) => command.run(ctx),
             Self::Checkout(command) => command.run(ctx),
+            Self::Unprotect(command) => command.run(ctx),
+            Self::CheckIgnore(command) => command.run(ctx),
             Self::Fetch(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),

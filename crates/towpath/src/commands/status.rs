@@ -1,44 +1,142 @@
 use std::fmt::Write as _;
+use std::path::Path;
 
-use towpath_data::{Change, OutputStatus, status, verbs};
+use serde_json::{Map, Value, json};
+use towpath_data::targets::{ChosenStage, choose};
+use towpath_data::verbs::{self, Scope};
+use towpath_data::{OutputStatus, Repository, Targets, TrackedOutput, status};
 
+use crate::commands::checkout::canonical_dir;
+use crate::commands::transfer_scope::ScopeOptions;
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::workspace::Workspace;
+use crate::stage_changes::StageChanges;
+use crate::workspace::{Workspace, pipelines, shown};
 
-/// Show tracked data and outputs of stages that are not as recorded
+/// Show data and stages that are not as recorded, or (--cloud) what a remote lacks
 ///
 /// With --quiet the exit code tells: 1 when something differs.
 #[derive(clap::Args, Debug)]
-pub struct Status {}
+pub struct Status {
+    #[command(flatten)]
+    scope: ScopeOptions,
+    /// Compare the cache with a remote; --remote does so, too
+    #[arg(long, short)]
+    cloud: bool,
+    /// Do not ask where imports came from whether there is news; nobody is asked anyway
+    #[arg(long)]
+    no_updates: bool,
+}
 
 impl Status {
-    pub fn run(ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
-        let mut differing = verbs::status(&repository, &stages)?;
-        // An output that no run has made yet is no difference.
-        let never_made = |d: &OutputStatus| {
-            d.change == Change::Deleted
-                && stages.iter().flat_map(|stage| &stage.outputs).any(|o| o.path == d.path && o.content.is_none())
-        };
-        differing.retain(|d| !never_made(d));
-        ctx.ui.show_as(&status::to_json(&differing), || human(&differing))?;
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let workspace = Workspace::connected(ctx)?;
+        let Workspace { repository, stages } = &workspace;
+        let scope = self.scope.scope(&workspace)?;
+        if self.cloud || scope.remote.is_some() {
+            return cloud(ctx, &workspace, &scope);
+        }
+        let from = canonical_dir()?;
+        let targets = Targets { from: from.clone(), ..scope.targets };
+        let all = repository.stages(stages)?;
+        let differing = differences(repository, &choose(repository, &all, &targets)?, &from)?;
+        let json: Map<String, Value> = differing.iter().map(|(name, changes)| (name.clone(), json!(changes))).collect();
+        ctx.ui.show_as(&json, || human(&differing))?;
         Ok(if ctx.ui.is_quiet() && !differing.is_empty() { Exit::No } else { Exit::Done })
     }
 }
 
-fn human(differing: &[OutputStatus]) -> String {
+/// What is not as recorded, as the lists below each stage of `dvc status --json`.
+pub fn differences(
+    repository: &Repository,
+    chosen: &[ChosenStage<'_>],
+    from: &Path,
+) -> Result<Vec<(String, Vec<Value>)>, Error> {
+    let pipelines = pipelines(repository.root())?;
+    let workspace = repository.workspace()?;
+    let selections = chosen.iter().flat_map(ChosenStage::selections);
+    let outputs: Vec<TrackedOutput> = selections.map(|selection| selection.output).collect();
+    let changed = status::status(&repository.cache()?, &workspace, &outputs)?;
+    let changes_of = StageChanges { repository, workspace: &workspace, from };
+    let mut differing = Vec::new();
+    for ChosenStage { stage, .. } in chosen {
+        let own: Vec<&OutputStatus> =
+            changed.iter().filter(|output| output.declared_by == stage.addressing()).collect();
+        let pipeline = pipelines.iter().find(|(pipeline, _)| pipeline.file == stage.file);
+        let declared = pipeline
+            .zip(stage.name.as_deref())
+            .and_then(|((pipeline, lock), name)| Some((pipeline.stage(name)?, lock.get(name))));
+        let changes = match declared {
+            Some((declared, locked)) => changes_of.of(declared, locked, &own)?,
+            None if own.is_empty() => Vec::new(),
+            None => {
+                let outs = own.iter().map(|o| (shown(repository.root(), &o.path, from), json!(o.change.to_string())));
+                vec![json!({ "changed outs": outs.collect::<Map<_, _>>() })]
+            }
+        };
+        if !changes.is_empty() {
+            differing.push((name_from(repository, stage, from), changes));
+        }
+    }
+    workspace.save()?;
+    Ok(differing)
+}
+
+/// `../data.dvc`, `train`, `../dvc.yaml:train`.
+fn name_from(repository: &Repository, stage: &towpath_data::Stage, from: &Path) -> String {
+    let file = shown(repository.root(), &stage.file, from);
+    match &stage.name {
+        None => file,
+        Some(name) if file == "dvc.yaml" => name.clone(),
+        Some(name) => format!("{file}:{name}"),
+    }
+}
+
+/// What the remote lacks (`new`), the cache (`deleted`), or both (`missing`), by path.
+fn cloud(ctx: &Context, workspace: &Workspace, scope: &Scope<'_>) -> Result<Exit, Error> {
+    let Workspace { repository, stages } = workspace;
+    let differing = verbs::cloud_status(repository, stages, scope, &ctx.ui.data_progress())?;
+    let json: Map<String, Value> = differing.iter().map(|(path, c)| (path.clone(), json!(c.to_string()))).collect();
+    ctx.ui.show_as(&json, || {
+        let mut text = String::new();
+        for (path, change) in &differing {
+            let _ = writeln!(text, "\t{:<20}{path}", format!("{change}:"));
+        }
+        if text.is_empty() { "Cache and remote are in sync.".to_owned() } else { text }
+    })?;
+    Ok(if ctx.ui.is_quiet() && !differing.is_empty() { Exit::No } else { Exit::Done })
+}
+
+fn human(differing: &[(String, Vec<Value>)]) -> String {
     if differing.is_empty() {
-        return "Everything is as recorded.".into();
+        return "Data and pipelines are up to date.".into();
     }
     let mut text = String::new();
-    let mut declared_by = "";
-    for output in differing {
-        if output.declared_by != declared_by {
-            declared_by = &output.declared_by;
-            let _ = writeln!(text, "{declared_by}:");
+    for (name, changes) in differing {
+        let _ = writeln!(text, "{name}:");
+        for change in changes {
+            write_change(&mut text, change, 1);
         }
-        let _ = writeln!(text, "  {:<14}{}", format!("{}:", output.change), output.path);
     }
     text
+}
+
+/// As `dvc status` lays it out: a tab for each level, words in a column of 20.
+fn write_change(text: &mut String, change: &Value, level: usize) {
+    let indent = "\t".repeat(level);
+    match change {
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                if let Some(word) = value.as_str() {
+                    let _ = writeln!(text, "{indent}{:<20}{name}", format!("{word}:"));
+                } else {
+                    let _ = writeln!(text, "{indent}{name}:");
+                    write_change(text, value, level + 1);
+                }
+            }
+        }
+        other => {
+            let _ = writeln!(text, "{indent}{}", other.as_str().unwrap_or_default());
+        }
+    }
 }
