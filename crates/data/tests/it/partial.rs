@@ -24,7 +24,7 @@ fn clone_of_a_big_folder() -> (Project, Project) {
 }
 
 fn named(project: &Project, name: &str) -> Targets {
-    Targets::named(&project.repository().root().to_owned(), [name])
+    Targets::named(project.repository().root(), [name])
 }
 
 fn objects(folder: &Path) -> usize {

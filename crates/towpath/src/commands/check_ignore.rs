@@ -15,7 +15,7 @@ pub struct CheckIgnore {
     #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
     targets: Vec<String>,
     /// Show the pattern that decides beside each path
-    #[arg(long, short, conflicts_with = "quiet")]
+    #[arg(long, short)]
     details: bool,
     /// Show all patterns that match
     #[arg(long, short, requires = "details", hide = true)]
@@ -30,6 +30,9 @@ pub struct CheckIgnore {
 
 impl CheckIgnore {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        if self.details && ctx.ui.is_quiet() {
+            return Err(Error::invalid("--details and --quiet contradict each other"));
+        }
         let repository = Repository::find(&Context::current_dir()?)?;
         let mut any = false;
         if self.stdin {

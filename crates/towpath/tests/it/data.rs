@@ -16,10 +16,10 @@ fn a_folder_is_added_changed_and_brought_back() {
     let said = home.ok(&["add", "data/images"]);
     assert!(said.starts_with("data/images: 2 files, 8 B, tracked by data/images.dvc\n"), "{said}");
     assert!(said.contains("git add data/images.dvc data/.gitignore"), "{said}");
-    assert_eq!(home.ok(&["status"]), "Everything is as recorded.\n");
+    assert_eq!(home.ok(&["status"]), "Data and pipelines are up to date.\n");
 
     home.write("data/images/week-02.csv", "x\n3\n");
-    assert_eq!(home.ok(&["status"]), "data/images.dvc:\n  modified:     data/images\n");
+    assert_eq!(home.ok(&["status"]), "data/images.dvc:\n\tchanged outs:\n\t\tmodified:           data/images\n");
     assert_eq!(
         json_of(&home, &["status", "--json"]),
         json!({ "data/images.dvc": [{ "changed outs": { "data/images": "modified" } }] })
@@ -30,7 +30,7 @@ fn a_folder_is_added_changed_and_brought_back() {
     let (code, said) = home.fails(&["checkout"]);
     assert_eq!(code, 5, "{said}");
     assert!(said.contains("data/images has changes that are not in the cache"), "{said}");
-    assert_eq!(home.ok(&["checkout", "--force"]), "1 path checked out: data/images\n");
+    assert_eq!(home.ok(&["checkout", "--force"]), "M\tdata/images\n");
     assert_eq!(home.read("data/images/week-02.csv"), "x\n2\n");
 }
 
@@ -80,4 +80,60 @@ fn the_hook_pushes_data_before_code() {
     let hook = home.read(".git/hooks/pre-push");
     assert!(hook.contains("towpath push --quiet"), "{hook}");
     assert!(home.ok(&["init"]).starts_with("Data of this repository was versioned"), "a second time is no error");
+}
+
+#[test]
+fn scripts_written_for_dvc_run() {
+    let home = Home::repository();
+    home.write("a.csv", "1\n");
+    home.write("d/x", "x\n");
+    home.write("d/y", "y\n");
+    home.write("params.yaml", "lr: 1\nseed: 2\n");
+    home.write(
+        "dvc.yaml",
+        "stages:\n  train:\n    cmd: cat a.csv > m.txt\n    deps: [a.csv]\n    params: [lr, seed]\n    outs: [m.txt]\n",
+    );
+    home.ok(&["add", "--glob", "*.csv", "-q"]);
+    home.ok(&["--cd", "d", "add", "../d"]);
+    let never_run = json!({ "train": [
+        { "changed deps": { "a.csv": "modified", "params.yaml": "new" } },
+        { "changed outs": { "m.txt": "deleted" } },
+    ] });
+    assert_eq!(json_of(&home, &["status", "--json"]), never_run);
+    home.write("m.txt", "1\n");
+    let (code, said) = home.fails(&["commit", "train"]);
+    assert!(code == 5 && said.contains("--force"), "{said}");
+    home.ok(&["commit", "-f", "train"]);
+    assert_eq!(json_of(&home, &["status", "--json"]), json!({}));
+    home.git(&["add", "-A"]);
+    home.git(&["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "1"]);
+
+    home.write("a.csv", "2\n");
+    home.write("params.yaml", "lr: 3\n");
+    let dvc_yaml = home.read("dvc.yaml").replace("cat a.csv", "cat ./a.csv");
+    home.write("dvc.yaml", &dvc_yaml);
+    let below = home.towpath(&["status", "--json"]).current_dir(home.path("d")).output().unwrap();
+    let changed = json!({
+        "../a.csv.dvc": [{ "changed outs": { "../a.csv": "modified" } }],
+        "../dvc.yaml:train": [
+            { "changed deps": { "../a.csv": "modified", "../params.yaml": { "lr": "modified", "seed": "deleted" } } },
+            "changed command",
+        ],
+    });
+    assert_eq!(serde_json::from_slice::<Value>(&below.stdout).unwrap(), changed);
+    assert_eq!(home.ok(&["diff"]), "Modified:\n    a.csv\n\nfiles summary: 1 modified\n");
+    assert_eq!(
+        json_of(&home, &["data", "status", "--json", "--granular", "--unchanged"]),
+        json!({ "uncommitted": { "modified": ["a.csv"] }, "unchanged": ["d/", "d/x", "d/y", "m.txt"] })
+    );
+    home.ok(&["checkout", "-f", "a.csv.dvc"]);
+    home.ok(&["mv", "a.csv", "b.csv"]);
+    home.ok(&["rm", "d.dvc", "--outs"]);
+    home.ok(&["remove", "train"]);
+    assert!(!home.path("d").exists() && home.path("b.csv.dvc").exists());
+    assert_eq!(home.read("dvc.yaml"), "stages: {}\n");
+
+    home.write(".dvcignore", "*.tmp\n");
+    assert_eq!(home.ok(&["check-ignore", "-d", "x.tmp"]), ".dvcignore:1:*.tmp\tx.tmp\n");
+    assert_eq!(home.fails(&["check-ignore", "x.csv"]).0, 1);
 }

@@ -38,7 +38,7 @@ fn stages_run_once_and_again_when_their_inputs_change() {
     assert_eq!(statuses(&home), json!([["double", "ran"], ["total", "ran"]]));
     home.write("numbers.txt", "1\n2\n3\n");
     assert_eq!(statuses(&home), json!([["double", "reused"], ["total", "reused"]]), "found in the run cache");
-    assert_eq!(home.ok(&["status"]), "Everything is as recorded.\n");
+    assert_eq!(home.ok(&["status"]), "Data and pipelines are up to date.\n");
 }
 
 #[test]
