@@ -45,14 +45,13 @@ impl Diff {
         };
         let (old, new) = chosen_in_either(repository, [&old_stages, &new_stages], &targets)?;
         let old = Listing::recorded(&cache, &old)?;
-        let new = match &self.b_rev {
-            Some(_) => Listing::recorded(&cache, &new)?,
-            None => {
-                let tree = repository.workspace()?;
-                let present = Listing::present(&tree, &new)?;
-                tree.save()?;
-                present
-            }
+        let new = if self.b_rev.is_some() {
+            Listing::recorded(&cache, &new)?
+        } else {
+            let tree = repository.workspace()?;
+            let present = Listing::present(&tree, &new)?;
+            tree.save()?;
+            present
         };
         let with_missing = self.b_rev.is_none() && !self.hide_missing;
         let mut diff = diff::Diff::between(&old, &new);
@@ -149,14 +148,11 @@ fn markdown(diff: &diff::Diff, with_hash: bool) -> String {
         (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:width$} |"));
-        let _ = writeln!(text, "|{}", cells.collect::<String>());
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:width$} ")).collect();
+        let _ = writeln!(text, "|{}|", cells.join("|"));
         if number == 0 {
-            let _ = writeln!(
-                text,
-                "|{}",
-                widths.iter().map(|width| format!("{}|", "-".repeat(width + 2))).collect::<String>()
-            );
+            let lines: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+            let _ = writeln!(text, "|{}|", lines.join("|"));
         }
     }
     text

@@ -27,7 +27,7 @@ impl Move {
         let moved = verbs::move_output(&repository, &stages, &src, &dst, &ctx.ui.data_progress())?;
         let json = json!({ "path": moved.path, "pointer": moved.pointer });
         ctx.ui.show_as(&json, || {
-            let old = moved.old_pointer.iter().map(|old| format!(" {old}")).collect::<String>();
+            let old = moved.old_pointer.as_ref().map(|old| format!(" {old}")).unwrap_or_default();
             format!("{src} is now {}.\nCommit it: git add {}{old}", moved.path, moved.pointer)
         })?;
         Ok(Exit::Done)
