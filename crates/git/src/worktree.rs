@@ -214,12 +214,6 @@ impl WorkTree {
         self.resolve("HEAD")
     }
 
-    /// The paths of all files in a commit, relative to the root.
-    pub fn files(&self, commit: &CommitId) -> Result<Vec<String>, Error> {
-        let output = self.git("ls-tree").args(["-r", "-z", "--name-only", "--full-tree", commit.as_str()]).text()?;
-        Ok(output.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
-    }
-
     /// The paths (relative to the root) that Git neither tracks nor ignores.
     pub fn untracked(&self) -> Result<Vec<String>, Error> {
         let output = self.git("ls-files").args(["-z", "--others", "--exclude-standard", "--full-name"]).text()?;

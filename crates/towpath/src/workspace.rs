@@ -48,8 +48,8 @@ impl Workspace {
             Ok(file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
         };
         let mut found = Vec::new();
-        for path in tree.files(&commit)? {
-            let Ok(path) = Path::new(&path).strip_prefix(&prefix) else { continue };
+        for file in tree.files(&commit)? {
+            let Ok(path) = Path::new(&file.path).strip_prefix(&prefix) else { continue };
             let Some(path) = path.to_str().filter(|path| is_dvc_file(path)) else { continue };
             if path.ends_with(".dvc") {
                 found.push(PointerFile::parse(path, text(path)?)?.stage()?);
