@@ -44,7 +44,8 @@ fn plain_decimals(json: &str) -> Option<Vec<f64>> {
         let sign = if bytes.next_if_eq(&b'-').is_some() { -1.0 } else { 1.0 };
         let (mut digits, mut count, mut scale) = (0_u64, 0, 1.0);
         let mut digit = |bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>| {
-            let digit = bytes.next_if(u8::is_ascii_digit).filter(|_| count < EXACT_DIGITS)?;
+            // A digit too many is left where it is, and is then neither a comma nor the end.
+            let digit = bytes.next_if(|byte| byte.is_ascii_digit() && count < EXACT_DIGITS)?;
             count += 1;
             digits = 10 * digits + u64::from(digit - b'0');
             Some(digit)
