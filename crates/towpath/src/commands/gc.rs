@@ -296,12 +296,11 @@ impl Gc {
             amounts.push((name, amount));
         }
         let verb = if self.undo { "brought back to" } else { "deleted from the trash of" };
-        let text: String = amounts
-            .iter()
-            .map(|(name, amount)| {
-                format!("{}, {}, {verb} {name}\n", ui::count(amount.objects, "object"), ui::bytes(amount.bytes))
-            })
-            .collect();
+        let mut text = String::new();
+        for (name, amount) in &amounts {
+            let objects = ui::count(amount.objects, "object");
+            let _ = writeln!(text, "{objects}, {}, {verb} {name}", ui::bytes(amount.bytes));
+        }
         if self.purge && !self.force && amounts.iter().any(|(_, amount)| amount.objects > 0) {
             ctx.ui.note(format!("To be {text}"));
             if !ctx.ui.confirm("Are you sure you want to proceed?") {
@@ -344,7 +343,7 @@ fn read_models(ctx: &Context, needed: &mut Needed, repository: &Repository) {
             }
         }
         Err(error) => {
-            ctx.ui.note(format!("warning: {} cannot say which data its models need: {}", ctx.server, error.message))
+            ctx.ui.note(format!("warning: {} cannot say which data its models need: {}", ctx.server, error.message));
         }
     }
 }
