@@ -54,7 +54,8 @@ impl Client {
         let (cache, root) = (self.cache.clone(), self.repo.path().to_owned());
         tokio::task::spawn_blocking(move || {
             let remote = Repository::open(&root)?.remote(None)?;
-            transfer::push(&cache, remote.as_ref(), &contents, &Silent)
+            let parts: Vec<transfer::Part> = contents.into_iter().map(Into::into).collect();
+            transfer::push(&cache, remote.as_ref(), &parts, &Silent)
         })
         .await
         .unwrap()
@@ -64,7 +65,8 @@ impl Client {
         let (cache, root) = (self.cache.clone(), self.repo.path().to_owned());
         tokio::task::spawn_blocking(move || {
             let remote = Repository::open(&root)?.remote(None)?;
-            transfer::pull(&cache, remote.as_ref(), &contents, &Silent)
+            let parts: Vec<transfer::Part> = contents.into_iter().map(Into::into).collect();
+            transfer::pull(&cache, remote.as_ref(), &parts, &Silent)
         })
         .await
         .unwrap()
