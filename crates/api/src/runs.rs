@@ -125,6 +125,9 @@ pub struct StageRun {
     pub metrics: BTreeMap<String, f64>,
     pub tracking_run: Option<String>,
     pub log_lines: u64,
+    /// How its processes were confined: `landlock abi 7`, `none: ...`, `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
 }
 
 /// A dependency or output that is not as it was.

@@ -1,7 +1,7 @@
 //! DVC's repository lock, so that both tools can work on one repository at the same time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -28,11 +28,7 @@ impl RepositoryLock {
         for attempt in 0..=RETRIES {
             match file.try_lock() {
                 Ok(()) => {
-                    let pid = format!(" {}\n", std::process::id());
-                    file.rewind()
-                        .and_then(|()| file.set_len(0))
-                        .and_then(|()| file.write_all(pid.as_bytes()))
-                        .map_err(Error::io("write", &path))?;
+                    sign(&mut file).map_err(Error::io("write", &path))?;
                     return Ok(Self { _file: file });
                 }
                 Err(TryLockError::WouldBlock) if attempt < RETRIES => thread::sleep(PAUSE),
@@ -42,6 +38,19 @@ impl RepositoryLock {
         }
         Err(Error::Locked { pid: holder(&path), path })
     }
+}
+
+/// Leaves our number in the file. Who takes the lock again and again finds it there: emptying a file
+/// makes the file system write it out when it is closed.
+fn sign(file: &mut File) -> io::Result<()> {
+    let pid = format!(" {}\n", std::process::id());
+    let mut found = String::new();
+    if file.take(pid.len() as u64 + 1).read_to_string(&mut found).is_ok() && found == pid {
+        return Ok(());
+    }
+    file.rewind()?;
+    file.set_len(0)?;
+    file.write_all(pid.as_bytes())
 }
 
 fn holder(path: &Path) -> Option<u32> {

@@ -110,6 +110,11 @@ impl Git {
         self
     }
 
+    pub(crate) fn directory(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -2,7 +2,7 @@
 
 use towpath_core::Timestamp;
 
-use crate::id::checked_path;
+use crate::id::{checked_path, checked_reference};
 use crate::{CommitId, Error, Repository};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +47,19 @@ impl Repository {
 
     /// A file at a commit; `limit` in bytes.
     pub fn show(&self, commit: &CommitId, path: &str, limit: usize) -> Result<Vec<u8>, Error> {
-        let object = format!("{commit}:{}", checked_path(path)?);
+        self.show_at(commit.as_str(), path, limit)
+    }
+
+    /// A file at the commit that a branch, a tag or a full ref name points at.
+    pub fn show_at(&self, revision: &str, path: &str, limit: usize) -> Result<Vec<u8>, Error> {
+        let object = format!("{}:{}", checked_reference(revision)?, checked_path(path)?);
         let output = self.git("cat-file").args(["blob", &object]).limit(limit).run()?;
         if output.truncated {
             return Err(Error::TooLarge { what: format!("show {path}"), limit });
         }
         match output.code {
             Some(0) => Ok(output.stdout),
-            _ => Err(Error::NoSuchFile { path: path.to_owned(), commit: commit.to_string() }),
+            _ => Err(Error::NoSuchFile { path: path.to_owned(), commit: revision.to_owned() }),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use towpath_core::{Classify, Digest, Kind};
 
 use crate::error::io_kind;
-use crate::executor::{Ending, Executor as _, Local, Task};
+use crate::executor::{CommandLine, Ending, Executor as _, Local, Task};
 use crate::sandbox::Sandbox;
 use crate::{Cancel, log};
 
@@ -322,7 +322,7 @@ fn execute(argv: &[&OsStr], directory: &Path, build: Build<'_>) -> Result<(Endin
         UV_VARIABLES.iter().filter_map(|n| Some(((*n).to_owned(), std::env::var(n).ok()?))).collect();
     variables.extend(std::env::vars().filter(|(name, _)| name.starts_with("UV_")));
     let task = Task {
-        commands: vec![argv.iter().map(|a| a.to_string_lossy().into_owned()).collect()],
+        commands: vec![CommandLine::Program(argv.iter().map(|a| a.to_string_lossy().into_owned()).collect())],
         directory: directory.to_owned(),
         variables,
         sandbox: Sandbox::off(),

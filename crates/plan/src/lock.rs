@@ -1,7 +1,7 @@
 //! `dvc.lock`: what each stage was last run with and what came out (schema 2.0).
 
 use towpath_core::{Content, HashName};
-use towpath_yaml::{Field, Step, Value, YamlError, edit};
+use towpath_yaml::{Entries, Field, Step, Value, YamlError, edit};
 
 use crate::frontend::dvc_yaml::DEFAULT_PARAMS;
 
@@ -95,6 +95,42 @@ fn with_stages(file: &str, text: &str) -> Result<String, YamlError> {
         return Ok(text.to_owned());
     }
     edit::set(file, text, &[Step::Key("stages")], &Value::Map(Vec::new()))
+}
+
+/// The text of the file while stages are written one after another: what was read or written is not
+/// read again.
+#[derive(Clone, Debug)]
+pub struct LockText {
+    file: String,
+    text: Option<String>,
+    /// The same text, where its stages can be changed one by one.
+    entries: Option<Entries>,
+}
+
+impl LockText {
+    /// `None` when there is no file yet.
+    pub fn new(file: &str, text: Option<String>) -> Self {
+        Self { file: file.to_owned(), text, entries: None }
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        self.entries.as_ref().map(Entries::text).or(self.text.as_deref())
+    }
+
+    /// As [`Lock::update_text`]. Returns the text of the file afterwards.
+    ///
+    /// # Errors
+    /// The text that it was made with is not a lock.
+    pub fn set(&mut self, stage: &str, locked: &LockedStage) -> Result<&str, YamlError> {
+        if let Some(entries) = &mut self.entries {
+            entries.set(stage, &locked.to_value());
+        } else {
+            let text = Lock::update_text(&self.file, self.text.as_deref(), stage, locked)?;
+            self.entries = Entries::of(&towpath_yaml::parse(&self.file, &text)?, "stages");
+            self.text = Some(text);
+        }
+        Ok(self.text().unwrap_or_default())
+    }
 }
 
 impl LockedStage {
@@ -326,5 +362,26 @@ stages:
         let error = Lock::read("dvc.lock", &TEXT.replace("acbd18db4cc2f85cedef654fccc4a4d8", "../../../../etc/passwd"))
             .unwrap_err();
         assert!(error.message.contains("must be an MD5"), "{error}");
+    }
+
+    #[test]
+    fn stages_written_one_after_another_give_the_text_of_single_updates() {
+        let locked = |cmd: &str| LockedStage {
+            cmd: cmd.into(),
+            deps: vec![Locked::new(
+                "a",
+                Content { md5: "0".repeat(32), hash: HashName::Md5, size: 1, nfiles: None, isexec: false },
+            )],
+            params: Vec::new(),
+            outs: Vec::new(),
+        };
+        let mut kept = LockText::new("dvc.lock", None);
+        let mut text: Option<String> = None;
+        for (stage, cmd) in [("b", "x"), ("a", "y && z"), ("b", "w"), ("a", "y && z"), ("c", "'q'")] {
+            let updated = Lock::update_text("dvc.lock", text.as_deref(), stage, &locked(cmd)).unwrap();
+            assert_eq!(kept.set(stage, &locked(cmd)).unwrap(), updated);
+            text = Some(updated);
+        }
+        assert!(LockText::new("dvc.lock", Some("schema: '1.0'\n".into())).set("a", &locked("x")).is_err());
     }
 }

@@ -30,6 +30,13 @@ const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Between two writes of how long a log is.
 const BETWEEN_LOGGED: Duration = Duration::from_millis(250);
 
+/// A tracked run made for a stage, and its token.
+#[derive(Clone)]
+struct Tracked {
+    run_id: String,
+    secret: String,
+}
+
 /// The journal of one pipeline run.
 pub(crate) struct DatabaseJournal<'a> {
     store: &'a Store,
@@ -49,10 +56,13 @@ struct State {
     logged: Option<Instant>,
 }
 
+#[derive(Clone)]
 struct Row {
     position: i64,
     shown: StageRun,
     process: Option<(i64, i64)>,
+    /// The tracked run of the stage and the secret of its token, until its process gets them.
+    tracked: Option<Tracked>,
 }
 
 impl<'a> DatabaseJournal<'a> {
@@ -75,18 +85,12 @@ impl<'a> DatabaseJournal<'a> {
         Ok(self.runtime.block_on(self.store.write(Durability::Relaxed, work))?)
     }
 
-    /// Changes a stage's row and writes it.
-    fn update(&self, stage: &str, change: impl FnOnce(&mut Row)) -> Result<StageRun, JournalError> {
-        let (position, shown, process) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let row = state.stages.get_mut(stage).ok_or_else(|| format!("stage '{stage}' was not planned"))?;
-            change(row);
-            (row.position, row.shown.clone(), row.process)
-        };
-        let (project, number) = (self.run.project.clone(), self.run.number);
-        let written = shown.clone();
-        self.write(move |tx| rows::put_stage(tx, &project, number, position, &written, process))?;
-        Ok(shown)
+    /// Changes what is known of a stage; a copy of it, to be written.
+    fn change(&self, stage: &str, change: impl FnOnce(&mut Row)) -> Result<Row, JournalError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = state.stages.get_mut(stage).ok_or_else(|| format!("stage '{stage}' was not planned"))?;
+        change(row);
+        Ok(row.clone())
     }
 
     fn planned(&self, pipeline: &Pipeline, order: &[Planned]) -> Result<(), JournalError> {
@@ -99,7 +103,9 @@ impl<'a> DatabaseJournal<'a> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             for (position, shown) in (0_i64..).zip(&planned) {
-                state.stages.insert(shown.name.clone(), Row { position, shown: shown.clone(), process: None });
+                state
+                    .stages
+                    .insert(shown.name.clone(), Row { position, shown: shown.clone(), process: None, tracked: None });
             }
         }
         let (project, number) = (self.run.project.clone(), self.run.number);
@@ -135,7 +141,8 @@ impl<'a> DatabaseJournal<'a> {
         params: BTreeMap<String, Value>,
     ) -> Result<(), JournalError> {
         let now = self.store.now();
-        self.update(&stage.name, |row| {
+        let runs = matches!(decision.action, Action::Run);
+        let row = self.change(&stage.name, |row| {
             row.shown.why.clone_from(&decision.why);
             row.shown.changes = decision
                 .changes
@@ -150,12 +157,52 @@ impl<'a> DatabaseJournal<'a> {
             row.shown.unchanged.clone_from(&decision.unchanged);
             row.shown.inputs = inputs;
             row.shown.params = params;
-            if matches!(decision.action, Action::Run) {
+            if runs {
                 row.shown.status = StageStatus::Running;
                 row.shown.started_at = Some(now);
             }
         })?;
-        Ok(())
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        let track = runs.then(|| self.track(&stage.name, now));
+        let tracked = self.write(move |tx| {
+            let tracked = track.as_ref().map(|track| track(tx)).transpose()?;
+            let tracking_run = tracked.as_ref().map(|t: &Tracked| t.run_id.clone());
+            let shown = StageRun { tracking_run, ..row.shown.clone() };
+            rows::put_stage(tx, &project, number, row.position, &shown, row.process)?;
+            Ok(tracked)
+        })?;
+        self.change(&stage.name, |row| {
+            row.shown.tracking_run = tracked.as_ref().map(|t| t.run_id.clone());
+            row.tracked = tracked;
+        })
+        .map(drop)
+    }
+
+    /// Makes the stage's own tracked run, a child of the pipeline run's, and a token for it alone.
+    fn track(&self, stage: &str, now: Timestamp) -> impl Fn(&mut Tx<'_>) -> Result<Tracked, Error> + Send + 'static {
+        let (project, number, stage) = (self.run.project.clone(), self.run.number, stage.to_owned());
+        let (commit, parent, experiment) = (self.run.commit.id.clone(), self.parent.to_owned(), self.experiment);
+        let by = Actor::user(self.run.started_by.clone());
+        move |tx| {
+            let new = tracked::NewRun {
+                experiment,
+                user: by.0.clone(),
+                name: Some(format!("{stage}-{number}")),
+                start_time: Some(now),
+                tags: vec![
+                    KeyValue::new(tags::PARENT, &parent),
+                    KeyValue::new(tags::COMMIT, &commit),
+                    KeyValue::new(tags::USER, &by.0),
+                    KeyValue::new(tags::STAGE, &stage),
+                    KeyValue::new(tags::PIPELINE_RUN, format!("{project}/{number}")),
+                ],
+            };
+            let run_id = tracked::create(tx, now, &by, &new)?.info.run_id;
+            let (project, stage) = (project.clone(), stage.clone());
+            let scope = StageScope { project, number, stage, tracking_run: run_id.clone() };
+            let (_, secret) = tokens::create_for_stage(tx, now, &by, &scope, TOKEN_LIFETIME)?;
+            Ok(Tracked { run_id, secret: secret.reveal().to_owned() })
+        }
     }
 
     fn process(&self, stage: &str, pid: i64, started: i64) -> Result<(), JournalError> {
@@ -164,12 +211,14 @@ impl<'a> DatabaseJournal<'a> {
             !std::mem::replace(&mut state.first_process, true)
         };
         let millis = self.store.now().since(self.run.created_at).as_secs_f64() * 1000.0;
-        self.update(stage, |row| row.process = Some((pid, started)))?;
-        if first {
-            let (project, number) = (self.run.project.clone(), self.run.number);
-            self.write(move |tx| rows::set_first_process(tx, &project, number, millis))?;
-        }
-        Ok(())
+        self.change(stage, |row| row.process = Some((pid, started)))?;
+        let (project, number, stage) = (self.run.project.clone(), self.run.number, stage.to_owned());
+        self.write(move |tx| {
+            if first {
+                rows::set_first_process(tx, &project, number, millis)?;
+            }
+            rows::set_process(tx, &project, number, &stage, (pid, started))
+        })
     }
 
     /// Some times a second at most: a stage may print millions of lines, and its end tells the number.
@@ -181,7 +230,9 @@ impl<'a> DatabaseJournal<'a> {
             }
             state.logged = Some(Instant::now());
         }
-        self.update(stage, |row| row.shown.log_lines = lines).map(drop)
+        let row = self.change(stage, |row| row.shown.log_lines = lines)?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }
 
     fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
@@ -195,7 +246,7 @@ impl<'a> DatabaseJournal<'a> {
         } else {
             None
         };
-        let shown = self.update(&outcome.stage, |row| {
+        let row = self.change(&outcome.stage, |row| {
             row.process = None;
             let stage = &mut row.shown;
             stage.status = match outcome.status {
@@ -217,8 +268,11 @@ impl<'a> DatabaseJournal<'a> {
             stage.saved_seconds = made_before.map(|(_, seconds)| seconds);
             stage.metrics = outcome.metrics.clone();
             stage.log_lines = outcome.log_lines;
+            stage.sandbox = Some(outcome.sandbox.clone()).filter(|level| !level.is_empty());
+            if outcome.status == Outcome::Skipped {
+                stage.why.clone_from(&outcome.skipped_because);
+            }
         })?;
-        let Some(run_id) = shown.tracking_run else { return Ok(()) };
         let status = match outcome.status {
             Outcome::Ran | Outcome::Reused => RunStatus::Finished,
             Outcome::Cancelled => RunStatus::Killed,
@@ -226,8 +280,12 @@ impl<'a> DatabaseJournal<'a> {
         };
         let (project, number, stage) = (self.run.project.clone(), self.run.number, outcome.stage.clone());
         self.write(move |tx| {
-            tokens::revoke_stage_tokens(tx, now, &project, number, Some(&stage))?;
-            Ok(tracked::finish(tx, now, &run_id, status)?)
+            rows::put_stage(tx, &project, number, row.position, &row.shown, row.process)?;
+            if let Some(run_id) = &row.shown.tracking_run {
+                tokens::revoke_stage_tokens(tx, now, &project, number, Some(&stage))?;
+                tracked::finish(tx, now, run_id, status)?;
+            }
+            Ok(())
         })
     }
 
@@ -261,6 +319,7 @@ fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
         metrics: BTreeMap::new(),
         tracking_run: None,
         log_lines: 0,
+        sandbox: None,
     }
 }
 
@@ -324,42 +383,15 @@ impl Journal for DatabaseJournal<'_> {
         }
     }
 
-    /// The stage's own tracked run, a child of the pipeline run's, and a token for it alone.
     fn stage_variables(&self, stage: &Stage) -> Result<Vec<Variable>, JournalError> {
-        let now = self.store.now();
-        let (project, number, name) = (self.run.project.clone(), self.run.number, stage.name.clone());
-        let (commit, parent, experiment) = (self.run.commit.id.clone(), self.parent.to_owned(), self.experiment);
-        let by = Actor::user(self.run.started_by.clone());
-        let (run_id, secret) = self.write(move |tx| {
-            let new = tracked::NewRun {
-                experiment,
-                user: by.0.clone(),
-                name: Some(format!("{name}-{number}")),
-                start_time: Some(now),
-                tags: vec![
-                    KeyValue::new(tags::PARENT, &parent),
-                    KeyValue::new(tags::COMMIT, &commit),
-                    KeyValue::new(tags::USER, &by.0),
-                    KeyValue::new(tags::STAGE, &name),
-                    KeyValue::new(tags::PIPELINE_RUN, format!("{project}/{number}")),
-                ],
-            };
-            let run = tracked::create(tx, now, &by, &new)?;
-            let scope = StageScope {
-                project: project.clone(),
-                number,
-                stage: name.clone(),
-                tracking_run: run.info.run_id.clone(),
-            };
-            let (_, secret) = tokens::create_for_stage(tx, now, &by, &scope, TOKEN_LIFETIME)?;
-            Ok((run.info.run_id, secret.reveal().to_owned()))
-        })?;
-        self.update(&stage.name, |row| row.shown.tracking_run = Some(run_id.clone()))?;
+        let mut made = None;
+        self.change(&stage.name, |row| made = row.tracked.take())?;
+        let Some(tracked) = made else { return Err(format!("stage '{}' was not decided", stage.name).into()) };
         Ok(vec![
             Variable::new("MLFLOW_TRACKING_URI", self.server_url),
             Variable::new("MLFLOW_EXPERIMENT_ID", self.experiment.to_string()),
-            Variable::new("MLFLOW_RUN_ID", run_id),
-            Variable::secret("MLFLOW_TRACKING_TOKEN", secret),
+            Variable::new("MLFLOW_RUN_ID", tracked.run_id),
+            Variable::secret("MLFLOW_TRACKING_TOKEN", tracked.secret),
         ])
     }
 

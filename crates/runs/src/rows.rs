@@ -58,8 +58,12 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
             .evidence(json!({"commit": new.commit.id, "branch": new.branch, "trigger": new.trigger})),
     )?;
     changed(tx, &new.project, number);
+    wake_queue(tx);
     Ok(number)
 }
+
+/// What is told when there may be a run to begin.
+pub(crate) const QUEUE: &str = "run_queue";
 
 /// Tells listeners that a run changed.
 pub fn changed(tx: &mut Tx<'_>, project: &str, number: i64) {
@@ -147,6 +151,11 @@ fn commit(row: &Row) -> Result<Commit, Error> {
     })
 }
 
+/// There may be a run to begin, or one to cancel.
+pub(crate) fn wake_queue(tx: &mut Tx<'_>) {
+    tx.notify(&[json!(QUEUE)]);
+}
+
 /// Marks a run as running; again after a crash it keeps its first start.
 pub fn start(
     tx: &mut Tx<'_>,
@@ -206,6 +215,7 @@ pub fn request_cancel(
                 "update pipeline_runs set cancel_requested = 1 where project = $1 and number = $2",
                 &[&project, &number],
             )?;
+            wake_queue(tx);
         }
         over => {
             return Err(Error::Over { project: project.to_owned(), number, status: status_word(over) });
@@ -374,6 +384,32 @@ pub fn put_stage(
     )?;
     changed(tx, project, number);
     Ok(())
+}
+
+/// Writes down the process of a stage: its number and start time.
+pub(crate) fn set_process(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    stage: &str,
+    process: (i64, i64),
+) -> Result<(), Error> {
+    tx.run(
+        "update stage_runs set pid = $4, process_started = $5 where project = $1 and number = $2 and name = $3",
+        &[&project, &number, &stage, &process.0, &process.1],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// The tracked runs of stages that did not come to their end.
+pub(crate) fn unfinished_tracked(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<String>, Error> {
+    tx.list(
+        "select tracking_run from stage_runs \
+         where project = $1 and number = $2 and status = 'running' and tracking_run is not null",
+        &[&project, &number],
+        |row| Ok(row.text("tracking_run")?),
+    )
 }
 
 /// Process ids (with their start times) of stages that were running when the server ended.

@@ -84,7 +84,7 @@ impl Runs {
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = next_of(&mut listener, "runs") => {}
+                () = next_of(&mut listener, rows::QUEUE) => {}
                 // An event may be lost; the rows are not.
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
@@ -147,9 +147,8 @@ impl Runs {
                 }
                 service.lock_active().remove(&key);
                 // Whatever waited for the slot is looked at again.
-                let (project, number) = key;
                 let told = service.store.write(Durability::Relaxed, move |tx| {
-                    rows::changed(tx, &project, number);
+                    rows::wake_queue(tx);
                     Ok::<_, Error>(())
                 });
                 if let Err(error) = runtime.block_on(told) {
@@ -182,7 +181,9 @@ impl Runs {
             if let Some(parent) = tracked_parent(tx, &project, number, parent.as_deref())? {
                 let tracked =
                     if status == RunStatus::Cancelled { TrackedStatus::Killed } else { TrackedStatus::Failed };
-                tracked::finish(tx, now, &parent, tracked)?;
+                for run_id in rows::unfinished_tracked(tx, &project, number)?.iter().chain([&parent]) {
+                    tracked::finish(tx, now, run_id, tracked)?;
+                }
             }
             Ok::<_, Error>(())
         });
@@ -262,8 +263,7 @@ impl Runs {
         let project = run.project.clone();
         let last = runtime.block_on(self.store.read(move |tx| rows::last_lock_ref(tx, &project)))?;
         let Some(reference) = last else { return Ok(()) };
-        let commit = repository.resolve(&reference)?;
-        let text = repository.show(&commit, "dvc.lock", LOCK_LIMIT)?;
+        let text = repository.show_at(&reference, "dvc.lock", LOCK_LIMIT)?;
         std::fs::write(&lock, text).map_err(|source| Error::Keep {
             number: run.number,
             path: lock.display().to_string(),

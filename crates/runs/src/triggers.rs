@@ -54,9 +54,14 @@ pub(crate) async fn look(
         let (found, info, pusher) = blocking({
             let (repository, branch, commit) = (repository.clone(), head.branch.clone(), head.commit.clone());
             move || {
-                let found = project_file(&repository, &commit);
                 let pusher = repository.pusher_of(&branch, &commit)?;
-                Ok::<_, towpath_git::Error>((found, repository.commit(&commit)?, pusher))
+                // Two processes at the same time: somebody waits for the run to begin.
+                let (found, info) = std::thread::scope(|scope| {
+                    let info = scope.spawn(|| repository.commit(&commit));
+                    (project_file(&repository, &commit), info.join())
+                });
+                let info = info.unwrap_or_else(|_| repository.commit(&commit));
+                Ok::<_, towpath_git::Error>((found, info?, pusher))
             }
         })
         .await?;

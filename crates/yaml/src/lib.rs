@@ -4,6 +4,7 @@
 
 pub mod edit;
 mod emit;
+mod entries;
 mod error;
 mod fields;
 mod node;
@@ -13,6 +14,7 @@ mod value;
 
 pub use edit::Step;
 pub use emit::emit;
+pub use entries::Entries;
 pub use error::YamlError;
 pub use fields::{Field, Fields};
 pub use node::{Document, Entry, Kind, Node, Span};

@@ -97,6 +97,8 @@ pub struct Document {
     pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) root: Node,
+    /// It has anchors, so that one place may stand for another.
+    pub(crate) anchored: bool,
 }
 
 impl Document {

@@ -38,7 +38,8 @@ pub fn parse(file: &str, text: &str) -> Result<Document, YamlError> {
         repeated: 0,
     };
     let root = builder.document()?;
-    Ok(Document { file: file.to_owned(), text: text.to_owned(), root })
+    let anchored = !builder.anchors.is_empty();
+    Ok(Document { file: file.to_owned(), text: text.to_owned(), root, anchored })
 }
 
 /// Character index (which the parser counts) to byte offset.

@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod stage;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use towpath_core::project::ProjectFile;
 use towpath_data::{Cache, Repository, RunCache, Workspace};
 use towpath_plan::graph::Graph;
-use towpath_plan::lock::{Lock, LockedStage};
+use towpath_plan::lock::LockedStage;
 use towpath_plan::pipeline::{Pipeline, Stage};
 
 use self::checks::Checks;
@@ -167,10 +168,12 @@ impl Run<'_> {
         let mut outcomes: Vec<StageOutcome> = Vec::new();
         let mut stopped = checks.run_ready(self, &[])?;
         for stage in &stages {
-            let outcome = if stopped.is_some() {
-                StageOutcome::new(&stage.name, StageStatus::Skipped)
-            } else {
-                runner.bring_up_to_date(stage)?
+            let outcome = match &stopped {
+                Some(stop) => {
+                    let skipped = StageOutcome::new(&stage.name, StageStatus::Skipped);
+                    StageOutcome { skipped_because: stop.to_string(), ..skipped }
+                }
+                None => runner.bring_up_to_date(stage)?,
             };
             self.record(Event::Finished(&outcome))?;
             match outcome.status {
@@ -216,7 +219,7 @@ impl Run<'_> {
             model: content(model.map(|m| m.path.as_str()))?,
             evaluation: content(model.and_then(|m| m.evaluation.as_deref()))?,
             checks: checks.into_outcomes(),
-            lock_text: runner.lock_text.unwrap_or_default(),
+            lock_text: runner.lock_text().to_owned(),
             environment: runner.resolved,
             stages,
             error,
@@ -247,11 +250,6 @@ impl Run<'_> {
         self.journal.record(event).map_err(Error::Journal)
     }
 
-    fn lock(&self) -> Result<Lock, Error> {
-        let text = read_text(&self.lock_file())?.unwrap_or_default();
-        Ok(Lock::read(LOCK_FILE, &text).map_err(towpath_plan::Error::from)?)
-    }
-
     fn lock_file(&self) -> PathBuf {
         self.workspace.root().join(LOCK_FILE)
     }
@@ -261,6 +259,15 @@ impl Run<'_> {
 enum Stop {
     Failed(String),
     Cancelled,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) => write!(f, "not looked at: {why}"),
+            Self::Cancelled => write!(f, "not looked at: the run was cancelled"),
+        }
+    }
 }
 
 fn all_metrics(stages: &[StageOutcome]) -> BTreeMap<String, f64> {

@@ -66,6 +66,8 @@ pub struct StageOutcome {
     pub log_lines: u64,
     /// How its processes were confined; empty when none ran.
     pub sandbox: String,
+    /// Of `Skipped`: what stopped the run before it, one sentence.
+    pub skipped_because: String,
 }
 
 impl StageOutcome {
@@ -81,6 +83,7 @@ impl StageOutcome {
             duration: Duration::ZERO,
             log_lines: 0,
             sandbox: String::new(),
+            skipped_because: String::new(),
         }
     }
 

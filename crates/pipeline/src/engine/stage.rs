@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use towpath_core::{Content, Digest};
 use towpath_data::locks::RepositoryLock;
 use towpath_plan::decide::{self, Action, Observed};
-use towpath_plan::lock::{Lock, LockedStage};
+use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_plan::params::{self, ParamValues};
 use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
@@ -18,7 +18,7 @@ use super::journal::Event;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
 use super::{LOCK_FILE, Run, data, read_text};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
-use crate::executor::{Ending, Finished, Progress, Task};
+use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
 use crate::sandbox::Sandbox;
 use crate::{Error, metrics};
 
@@ -71,7 +71,8 @@ struct Variables {
 pub(super) struct StageRunner<'a> {
     run: &'a Run<'a>,
     lock: Lock,
-    pub(super) lock_text: Option<String>,
+    /// As this run last read or wrote it.
+    lock_text: LockText,
     /// What `python` of the project file asks for.
     pub(super) resolved: Option<Resolved>,
     /// Built when the first stage runs.
@@ -93,7 +94,14 @@ impl<'a> StageRunner<'a> {
             Err(environment::Error::Cancelled) => None,
             resolved => resolved?,
         };
-        Ok(Self { run, lock: run.lock()?, lock_text: read_text(&run.lock_file())?, resolved, environment: None })
+        let text = read_text(&run.lock_file())?;
+        let lock = Lock::read(LOCK_FILE, text.as_deref().unwrap_or_default()).map_err(towpath_plan::Error::from)?;
+        Ok(Self { run, lock, lock_text: LockText::new(LOCK_FILE, text), resolved, environment: None })
+    }
+
+    /// The text of `dvc.lock` now; empty without one.
+    pub(super) fn lock_text(&self) -> &str {
+        self.lock_text.text().unwrap_or_default()
     }
 
     pub(super) fn bring_up_to_date(&mut self, declared: &Stage) -> Result<StageOutcome, Error> {
@@ -322,7 +330,7 @@ impl<'a> StageRunner<'a> {
             Sandbox::off()
         };
         let task = Task {
-            commands: stage.commands.iter().map(|line| shell(line)).collect(),
+            commands: stage.commands.iter().map(|line| CommandLine::Shell(line.clone())).collect(),
             directory: self.run.workspace.root().join(&stage.wdir),
             variables,
             sandbox,
@@ -427,10 +435,11 @@ impl<'a> StageRunner<'a> {
     fn write_lock(&mut self, stage: &Stage, entry: &LockedStage) -> Result<(), Error> {
         let path = self.run.lock_file();
         let old = read_text(&path)?;
-        let text =
-            Lock::update_text(LOCK_FILE, old.as_deref(), &stage.name, entry).map_err(towpath_plan::Error::from)?;
-        replace(&path, &text).map_err(|source| Error::Io { action: "write", path, source })?;
-        self.lock_text = Some(text);
+        if old.as_deref() != self.lock_text.text() {
+            self.lock_text = LockText::new(LOCK_FILE, old);
+        }
+        let text = self.lock_text.set(&stage.name, entry).map_err(towpath_plan::Error::from)?;
+        replace(&path, text).map_err(|source| Error::Io { action: "write", path, source })?;
         match self.lock.stages.iter_mut().find(|(name, _)| *name == stage.name) {
             Some((_, locked)) => *locked = entry.clone(),
             None => self.lock.stages.push((stage.name.clone(), entry.clone())),
@@ -485,21 +494,6 @@ fn value(entry: &LockedStage) -> Digest {
 
 fn digest(hex: &str) -> Digest {
     hex.parse().expect("keys of the run cache are SHA-256 in hex")
-}
-
-/// A line as DVC runs it: by the user's shell, without its start-up files.
-fn shell(line: &str) -> Vec<String> {
-    let shell = std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into());
-    let name = Path::new(&shell).file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let options: &[&str] = match name {
-        "bash" => &["--noprofile", "--norc"],
-        "zsh" => &["--no-rcs"],
-        _ => &[],
-    };
-    let mut argv = vec![shell.clone()];
-    argv.extend(options.iter().map(|o| (*o).to_owned()));
-    argv.extend(["-c".to_owned(), line.to_owned()]);
-    argv
 }
 
 fn create_folder(path: &Path) -> Result<(), Error> {

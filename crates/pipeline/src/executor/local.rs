@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, test_kill_process_group};
 
-use super::{Ending, Executor, Finished, ProcessId, Progress, Task};
+use super::{CommandLine, Ending, Executor, Finished, ProcessId, Progress, Task, shell};
 use crate::log::{Stream, Writer};
+use crate::sandbox::Level;
 use crate::{Cancel, Error};
 
 /// How long output is awaited from a process that left the group and kept the pipe.
@@ -34,7 +35,7 @@ impl Executor for Local {
                 ending = Ending::Cancelled;
                 break;
             }
-            log.note(&format!("$ {}", command.last().map_or("", String::as_str))).map_err(log_error)?;
+            log.note(&format!("$ {}", command.shown())).map_err(log_error)?;
             let mut running = Running::start(task, command, started, cancel)?;
             sandbox = std::mem::take(&mut running.level);
             progress(Progress::Started(running.id));
@@ -84,20 +85,12 @@ enum Stopping {
 }
 
 impl<'a> Running<'a> {
-    fn start(task: &'a Task, argv: &[String], started: Instant, cancel: &'a Cancel) -> Result<Self, Error> {
-        let program = argv.first().map_or("", String::as_str);
-        let spawn_error = |source| Error::Spawn { program: program.to_owned(), source };
-        let mut command = Command::new(program);
-        command
-            .args(argv.get(1..).unwrap_or_default())
-            .current_dir(&task.directory)
-            .env_clear()
-            .envs(task.variables.iter().map(|(name, value)| (name, value)))
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let (child, level) = task.sandbox.spawn(command).map_err(spawn_error)?;
+    fn start(task: &'a Task, line: &CommandLine, started: Instant, cancel: &'a Cancel) -> Result<Self, Error> {
+        let (child, level) = match line {
+            CommandLine::Program(argv) => spawn(task, argv)?,
+            CommandLine::Shell(line) => spawn_line(task, line)?,
+        };
+        let spawn_error = |source| Error::Spawn { program: "pidfd_open".to_owned(), source };
         let pid = Pid::from_child(&child);
         let ended = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| spawn_error(e.into()))?;
         let id = ProcessId { pid: pid.as_raw_pid(), start_time: start_time(pid.as_raw_pid()).unwrap_or(0) };
@@ -194,6 +187,44 @@ impl<'a> Running<'a> {
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.pid, signal);
     }
+}
+
+/// Starts a line of plain words directly, any other by the shell.
+fn spawn_line(task: &Task, line: &str) -> Result<(Child, Level), Error> {
+    let search = task.variables.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    if let Some(direct) = shell::direct(line, &task.directory, search) {
+        let mut command = Command::new(&direct.program);
+        command.arg0(direct.words[0]).args(&direct.words[1..]);
+        prepare(task, &mut command);
+        // What cannot be started this way, such as a script without `#!`, the shell knows to run.
+        if let Ok(started) = task.sandbox.spawn(command) {
+            return Ok(started);
+        }
+    }
+    spawn(task, &shell::argv(line))
+}
+
+fn spawn(task: &Task, argv: &[String]) -> Result<(Child, Level), Error> {
+    let program = argv.first().map_or("", String::as_str);
+    let mut command = Command::new(program);
+    command.args(argv.get(1..).unwrap_or_default());
+    prepare(task, &mut command);
+    task.sandbox.spawn(command).map_err(|source| Error::Spawn { program: program.to_owned(), source })
+}
+
+/// As every command of the task is started: in its folder, with its variables, leading a process
+/// group of its own.
+fn prepare(task: &Task, command: &mut Command) {
+    command
+        .current_dir(&task.directory)
+        .env_clear()
+        .envs(task.variables.iter().map(|(name, value)| (name, value)))
+        // A shell sets it.
+        .env("PWD", &task.directory)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
 }
 
 /// One read. False at the end of the pipe.

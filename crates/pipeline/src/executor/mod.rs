@@ -1,6 +1,7 @@
 //! Running the commands of a stage. Each kind of place to run them in is one executor.
 
 pub mod local;
+mod shell;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +14,7 @@ use crate::{Cancel, Error};
 /// Commands to be run one after the other until one fails.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Program and arguments of each.
-    pub commands: Vec<Vec<String>>,
+    pub commands: Vec<CommandLine>,
     pub directory: PathBuf,
     /// The whole environment; nothing is inherited.
     pub variables: Vec<(String, String)>,
@@ -28,6 +28,25 @@ pub struct Task {
     pub log_limit: u64,
     /// Replaced by `***` in the log.
     pub secrets: Vec<String>,
+}
+
+/// One command of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandLine {
+    /// A program and its arguments.
+    Program(Vec<String>),
+    /// A line for the user's shell.
+    Shell(String),
+}
+
+impl CommandLine {
+    /// As the log shows it.
+    fn shown(&self) -> &str {
+        match self {
+            Self::Program(argv) => argv.last().map_or("", String::as_str),
+            Self::Shell(line) => line,
+        }
+    }
 }
 
 /// A process, told apart from a later one that got the same number.

@@ -2,12 +2,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use towpath_pipeline::executor::Progress;
+use towpath_pipeline::executor::{CommandLine, Progress};
 use towpath_pipeline::{Cancel, Ending, Executor as _, Finished, Local, ProcessId, Sandbox, Task, kill_orphan, log};
 
 fn task(dir: &Path, lines: &[&str]) -> Task {
     Task {
-        commands: lines.iter().map(|line| vec!["/bin/sh".into(), "-c".into(), (*line).into()]).collect(),
+        commands: lines.iter().map(|line| CommandLine::Shell((*line).to_owned())).collect(),
         directory: dir.to_owned(),
         variables: vec![("PATH".into(), "/usr/bin:/bin".into()), ("DVC_STAGE".into(), "train".into())],
         sandbox: Sandbox::off(),
@@ -136,7 +136,7 @@ fn a_full_disk_ends_the_stage_with_a_clear_error() {
 fn a_program_that_does_not_exist_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut task = task(dir.path(), &[]);
-    task.commands = vec![vec!["/no/such/shell".into()]];
+    task.commands = vec![CommandLine::Program(vec!["/no/such/shell".into()])];
     let error = Local.run(&task, &mut |_| {}, &Cancel::new().unwrap()).unwrap_err();
     assert!(error.to_string().starts_with("cannot start /no/such/shell: No such file"), "{error}");
 }
@@ -164,4 +164,17 @@ fn a_group_left_by_a_crashed_server_is_killed_and_no_other() {
     let reaped = std::thread::spawn(move || left.wait().unwrap());
     assert!(kill_orphan(ProcessId { pid, start_time }));
     assert!(!reaped.join().unwrap().success());
+}
+
+#[test]
+fn a_line_of_plain_words_means_what_it_means_to_a_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("no-interpreter.sh");
+    fs::write(&script, "echo $1 in $PWD\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let plain = task(dir.path(), &["./no-interpreter.sh first", "expr 1 + 1", "no-such-program --now"]);
+    assert_eq!(run(&plain).ending, Ending::Exited(127));
+    let printed = printed(&plain);
+    assert_eq!(printed[..2], [format!("first in {}", dir.path().display()), "2".to_owned()]);
+    assert!(printed[2].contains("no-such-program"), "{printed:?}");
 }
