@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use towpath_api::runs::{CheckResult, Run, StageRun, StageStatus};
@@ -47,6 +48,7 @@ impl Human for Run {
                 "first process",
                 run.first_process_ms.map(|ms| format!("{ms:.0} ms after the trigger")).unwrap_or_default(),
             ),
+            ("sandbox", sandbox(&self.stages)),
             ("model", version.unwrap_or_default()),
             ("error", run.error.clone().unwrap_or_default()),
         ]);
@@ -58,6 +60,12 @@ impl Human for Run {
         }
         text
     }
+}
+
+/// How the processes of the stages were confined, each way once.
+fn sandbox(stages: &[StageRun]) -> String {
+    let levels: BTreeSet<&str> = stages.iter().filter_map(|stage| stage.sandbox.as_deref()).collect();
+    levels.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn stage(stage: &StageRun) -> [String; 4] {
