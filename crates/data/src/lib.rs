@@ -4,6 +4,7 @@
 //! Everything is synchronous; hashing, copying and transfers run on several threads. Asynchronous
 //! callers use a blocking task: HTTP remotes panic on a thread that drives a runtime.
 
+pub mod blame;
 pub mod cache;
 pub mod chunked;
 pub mod config;

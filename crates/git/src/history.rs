@@ -16,7 +16,7 @@ pub struct CommitInfo {
     pub parents: Vec<CommitId>,
 }
 
-const FORMAT: &str = "--format=%H%x1f%P%x1f%at%x1f%an%x1f%ae%x1f%s";
+pub(crate) const FORMAT: &str = "--format=%H%x1f%P%x1f%at%x1f%an%x1f%ae%x1f%s";
 
 impl Repository {
     pub fn commit(&self, id: &CommitId) -> Result<CommitInfo, Error> {
@@ -64,7 +64,7 @@ impl Repository {
     }
 }
 
-fn parse(line: &str) -> Result<CommitInfo, Error> {
+pub(crate) fn parse(line: &str) -> Result<CommitInfo, Error> {
     let unexpected = || Error::Unexpected { what: "log", answer: line.to_owned() };
     let fields: Vec<&str> = line.splitn(6, '\x1f').collect();
     let [id, parents, seconds, author, email, subject] = fields[..] else { return Err(unexpected()) };

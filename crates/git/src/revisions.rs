@@ -151,7 +151,7 @@ impl WorkTree {
     }
 
     /// Reads objects: their id, kind and content.
-    fn each_object(
+    pub(crate) fn each_object(
         &self,
         ids: &[&str],
         mut visit: impl FnMut(&str, &str, &[u8]) -> Result<(), Error>,

@@ -2,6 +2,7 @@
 
 mod add;
 mod audit;
+mod blame;
 mod cache;
 mod check_ignore;
 mod checkout;
@@ -107,6 +108,7 @@ pub enum Command {
     Release(release::Release),
     Predict(predict::Predict),
     Trace(trace::Trace),
+    Blame(blame::Blame),
     Reproduce(reproduce::Reproduce),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -158,6 +160,7 @@ impl Command {
             Self::Release(command) => wait(command.run(ctx)),
             Self::Predict(command) => wait(command.run(ctx)),
             Self::Trace(command) => wait(command.run(ctx)),
+            Self::Blame(command) => command.run(ctx),
             Self::Reproduce(command) => command.run(ctx),
             Self::Audit(command) => wait(command.run(ctx)),
             Self::User(command) => wait(command.run(ctx)),

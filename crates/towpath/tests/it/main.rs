@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
 
+mod blame;
 mod data;
 mod end_to_end;
 mod exit_codes;
