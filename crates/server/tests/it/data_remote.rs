@@ -176,7 +176,7 @@ async fn what_lies_is_refused_with_the_reason_and_never_published() {
     // Packs.
     refused("POST", "towpath/objects", pack(&[("../../etc/passwd", b"x")]), "is not an object id").await;
     refused("POST", "towpath/objects", pack(&[(&name, b"x")]), "has the content of").await;
-    refused("POST", "towpath/objects", pack(&[(&name, &[0; (1 << 20) + 1])]), "are the most").await;
+    refused("POST", "towpath/objects", pack(&[(&name, &vec![0; (1 << 20) + 1])]), "are the most").await;
     refused("POST", "towpath/objects", b"PK a zip file".to_vec(), "TPPACK01").await;
     refused("POST", "towpath/missing", b"../x\n".to_vec(), "is not an object id").await;
     refused("POST", "towpath/missing", format!("{name}\n").repeat(10_001).into_bytes(), "10000 ids").await;
