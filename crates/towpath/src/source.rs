@@ -45,7 +45,7 @@ impl SourceFlags {
     /// The commit that is asked for, and the repository as it is there.
     pub fn open_commit(&self, ctx: &Context, url: &str, cache: &Cache) -> Result<(Opened, CommitId), Error> {
         let folder = local(url)?;
-        let clone = self.clone_of(ctx, url, folder.as_deref())?;
+        let clone = clone_of(ctx, url, folder.as_deref())?;
         let commit = clone.resolve(self.rev.as_deref())?;
         let checkout = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
         clone.checkout(&commit, checkout.path())?;
@@ -59,14 +59,14 @@ impl SourceFlags {
     /// The commit that is asked for, without its files.
     pub fn commit(&self, ctx: &Context, url: &str) -> Result<CommitId, Error> {
         let folder = local(url)?;
-        Ok(self.clone_of(ctx, url, folder.as_deref())?.resolve(self.rev.as_deref())?)
+        Ok(clone_of(ctx, url, folder.as_deref())?.resolve(self.rev.as_deref())?)
     }
+}
 
-    fn clone_of(&self, ctx: &Context, url: &str, folder: Option<&Path>) -> Result<BareClone, Error> {
-        let address = folder.map_or_else(|| url.to_owned(), |folder| folder.display().to_string());
-        let _waiting = ctx.ui.waiting(&format!("Fetching {address}"));
-        Ok(BareClone::open(&ctx.clones_dir, &address)?)
-    }
+fn clone_of(ctx: &Context, url: &str, folder: Option<&Path>) -> Result<BareClone, Error> {
+    let address = folder.map_or_else(|| url.to_owned(), |folder| folder.display().to_string());
+    let _waiting = ctx.ui.waiting(&format!("Fetching {address}"));
+    Ok(BareClone::open(&ctx.clones_dir, &address)?)
 }
 
 /// The folder that a url names, absolute; nothing for an address of a network.

@@ -32,10 +32,8 @@ impl Site {
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
                 let first = lines.next().unwrap_or_default();
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let (status, content) = match first.contains(" /data.csv ") {
-                    true => ("200 OK", content),
-                    false => ("404 Not Found", ""),
-                };
+                let (status, content) =
+                    if first.contains(" /data.csv ") { ("200 OK", content) } else { ("404 Not Found", "") };
                 let length = content.len() + missing;
                 let head = format!(
                     "HTTP/1.1 {status}\r\nETag: \"v{}\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",

@@ -65,8 +65,8 @@ impl Update {
         let mut updated = Vec::new();
         for pointer in &pointers {
             updated.push(match imports::imported_from(pointer)? {
-                Some(import) => self.from_repository(ctx, &repository, pointer, import.request)?,
-                None => self.from_url(ctx, &repository, pointer)?,
+                Some(import) => self.update_from_repository(ctx, &repository, pointer, import.request)?,
+                None => self.update_from_url(ctx, &repository, pointer)?,
             });
         }
         let entry = |one: &Updated| json!({ "pointer": one.pointer, "changed": one.changed, "content": one.content });
@@ -78,7 +78,7 @@ impl Update {
         Ok(Exit::Done)
     }
 
-    fn from_repository(
+    fn update_from_repository(
         &self,
         ctx: &Context,
         repository: &Repository,
@@ -111,7 +111,7 @@ impl Update {
         Ok(imports::update(repository, pointer, rev, Take::Data(&source, commit.as_str()), self.force, &progress)?)
     }
 
-    fn from_url(&self, ctx: &Context, repository: &Repository, pointer: &PointerFile) -> Result<Updated, Error> {
+    fn update_from_url(&self, ctx: &Context, repository: &Repository, pointer: &PointerFile) -> Result<Updated, Error> {
         if self.rev.is_some() {
             let imported = format!("{} was not imported from a repository", pointer.path);
             return Err(Error::invalid(format!("{imported}, so it has no --rev")));
