@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -251,7 +252,7 @@ impl Human for Found {
         });
         let mut text = ui::table(["SINCE", "COMMIT", "AUTHOR", "PATH", "BY"], rows);
         if !self.used_by.is_empty() {
-            text.push_str(&format!("\n\nOn the server: {}", names(&self.used_by)));
+            let _ = write!(text, "\n\nOn the server: {}", names(&self.used_by));
         }
         text.push_str(&gaps(&self.appearances.missing));
         text
