@@ -292,6 +292,7 @@ mod tests {
         Record { commit: commit(id), file: file.into(), claims }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands where manifests are looked up, which can fail")]
     fn no_manifests(_: &Oid) -> Result<Option<Manifest>, Error> {
         Ok(None)
     }
