@@ -66,7 +66,7 @@ fn a_remote_is_changed_only_when_that_is_meant() {
     home.ok(&["remote", "add", "towpath", "http://127.0.0.1:1/dvc/digits"]);
     let (code, said) = home.fails(&["remote", "add", "towpath", "http://127.0.0.1:2/dvc/digits"]);
     assert_eq!(code, 5);
-    assert!(said.contains("hint: change it with --force"), "{said}");
+    assert!(said.contains("hint: replace it with --force"), "{said}");
     home.ok(&["remote", "add", "--force", "--default", "towpath", "http://127.0.0.1:2/dvc/digits"]);
     assert!(home.read(".dvc/config").contains("url = http://127.0.0.1:2/dvc/digits"));
     let (code, _) = home.fails(&["remote", "add", "other", "http://me:secret@127.0.0.1:2/dvc/digits"]);
