@@ -81,7 +81,7 @@ pub(crate) fn decide(inputs: &Inputs) -> Decided {
         let allowed = if inputs.findings.is_empty() { "" } else { "; pickles are allowed by policy" };
         return Decided::new(
             Outcome::Passed,
-            format!("{} files of {} bytes hold nothing that runs when loaded{allowed}", inputs.files, inputs.bytes),
+            format!("{} nothing that runs when loaded{allowed}", inputs.looked_at()),
         );
     }
     let named: Vec<String> = refused.iter().take(5).map(|f| format!("{} {}", f.path, f.what.words())).collect();
@@ -96,6 +96,14 @@ pub(crate) fn decide(inputs: &Inputs) -> Decided {
 }
 
 impl Inputs {
+    /// `1 file (4416 bytes) holds`, as a sentence begins.
+    fn looked_at(&self) -> String {
+        match self.files {
+            1 => format!("1 file ({} bytes) holds", self.bytes),
+            files => format!("{files} files ({} bytes together) hold", self.bytes),
+        }
+    }
+
     fn find(&mut self, path: &str, what: What) {
         self.found += 1;
         if self.findings.len() < MOST_FINDINGS {
@@ -317,7 +325,9 @@ mod tests {
     fn a_model_of_harmless_files_passes() {
         let decided = scanned(&[("model.onnx", b"\x08\x07skl2onnx"), ("MLmodel", b"flavors: {}\n")], false);
         assert_eq!(decided.outcome, Outcome::Passed);
-        assert!(decided.reason.starts_with("2 files of 22 bytes"), "{}", decided.reason);
+        assert!(decided.reason.starts_with("2 files (22 bytes together) hold nothing"), "{}", decided.reason);
+        let one = scanned(&[("model.onnx", b"\x08\x07skl2onnx")], false);
+        assert!(one.reason.starts_with("1 file (10 bytes) holds nothing"), "{}", one.reason);
     }
 
     #[test]

@@ -172,11 +172,21 @@ fn numbers(expression: &str, inputs: &Inputs) -> String {
         .iter()
         .filter(|(name, _)| names(expression, name))
         .map(|(name, value)| match inputs.production.as_ref().and_then(|p| p.metrics.get(name)) {
-            Some(old) => format!("{name}: candidate {value}, production {old}"),
-            None => format!("{name}: candidate {value}"),
+            Some(old) => format!("{name}: candidate {}, production {}", brief(*value), brief(*old)),
+            None => format!("{name}: candidate {}", brief(*value)),
         })
         .collect();
     if named.is_empty() { String::new() } else { format!(" ({})", named.join("; ")) }
+}
+
+/// For a sentence: four significant decimals. The exact numbers are among the inputs.
+fn brief(number: f64) -> String {
+    let decimals = if number == 0.0 { 0 } else { 3 - number.abs().log10().floor() as i32 };
+    if decimals > 8 {
+        return format!("{number:.3e}");
+    }
+    let text = format!("{number:.*}", decimals.max(0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// Whether `name` stands in `expression` as a whole word.
@@ -215,6 +225,16 @@ mod tests {
         assert!(passed.reason.ends_with("holds (accuracy: candidate 0.955, production 0.96)"), "{}", passed.reason);
         let failed = decide(NO_WORSE, &against(0.94, 0.96));
         assert_eq!(failed.outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn the_sentence_rounds_and_the_inputs_do_not() {
+        let inputs = against(0.963_888_888_888_888_9, 0.949_999_999_999_999_9);
+        let decided = decide(NO_WORSE, &inputs);
+        assert!(decided.reason.ends_with("(accuracy: candidate 0.9639, production 0.95)"), "{}", decided.reason);
+        assert!(serde_json::to_string(&inputs).unwrap().contains("0.9638888888888889"));
+        let sentences = [0.0, 1.0, -0.012_345_6, 12.345_678, 1797.4, 1e-12, f64::NAN].map(brief);
+        assert_eq!(sentences, ["0", "1", "-0.01235", "12.35", "1797", "1.000e-12", "NaN"]);
     }
 
     #[test]
