@@ -56,10 +56,12 @@ impl WorkTree {
         }
     }
 
-    /// A new repository in `dir` (made if missing) with an empty branch `main`.
+    /// A new repository in `dir` (made if missing) with an empty branch `main`. Its first `git push`
+    /// needs no name of a remote or branch.
     pub fn init(dir: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(|source| Error::Io { action: "create", path: dir.to_owned(), source })?;
         Git::of_user(dir, "init").args(["--quiet", "--initial-branch=main"]).bytes()?;
+        Git::of_user(dir, "config").args(["--local", "push.autoSetupRemote", "true"]).bytes()?;
         Ok(Self::at(dir.to_owned()))
     }
 

@@ -79,10 +79,7 @@ pub(crate) fn decide(inputs: &Inputs) -> Decided {
         inputs.findings.iter().filter(|f| !(inputs.allow_pickle && f.what == What::Pickle)).collect();
     if refused.is_empty() {
         let allowed = if inputs.findings.is_empty() { "" } else { "; pickles are allowed by policy" };
-        return Decided::new(
-            Outcome::Passed,
-            format!("{} nothing that runs when loaded{allowed}", inputs.looked_at()),
-        );
+        return Decided::new(Outcome::Passed, format!("{} nothing that runs when loaded{allowed}", inputs.looked_at()));
     }
     let named: Vec<String> = refused.iter().take(5).map(|f| format!("{} {}", f.path, f.what.words())).collect();
     let more = match refused.len().saturating_sub(named.len()) {

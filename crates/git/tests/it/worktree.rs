@@ -55,6 +55,19 @@ fn a_new_repository_starts_on_main() {
 }
 
 #[test]
+fn the_first_push_of_a_new_repository_names_no_upstream() {
+    let dir = tempfile::tempdir().unwrap();
+    git(dir.path(), &["init", "-q", "--bare", "-b", "main", "digits.git"]);
+    let tree = WorkTree::init(&dir.path().join("new")).unwrap();
+    tree.add_remote("origin", &dir.path().join("digits.git").to_string_lossy()).unwrap();
+    std::fs::write(tree.root().join("a"), "1").unwrap();
+    let commit = tree.commit_all("Add a").unwrap();
+    git(tree.root(), &["push", "-q"]);
+    assert_eq!(git(&dir.path().join("digits.git"), &["rev-parse", "main"]), commit.to_string());
+    assert_eq!(git(tree.root(), &["rev-parse", "--abbrev-ref", "@{upstream}"]), "origin/main");
+}
+
+#[test]
 fn a_password_is_found_without_asking_anybody() {
     let dir = tempfile::tempdir().unwrap();
     let tree = WorkTree::init(&dir.path().join("new")).unwrap();

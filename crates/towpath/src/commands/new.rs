@@ -52,7 +52,7 @@ impl New {
                 "{name}/ is a repository with code, data and a pipeline. Next:\n\
                  \x20 towpath server{listen}    # in another terminal\n\
                  \x20 cd {name}\n\
-                 \x20 git push origin main\n\
+                 \x20 git push\n\
                  \x20 towpath predict {name} --wait",
                 name = self.name
             )
