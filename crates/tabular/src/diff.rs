@@ -98,7 +98,7 @@ pub fn diff(old: Table, new: Table, options: &Options) -> Result<TableDiff, Erro
     for (table, column) in [&old, &new].into_iter().flat_map(|t| options.key.iter().map(move |column| (t, column))) {
         if !table.columns().contains(column) {
             let there_are = table.columns().to_vec();
-            return Err(Error::NoSuchKey { path: table.path().to_owned(), column: column.clone(), there_are });
+            return Err(Error::NoSuchKey { path: table.name().to_owned(), column: column.clone(), there_are });
         }
     }
     let (before, after) = (old.columns().to_vec(), new.columns().to_vec());
@@ -213,6 +213,10 @@ fn compare(old: Part, new: Part, options: &Options, diff: &mut TableDiff) -> Res
             changed(&key, &before, &content, options, diff);
         }
     }
+    // In the same order each time, for those who compare what this prints.
+    let mut unpaired: Vec<(Vec<u8>, Vec<Vec<u8>>)> =
+        unpaired.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+    unpaired.sort_unstable();
     for (key, rows) in unpaired {
         for content in rows {
             diff.rows.removed += 1;

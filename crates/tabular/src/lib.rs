@@ -8,6 +8,7 @@
 pub mod diff;
 pub mod error;
 pub mod markdown;
+pub mod shown;
 pub mod statistics;
 pub mod table;
 

@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::diff::{ColumnDiff, TableDiff};
+use crate::shown::{self, Summary};
 use crate::statistics::Statistics;
 use crate::table::Value;
-
-/// Characters of a cell that are shown.
-const WIDTH: usize = 60;
 
 /// The whole diff; `old` and `new` are what the tables are called.
 pub fn render(diff: &TableDiff, old: &str, new: &str) -> String {
@@ -55,26 +53,9 @@ fn columns(diff: &TableDiff, text: &mut String) {
 }
 
 fn line(of: &Statistics) -> String {
-    let number = |number: Option<f64>| number.map_or_else(String::new, short);
-    let value = |value: &Option<Value>| match value {
-        Some(Value::Number(number)) => short(*number),
-        Some(value) => cell(value),
-        None => String::new(),
-    };
-    let quantile = |i: usize| number(of.quantiles.map(|quantiles| quantiles[i]));
-    format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-        of.kind,
-        of.count,
-        of.nulls,
-        of.distinct,
-        value(&of.min),
-        quantile(0),
-        quantile(1),
-        quantile(2),
-        value(&of.max),
-        number(of.mean)
-    )
+    let Summary { kind, count, nulls, distinct, min, quantiles: [low, median, high], max, mean } = Summary::of(of);
+    let (min, max) = (escape(&min), escape(&max));
+    format!("| {kind} | {count} | {nulls} | {distinct} | {min} | {low} | {median} | {high} | {max} | {mean} |")
 }
 
 fn examples(diff: &TableDiff, text: &mut String) {
@@ -109,19 +90,8 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// Six digits are enough to see a difference.
-fn short(number: f64) -> String {
-    let digits = if number == 0.0 { 0 } else { 5 - number.abs().log10().floor() as i32 };
-    let text = format!("{number:.*}", digits.clamp(0, 12) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
 fn cell(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > WIDTH {
-        return escape(&text.chars().take(WIDTH - 1).chain(['…']).collect::<String>());
-    }
-    escape(&text)
+    escape(&shown::value(value))
 }
 
 /// Nothing of a table's content is taken for Markdown or HTML.
@@ -145,11 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short_and_contents_are_no_markdown() {
-        assert_eq!(
-            ["12345678.9", "0.000123456789", "3", "2.50"].map(|n| short(n.parse().unwrap())),
-            ["12345679", "0.000123457", "3", "2.5"]
-        );
+    fn contents_are_no_markdown() {
         assert_eq!(escape("a|b\n<img>@team"), "a\\|b &lt;img>&#64;team");
     }
 }

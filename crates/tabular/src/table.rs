@@ -152,7 +152,7 @@ impl Serialize for Value {
 
 /// A table that is being read.
 pub struct Table {
-    path: PathBuf,
+    name: PathBuf,
     columns: Vec<String>,
     size: u64,
     rows: Rows,
@@ -164,26 +164,27 @@ enum Rows {
 }
 
 impl Table {
-    /// Opens a table by its ending, or by its first bytes when the ending says nothing: `name` is
-    /// what the file is called, which an object in a cache does not tell itself.
+    /// Opens a table by its ending, or by its first bytes when the ending says nothing. `name` is
+    /// what the file is called, here and in errors: an object in a cache does not tell itself.
     pub fn open(path: &Path, name: &str) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::read(path))?;
-        let size = file.metadata().map_err(Error::read(path))?.len();
+        let name = Path::new(name);
+        let mut file = File::open(path).map_err(Error::read(name))?;
+        let size = file.metadata().map_err(Error::read(name))?.len();
         let mut magic = [0; 4];
-        let is_parquet = file.read(&mut magic).map_err(Error::read(path))? == 4 && &magic == b"PAR1";
-        let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let file = File::open(path).map_err(Error::read(path))?;
+        let is_parquet = file.read(&mut magic).map_err(Error::read(name))? == 4 && &magic == b"PAR1";
+        let ending = name.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let file = File::open(path).map_err(Error::read(name))?;
         let (columns, rows) = match ending {
-            _ if is_parquet => parquet(path, file)?,
-            "csv" => csv(path, file, b',')?,
-            "tsv" => csv(path, file, b'\t')?,
-            _ => return Err(Error::UnknownFormat { path: path.to_owned() }),
+            _ if is_parquet => parquet(name, file)?,
+            "csv" => csv(name, file, b',')?,
+            "tsv" => csv(name, file, b'\t')?,
+            _ => return Err(Error::UnknownFormat { path: name.to_owned() }),
         };
         let mut seen = HashSet::new();
         if let Some(column) = columns.iter().find(|column| !seen.insert(column.as_str())) {
-            return Err(Error::ColumnTwice { path: path.to_owned(), column: column.clone() });
+            return Err(Error::ColumnTwice { path: name.to_owned(), column: column.clone() });
         }
-        Ok(Self { path: path.to_owned(), columns, size, rows })
+        Ok(Self { name: name.to_owned(), columns, size, rows })
     }
 
     /// In the order of the file.
@@ -196,8 +197,9 @@ impl Table {
         self.size
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What it is called in errors.
+    pub fn name(&self) -> &Path {
+        &self.name
     }
 }
 
@@ -208,11 +210,11 @@ impl Iterator for Table {
         match &mut self.rows {
             Rows::Csv(records) => Some(match records.next()? {
                 Ok(record) => Ok(record.iter().map(Value::of_csv).collect()),
-                Err(error) => Err(csv_error(&self.path, &error)),
+                Err(error) => Err(csv_error(&self.name, &error)),
             }),
             Rows::Parquet(rows) => Some(match rows.next()? {
                 Ok(row) => Ok(row.get_column_iter().map(|(_, field)| Value::of_field(field)).collect()),
-                Err(error) => Err(Error::Parquet { path: self.path.clone(), problem: error.to_string() }),
+                Err(error) => Err(Error::Parquet { path: self.name.clone(), problem: error.to_string() }),
             }),
         }
     }

@@ -6,17 +6,21 @@ use towpath_data::targets::{ChosenStage, choose};
 use towpath_data::{Repository, Selection, Stage, Targets};
 
 use crate::commands::checkout::canonical_dir;
+use crate::commands::diff_rows::RowFlags;
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::workspace::Workspace;
 
 /// Show data that differs between two commits, or between a commit and the workspace
+///
+/// With --rows the rows of one table: `towpath diff --rows OLD.csv NEW.csv` compares two files,
+/// `towpath diff --rows v1 v2 --targets data/x.csv` two versions of a tracked file.
 #[derive(clap::Args, Debug)]
 pub struct Diff {
-    /// The old commit
+    /// The old commit; with --rows and without --targets a file
     #[arg(default_value = "HEAD")]
     a_rev: String,
-    /// The new commit [default: the workspace]
+    /// The new commit, or file [default: the workspace]
     b_rev: Option<String>,
     /// Only these tracked files or folders
     #[arg(long, num_args = 0.., value_name = "PATH")]
@@ -30,10 +34,20 @@ pub struct Diff {
     /// A table in Markdown
     #[arg(long)]
     md: bool,
+    #[command(flatten)]
+    rows: RowFlags,
 }
 
 impl Diff {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        if self.rows.rows {
+            let (old, new) = (self.a_rev.as_str(), self.b_rev.as_deref());
+            return if self.targets.is_empty() {
+                self.rows.of_files(ctx, old, new, self.md)
+            } else {
+                self.rows.of_revisions(ctx, old, new, &self.targets, self.md)
+            };
+        }
         let workspace = Workspace::find()?;
         let repository = &workspace.repository;
         let cache = repository.cache()?;

@@ -10,6 +10,7 @@ mod commit;
 mod config;
 mod data_status;
 mod diff;
+mod diff_rows;
 mod fetch;
 mod gc;
 mod get;

@@ -4,6 +4,7 @@
 
 mod blame;
 mod data;
+mod diff_rows;
 mod end_to_end;
 mod exit_codes;
 mod help;
