@@ -94,6 +94,7 @@ pub struct StageEnvironment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     pub path: String,
+    /// DVC's hash; like the size, known once it is decided whether a stage that reads it runs.
     pub hash: Option<String>,
     pub size: Option<u64>,
 }

@@ -296,7 +296,7 @@ impl<'a> DatabaseJournal<'a> {
     }
 }
 
-fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
+pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
     StageRun {
         name: stage.name.clone(),
         status: StageStatus::Queued,

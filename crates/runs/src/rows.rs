@@ -15,6 +15,7 @@ use towpath_pipeline::environment::Resolved;
 use towpath_store::{Row, Tx, ledger, sequence};
 
 use crate::Error;
+use crate::sources::with_content;
 
 /// What starts a run.
 #[derive(Clone, Debug)]
@@ -530,8 +531,8 @@ pub fn get(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Run, Error> {
         experiment: row.opt_text("experiment")?,
         lock_ref: row.opt_text("lock_ref")?,
         environment: row.opt_json("environment")?,
+        sources: with_content(row.json("sources")?, &stages),
         stages,
         checks,
-        sources: row.json("sources")?,
     })
 }

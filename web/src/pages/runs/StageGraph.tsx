@@ -1,6 +1,6 @@
 import { useMemo, useRef, useState, type KeyboardEvent, type PointerEvent, type WheelEvent } from "react";
 
-import type { Run, Source, StageRun } from "../../api/types";
+import type { Run } from "../../api/types";
 import { plural } from "../../format/number";
 import { STAGE, ShapePaths, tone } from "../../parts/Status";
 import { useNow } from "../../parts/Time";
@@ -63,7 +63,7 @@ export function StageGraph({ run, selected, onSelect }: { run: Run; selected?: s
             <Node
               key={node.id}
               node={node}
-              fact={"stage" in node ? fact(node.stage, run.stages, now) : hashOf(node.source, run.stages)}
+              fact={"stage" in node ? fact(node.stage, run.stages, now) : (node.source.hash?.slice(0, 8) ?? "")}
               selected={"stage" in node && node.stage.name === selected}
               onSelect={onSelect}
               onKeyDown={(event) => followEdge(event, node, graph)}
@@ -174,12 +174,6 @@ function Node({
 
 /** No dot or dash is left before the ellipsis. */
 const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1).replace(/[._-]+$/, "")}…` : text);
-
-/** Data is hashed when the first stage reads it, so the stage knows. */
-function hashOf(source: Source, stages: StageRun[]): string {
-  const hash = source.hash ?? stages.flatMap((stage) => stage.inputs).find((input) => input.path === source.path)?.hash;
-  return hash?.replace(/^(md5|sha256):/, "").slice(0, 8) ?? "";
-}
 
 /** Right and left follow the edges, up and down stay in the rank. */
 function followEdge(event: KeyboardEvent<SVGGElement>, node: GraphNode, graph: ReturnType<typeof layoutStages>) {
