@@ -51,6 +51,7 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "runs", path: "/p/digits", heading: /digits/ },
   { name: "experiments", path: "/experiments", heading: /Experiments/ },
   { name: "tracked-run", path: "/experiments/1/runs/r1", heading: /brisk-heron-118/ },
+  { name: "mlflow-link", path: "/#/experiments/1/runs/r1", heading: /brisk-heron-118/ },
   { name: "compare", path: "/compare?runs=r1,r2,r3", heading: /Compare 3 runs/ },
   { name: "models", path: "/models", heading: /Models/ },
   { name: "model", path: "/models/digits", heading: /digits/ },

@@ -7,6 +7,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
 import { ApiError } from "./api/client";
+import { followMlflowLink } from "./mlflowLinks";
 import { Pages } from "./routes";
 import { Shell } from "./shell/Shell";
 import { SignIn } from "./shell/SignIn";
@@ -46,6 +47,7 @@ function Page() {
   );
 }
 
+followMlflowLink();
 const root = document.getElementById("root");
 if (root) {
   createRoot(root).render(
