@@ -18,6 +18,7 @@ use crate::hash::StreamError;
 use crate::links::LinkType;
 use crate::listing::Listing;
 use crate::manifest::{Entry, Manifest};
+use crate::scratch::{Scratch, SharedScratch};
 use crate::workspace::open_regular;
 use crate::{Error, Oid, hash};
 
@@ -36,12 +37,18 @@ pub struct Cache {
     dir: PathBuf,
     links: Vec<LinkType>,
     shared: bool,
+    scratch: SharedScratch,
 }
 
 impl Cache {
     /// The cache in `dir`, which is made when first written to.
     pub fn open(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), links: LinkType::DEFAULT.to_vec(), shared: false }
+        Self {
+            dir: dir.to_owned(),
+            links: LinkType::DEFAULT.to_vec(),
+            shared: false,
+            scratch: SharedScratch::default(),
+        }
     }
 
     /// How files get from the cache into a workspace, in the order to try.
@@ -194,9 +201,20 @@ impl Cache {
     }
 
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile, Error> {
-        let dir = self.own_dir().join("tmp");
-        self.make_folder(&dir)?;
-        NamedTempFile::new_in(&dir).map_err(Error::io("write in", &dir))
+        self.scratch.get(|| self.new_scratch())?.file()
+    }
+
+    /// A folder for objects on their way, on the cache's file system.
+    pub(crate) fn new_scratch(&self) -> Result<Scratch, Error> {
+        let place = self.own_dir().join("tmp");
+        self.make_folder(&place)?;
+        let scratch = Scratch::inside(&place)?;
+        if self.shared {
+            // Whoever is of the group may remove what a killed process left.
+            let mode = Permissions::from_mode(SHARED_FOLDER_MODE);
+            fs::set_permissions(scratch.dir(), mode).map_err(Error::io("set the mode of", scratch.dir()))?;
+        }
+        Ok(scratch)
     }
 
     /// Makes a finished file the object; its bytes were verified.

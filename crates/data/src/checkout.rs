@@ -1,22 +1,22 @@
 //! From the cache into the workspace.
 //!
-//! A file is made beside the output it belongs to and renamed into place, so that a kill leaves the
-//! old or the new one, and at worst an empty `.towpath-*` folder that belongs to no output.
+//! A file is made in a [`Scratch`] folder and renamed into place, so that a kill leaves the old or the
+//! new one.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use tempfile::TempDir;
 use towpath_core::Content;
 use walkdir::WalkDir;
 
 use crate::links::{self, LinkType};
 use crate::manifest::{Entry, Manifest};
 use crate::progress::{Event, Work};
+use crate::scratch::Scratch;
 use crate::state::Stamp;
 use crate::{Cache, Error, Oid, Progress, Silent, Workspace};
 
@@ -90,8 +90,7 @@ impl Cache {
 pub(crate) struct Placement<'a> {
     cache: &'a Cache,
     workspace: &'a Workspace,
-    scratch: TempDir,
-    files: AtomicU64,
+    scratch: Scratch,
     /// False once the file system was found to have none.
     reflinks: AtomicBool,
     relink: bool,
@@ -102,15 +101,13 @@ impl<'a> Placement<'a> {
     pub(crate) fn beside(cache: &'a Cache, workspace: &'a Workspace, path: &Path) -> Result<Self, Error> {
         let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
-        let scratch = scratch.map_err(Error::io("write in", folder))?;
-        let (files, reflinks) = (AtomicU64::new(0), AtomicBool::new(true));
-        Ok(Self { cache, workspace, scratch, files, reflinks, relink: false })
+        let scratch = Scratch::near(folder)?;
+        Ok(Self { cache, workspace, scratch, reflinks: AtomicBool::new(true), relink: false })
     }
 
     /// A name that nothing has yet, on the output's file system.
     pub(crate) fn scratch_file(&self) -> PathBuf {
-        self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
+        self.scratch.path()
     }
 
     /// Whether anything had to change. An exec bit too many is left: DVC knows none in folders.

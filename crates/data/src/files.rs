@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use crate::Error;
+use crate::scratch::Scratch;
 
 /// Replaces the file at `path`, making the folders above it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -17,27 +18,29 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// As [`write_atomically`], but not synced to the disk: for what can be made again. A power loss may
 /// leave it empty, so whoever reads it takes what cannot be read for absent.
 pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    unfinished(path, bytes, 0o644)?.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+    let (file, _scratch) = unfinished(path, bytes, 0o644)?;
+    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
     Ok(())
 }
 
 /// As [`write_atomically`]; a new file gets this mode, an existing one keeps its own.
 pub(crate) fn write_with_mode(path: &Path, bytes: &[u8], new_mode: u32) -> Result<(), Error> {
-    let file = unfinished(path, bytes, new_mode)?;
+    let (file, _scratch) = unfinished(path, bytes, new_mode)?;
     file.as_file().sync_data().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
     Ok(())
 }
 
-/// A complete file beside `path`, not yet under its name.
-fn unfinished(path: &Path, bytes: &[u8], new_mode: u32) -> Result<NamedTempFile, Error> {
+/// A complete file on the file system of `path`, not yet under its name, and the folder it waits in.
+fn unfinished(path: &Path, bytes: &[u8], new_mode: u32) -> Result<(NamedTempFile, Scratch), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut file = NamedTempFile::new_in(folder).map_err(Error::io("write in", folder))?;
+    let scratch = Scratch::near(folder)?;
+    let mut file = scratch.file()?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     let mode = fs::metadata(path).map_or(new_mode, |m| m.permissions().mode() & 0o777);
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))?;
-    Ok(file)
+    Ok((file, scratch))
 }
 
 /// The file's text; `None` when there is no such file.

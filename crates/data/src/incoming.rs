@@ -8,12 +8,11 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
-use tempfile::TempDir;
 use towpath_core::HashName;
 
 use crate::batch::{Destination, refuse_change};
@@ -21,6 +20,7 @@ use crate::cache::TRUSTED_MODE;
 use crate::hash::StreamError;
 use crate::links::{self, LinkType};
 use crate::listing::Listing;
+use crate::scratch::Scratch;
 use crate::state::Stamp;
 use crate::{Cache, Error, Oid, hash};
 
@@ -29,8 +29,7 @@ pub(crate) struct Incoming<'c> {
     cache: &'c Cache,
     /// Of before.
     present: Listing,
-    scratch: TempDir,
-    files: AtomicU64,
+    scratch: Scratch,
     written: Mutex<Vec<Oid>>,
     /// False once the file system was found to have none.
     reflinks: AtomicBool,
@@ -38,14 +37,10 @@ pub(crate) struct Incoming<'c> {
 
 impl<'c> Incoming<'c> {
     pub(crate) fn begin(cache: &'c Cache, hash: HashName) -> Result<Self, Error> {
-        let dir = cache.own_dir().join("tmp");
-        cache.make_folder(&dir)?;
-        let scratch = TempDir::new_in(&dir).map_err(Error::io("write in", &dir))?;
         Ok(Self {
             cache,
             present: Listing::new(cache, hash),
-            scratch,
-            files: AtomicU64::new(0),
+            scratch: cache.new_scratch()?,
             written: Mutex::default(),
             reflinks: AtomicBool::new(cache.links().contains(&LinkType::Reflink)),
         })
@@ -64,10 +59,6 @@ impl<'c> Incoming<'c> {
             fs::set_permissions(&path, Permissions::from_mode(TRUSTED_MODE))
                 .map_err(Error::io("set the mode of", &path))
         })
-    }
-
-    fn scratch_file(&self) -> PathBuf {
-        self.scratch.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Gives a temporary file the name of an object.
@@ -149,7 +140,7 @@ impl Destination for Incoming<'_> {
         if shares && !content.is_empty() && self.try_hard_link(path, stamp, oid)? {
             return Ok(());
         }
-        let tmp = self.scratch_file();
+        let tmp = self.scratch.path();
         create(&tmp)?.write_all(content).map_err(Error::io("write in", self.cache.dir()))?;
         self.settle(&tmp, oid)
     }
@@ -168,7 +159,7 @@ impl Destination for Incoming<'_> {
                 return Ok(md5);
             }
         }
-        let tmp = self.scratch_file();
+        let tmp = self.scratch.path();
         let copy = create(&tmp)?;
         let md5 = if self.try_reflink(file, &copy) {
             let clone = File::open(&tmp).map_err(Error::io("read", &tmp))?;

@@ -26,6 +26,7 @@ pub mod progress;
 pub mod remote;
 pub mod repository;
 pub mod run_cache;
+pub mod scratch;
 pub mod state;
 pub mod status;
 pub mod targets;

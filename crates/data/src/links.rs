@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::Error;
+use crate::scratch::Scratch;
 
 /// Larger files are not held in memory while they are copied.
 const READ_WHOLE: u64 = 256 << 10;
@@ -103,9 +104,8 @@ pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
     let mode = if metadata.mode() & 0o111 != 0 && !metadata.is_symlink() { 0o755 } else { 0o644 };
     if shared {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(folder);
-        let scratch = scratch.map_err(Error::io("write in", folder))?;
-        let own = scratch.path().join("own");
+        let scratch = Scratch::near(folder)?;
+        let own = scratch.path();
         let source = fs::canonicalize(path).map_err(Error::io("read", path))?;
         link(&LinkType::DEFAULT, &source, &own)?;
         fs::rename(&own, path).map_err(Error::io("write", path))?;

@@ -195,7 +195,9 @@ fn room_for(size: u64, dir: &Path) -> Result<(), Error> {
 fn give_up_old_ones(root: &Path) {
     let now = Duration::from_millis(SystemClock.now().millis().unsigned_abs());
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let changed = fs::metadata(entry.path().join("content")).and_then(|metadata| metadata.modified());
+        // A process that was killed at once left an empty folder.
+        let changed = fs::metadata(entry.path().join("content")).or_else(|_| entry.metadata());
+        let changed = changed.and_then(|metadata| metadata.modified());
         let changed = changed.map(|changed| changed.duration_since(UNIX_EPOCH).unwrap_or_default());
         if changed.is_ok_and(|changed| changed + KEPT < now) {
             let _ = fs::remove_dir_all(entry.path());

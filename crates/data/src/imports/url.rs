@@ -10,6 +10,7 @@ use super::update::checkout_over;
 use super::{Imported, Updated, checksum};
 use crate::external::{Address, Fingerprint};
 use crate::pointer::{PointerFile, entry_of};
+use crate::scratch::Scratch;
 use crate::{Cache, Error, Progress, Repository, Stage, transfer};
 
 /// How much of an import from an address is done now.
@@ -102,10 +103,8 @@ fn to_remote(
     progress: &dyn Progress,
 ) -> Result<(Fingerprint, Content), Error> {
     let remote = repository.remote(remote)?;
-    let tmp = repository.tmp_dir();
-    std::fs::create_dir_all(&tmp).map_err(Error::io("create", &tmp))?;
-    let scratch = tempfile::tempdir_in(&tmp).map_err(Error::io("write in", &tmp))?;
-    let cache = Cache::open(scratch.path());
+    let scratch = Scratch::near(repository.root())?;
+    let cache = Cache::open(scratch.dir());
     let taken = fetch(repository, address, &cache, progress)?;
     transfer::push(&cache, remote.as_ref(), &[taken.1.clone().into()], progress)?;
     Ok(taken)

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 
 use super::{Download, Listed, Listing, Remote, Stat, Wanted};
+use crate::scratch::{Scratch, SharedScratch};
 use crate::{Error, links};
 
 /// Disks gain little from more.
@@ -21,16 +21,25 @@ pub struct LocalRemote {
     dir: PathBuf,
     url: String,
     jobs: usize,
+    scratch: SharedScratch,
 }
 
 impl LocalRemote {
     /// The folder is made when first pushed to.
     pub fn open(dir: &Path, jobs: Option<usize>) -> Self {
-        Self { dir: dir.to_owned(), url: dir.display().to_string(), jobs: jobs.unwrap_or(DEFAULT_JOBS) }
+        let jobs = jobs.unwrap_or(DEFAULT_JOBS);
+        Self { dir: dir.to_owned(), url: dir.display().to_string(), jobs, scratch: SharedScratch::default() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
         self.dir.join(key)
+    }
+
+    /// Beside the objects, where DVC neither reads nor collects.
+    fn new_scratch(&self) -> Result<Scratch, Error> {
+        let place = self.dir.join("towpath/tmp");
+        fs::create_dir_all(&place).map_err(Error::io("create", &place))?;
+        Scratch::inside(&place)
     }
 }
 
@@ -82,14 +91,8 @@ impl Remote for LocalRemote {
     fn upload(&self, key: &str, from: &Path) -> Result<Stat, Error> {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.dir);
-        let mut tmp = match NamedTempFile::new_in(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-                NamedTempFile::new_in(folder)
-            }
-            other => other,
-        }
-        .map_err(Error::io("write in", folder))?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let mut tmp = self.scratch.get(|| self.new_scratch())?.file()?;
         let mut source = File::open(from).map_err(Error::io("read", from))?;
         if !links::try_reflink_into(&source, tmp.as_file()) {
             // `copy_file_range` where the kernel has it.

@@ -4,7 +4,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use tempfile::{NamedTempFile, TempPath};
@@ -17,6 +18,9 @@ use crate::{Cache, Error, Oid, Remote};
 const RESUMABLE_BYTES: u64 = 8 << 20;
 
 const BUFFER: usize = 1 << 18;
+
+/// The beginning of an object that nobody went on with for so long is given up.
+const KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// What came of one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +133,7 @@ impl Partial {
     fn create(cache: &Cache, oid: &Oid) -> Result<Option<Self>, Error> {
         let dir = cache.partial_dir();
         fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        give_up_old_ones(&dir);
         Self::open(cache, oid, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
 
@@ -180,12 +185,27 @@ impl Partial {
     }
 }
 
+/// Removes beginnings that nobody went on with. What cannot be looked at or removed is left for the
+/// next time.
+fn give_up_old_ones(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|found| found.modified()).map(|changed| changed.elapsed());
+        let is_old = matches!(age, Ok(Ok(age)) if age > KEPT);
+        if is_old
+            && let Ok(file) = File::open(entry.path())
+            && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
     use std::ops::ControlFlow;
-    use std::path::Path;
     use std::sync::Mutex;
+    use std::time::SystemTime;
 
     use md5::{Digest as _, Md5};
     use towpath_core::HashName;
@@ -256,6 +276,22 @@ mod tests {
         assert_eq!(*remote.asked.lock().unwrap(), [0, 9 << 20, 18 << 20]);
         assert_eq!(fs::read(cache.path(&oid)).unwrap(), bytes);
         assert_eq!(fs::read_dir(cache.partial_dir()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_beginning_that_nobody_went_on_with_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path());
+        fs::create_dir_all(cache.partial_dir()).unwrap();
+        for (name, days) in [("old", 8), ("new", 6)] {
+            let file = File::create(cache.partial_dir().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_hours(days * 24)).unwrap();
+        }
+        let (oid, bytes) = object(9 << 20);
+        let remote = Breaking { object: bytes, piece: usize::MAX, asked: Mutex::default() };
+        fetch(&cache, &remote, &oid).unwrap();
+        let left: Vec<_> = fs::read_dir(cache.partial_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["new"]);
     }
 
     #[test]

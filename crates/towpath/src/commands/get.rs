@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use towpath_data::scratch::Scratch;
 use towpath_data::{Cache, Workspace};
 
 use crate::config::Context;
@@ -49,9 +50,8 @@ impl Get {
         let out = std::path::absolute(&out).map_err(Error::io("find", &out))?;
         let folder = out.parent().unwrap_or(Path::new("/"));
         let folder = folder.canonicalize().map_err(Error::io("read", folder))?;
-        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(&folder);
-        let scratch = scratch.map_err(Error::io("write in", &folder))?;
-        let cache = Cache::open(scratch.path());
+        let scratch = Scratch::near(&folder)?;
+        let cache = Cache::open(scratch.dir());
         let opened = self.source.open(ctx, &self.url, &cache)?;
         let progress = ctx.ui.data_progress();
         let content = opened.source.with_jobs(self.jobs.map(usize::from)).fetch(&self.path, &progress)?;

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use towpath_data::external::Address;
+use towpath_data::scratch::Scratch;
 use towpath_data::{Cache, Config, Repository, Workspace};
 
 use crate::config::Context;
@@ -29,9 +30,8 @@ impl GetUrl {
         let folder = folder.canonicalize().map_err(Error::io("read", folder))?;
         let config = config_here()?;
         let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref())?;
-        let scratch = tempfile::Builder::new().prefix(".towpath-").tempdir_in(&folder);
-        let scratch = scratch.map_err(Error::io("write in", &folder))?;
-        let cache = Cache::open(scratch.path());
+        let scratch = Scratch::near(&folder)?;
+        let cache = Cache::open(scratch.dir());
         let workspace = Workspace::open(&folder, None)?;
         let progress = ctx.ui.data_progress();
         let content = address.fetch(&cache, &workspace, &progress)?;
