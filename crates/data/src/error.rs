@@ -8,6 +8,7 @@ use towpath_core::{Classify, Kind};
 use towpath_yaml::YamlError;
 
 use crate::Oid;
+use crate::locks::Holder;
 
 /// Messages are fragments that fit behind "failed: "; paths are as the user would type them.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,11 @@ pub enum Error {
 
     #[error("another process holds {}{}", path.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
     Locked { path: PathBuf, pid: Option<u32> },
+    /// Another process reads or writes it, by the table of DVC (`rwlock`).
+    #[error("'{}' is busy, it is being blocked by:\n{}", path.display(), holding(holders))]
+    Busy { path: PathBuf, holders: Vec<Holder>, table: PathBuf },
+    #[error("{} is damaged: {problem}", path.display())]
+    LockTable { path: PathBuf, problem: String },
     #[error("there is a {name} hook already: {}", path.display())]
     HookExists { name: &'static str, path: PathBuf },
     #[error("git {what} failed: {stderr}")]
@@ -109,6 +115,12 @@ fn listed(oids: &[Oid]) -> String {
         names.push("...".to_owned());
     }
     names.join(", ")
+}
+
+/// A line for each process, as DVC lists them.
+fn holding(holders: &[Holder]) -> String {
+    let lines: Vec<String> = holders.iter().map(|holder| format!("  (PID {}): {}", holder.pid, holder.cmd)).collect();
+    lines.join("\n")
 }
 
 fn first(oids: &[Oid]) -> String {
@@ -182,6 +194,7 @@ impl Classify for Error {
             | Self::TrackedByGit { .. }
             | Self::WouldOverwrite { .. }
             | Self::Locked { .. }
+            | Self::Busy { .. }
             | Self::HookExists { .. }
             | Self::Incomplete { .. } => Kind::Conflict,
             Self::Chunks(error) => error.kind(),
@@ -195,6 +208,7 @@ impl Classify for Error {
             Self::Config { .. }
             | Self::NotAnImport { .. }
             | Self::NoFingerprint { .. }
+            | Self::LockTable { .. }
             | Self::Pointer(_)
             | Self::InvalidOid(_)
             | Self::Manifest { .. }
@@ -212,6 +226,13 @@ impl Classify for Error {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
+            Self::Busy { table, .. } => {
+                return vec![format!(
+                    "if there are no such processes, remove '{}' and run the command again",
+                    table.display()
+                )];
+            }
+            Self::LockTable { .. } => "remove it when no dvc or towpath command is running",
             Self::NotARepository { .. } => "run `towpath init` in the root of the Git repository",
             Self::NotInCache { .. } => "fetch it with `towpath pull`",
             Self::ChangedWhileRead { .. } => "wait until nothing writes it and run the command again",

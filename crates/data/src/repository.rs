@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Level;
 use crate::gc::clones;
 use crate::ignore::{self, DVCIGNORE_TEMPLATE};
-use crate::locks::RepositoryLock;
+use crate::locks::{Locking, PathLocks, RepositoryLock};
 use crate::pointer::{self, PointerFile};
 use crate::{Cache, Config, Error, Remote, Stage, Workspace, files, remote};
 
@@ -15,6 +15,7 @@ use crate::{Cache, Config, Error, Remote, Stage, Workspace, files, remote};
 pub struct Repository {
     root: PathBuf,
     config: Config,
+    waits_for_lock: bool,
 }
 
 impl Repository {
@@ -37,7 +38,7 @@ impl Repository {
             return Err(Error::NotARepository { from: root });
         }
         let config = Config::read(&root.join(".dvc"))?;
-        Ok(Self { root, config })
+        Ok(Self { root, config, waits_for_lock: false })
     }
 
     /// Writes what `dvc init` writes: `.dvc/config`, `.dvc/.gitignore`, `.dvcignore`.
@@ -115,18 +116,53 @@ impl Repository {
         Workspace::open(&self.root, Some(self.tmp_dir().join("towpath/state")))
     }
 
+    /// Waits for the lock as long as another process has it, instead of three seconds.
+    pub fn waiting_for_lock(mut self, waits: bool) -> Self {
+        self.waits_for_lock = waits;
+        self
+    }
+
+    fn locking(&self) -> Locking {
+        Locking {
+            tmp_dir: self.tmp_dir(),
+            hardlink: self.config.flag("core", "hardlink_lock") == Some(true),
+            wait: self.waits_for_lock,
+        }
+    }
+
     /// Takes DVC's lock: one command at a time changes the repository.
     ///
     /// # Errors
-    /// [`Error::Locked`] after three seconds; a repository with `core.hardlink_lock`, whose lock is
-    /// of another kind, is refused.
+    /// [`Error::Locked`] after three seconds.
     pub fn lock(&self) -> Result<RepositoryLock, Error> {
-        self.config.refuse_hardlink_lock()?;
         if self.config.get("cache", "dir").is_some() {
             // A cache that cannot be written, but read, is no reason to stop.
             let _ = clones::register(&self.config.cache_dir(&self.dvc_dir()), &self.root);
         }
-        RepositoryLock::take(&self.tmp_dir())
+        self.locking().repository()
+    }
+
+    /// Enters paths (relative to the root, or absolute) that this command reads and writes into DVC's
+    /// table, where stages that run have entered theirs.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when such a stage is at one of them.
+    pub fn lock_paths<P: AsRef<Path>>(
+        &self,
+        read: impl IntoIterator<Item = P>,
+        write: impl IntoIterator<Item = P>,
+    ) -> Result<PathLocks, Error> {
+        let absolute = |path: P| self.root.join(path);
+        PathLocks::take(
+            &self.locking(),
+            read.into_iter().map(absolute).collect(),
+            write.into_iter().map(absolute).collect(),
+        )
+    }
+
+    /// As [`lock_paths`](Self::lock_paths), to write.
+    pub fn lock_to_write<P: AsRef<Path>>(&self, write: impl IntoIterator<Item = P>) -> Result<PathLocks, Error> {
+        self.lock_paths([], write)
     }
 
     /// The remote of that name, or the default one.

@@ -29,6 +29,9 @@ pub struct Options {
     /// Work in this folder
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH")]
     pub cd: Option<PathBuf>,
+    /// Wait for another dvc or towpath command that changes the repository, however long it takes
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    wait_for_lock: bool,
     /// Taken for scripts that were written for dvc; there is nothing more to say
     #[arg(long, short, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -51,6 +54,8 @@ pub struct Context {
     pub environments_dir: PathBuf,
     /// What was fetched of other repositories.
     pub clones_dir: PathBuf,
+    /// `--wait-for-lock`
+    pub waits_for_lock: bool,
 }
 
 impl Context {
@@ -62,6 +67,7 @@ impl Context {
             data_dir: user_dir("XDG_DATA_HOME", ".local/share").join("towpath"),
             environments_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments"),
             clones_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/repositories"),
+            waits_for_lock: options.wait_for_lock,
         }
     }
 
@@ -149,6 +155,7 @@ mod tests {
             data_dir: PathBuf::new(),
             environments_dir: PathBuf::new(),
             clones_dir: PathBuf::new(),
+            waits_for_lock: false,
         };
         assert!(ctx.is_on_server("http://127.0.0.1:4400/dvc/digits"));
         assert!(!ctx.is_on_server("http://127.0.0.1:44000/dvc/digits"));

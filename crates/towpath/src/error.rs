@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use towpath_core::{Classify, Kind};
 
+use crate::dvc_codes::{self, Cause};
+
+/// Wrong usage, or input that is wrong.
+const USAGE: u8 = 2;
+
 /// How a command that did its work ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -29,6 +34,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
+    cause: Cause,
     pub message: String,
     /// What stands behind it, outermost first; nothing that the message says already.
     pub causes: Vec<String>,
@@ -37,7 +43,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Self { kind, cause: Cause::default(), message: message.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -72,15 +78,21 @@ impl Error {
         self.kind
     }
 
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(code(self.kind))
+    /// How the program ends, with DVC's code if `command` is one of its verbs.
+    pub fn exit_code(&self, command: &str) -> ExitCode {
+        ExitCode::from(dvc_codes::of_failure(command, self.cause).unwrap_or_else(|| code(self.kind)))
     }
+}
+
+/// How the program ends when its arguments are wrong.
+pub fn usage_code(command: &str) -> ExitCode {
+    ExitCode::from(dvc_codes::of_usage(command).unwrap_or(USAGE))
 }
 
 /// The exit code of a failure; 1 is [`Exit::No`].
 fn code(kind: Kind) -> u8 {
     match kind {
-        Kind::Invalid => 2,
+        Kind::Invalid => USAGE,
         Kind::NotFound | Kind::Denied | Kind::Unauthenticated => 3,
         Kind::Unavailable | Kind::Exhausted => 4,
         Kind::Conflict => 5,
@@ -88,7 +100,7 @@ fn code(kind: Kind) -> u8 {
     }
 }
 
-impl<E: Classify> From<E> for Error {
+impl<E: Classify + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let message = error.to_string();
         let mut causes: Vec<String> = Vec::new();
@@ -106,7 +118,7 @@ impl<E: Classify> From<E> for Error {
         }
         // A message that shows the place in a file shows the help there as well.
         hints.retain(|hint| !message.contains(hint.as_str()));
-        Self { kind: error.kind(), message, causes, hints }
+        Self { kind: error.kind(), cause: Cause::of(&error), message, causes, hints }
     }
 }
 

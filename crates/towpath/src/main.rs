@@ -5,6 +5,7 @@
 mod administration;
 mod commands;
 mod config;
+mod dvc_codes;
 mod error;
 mod revisions;
 mod signals;
@@ -16,7 +17,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::commands::Cli;
 use crate::config::Context;
@@ -25,7 +26,20 @@ use crate::ui::Ui;
 fn main() -> ExitCode {
     // Fails only when there is a provider already, and this is the first line of the program.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let parsed = Cli::command().try_get_matches();
+    let command = match &parsed {
+        Ok(matches) => name_of(matches),
+        // As far as it can be understood.
+        Err(_) => Cli::command().ignore_errors(true).try_get_matches().as_ref().map(name_of).unwrap_or_default(),
+    };
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that has gone is no error of ours.
+            let _ = error.print();
+            return if error.use_stderr() { error::usage_code(&command) } else { ExitCode::SUCCESS };
+        }
+    };
     let moved = match &cli.options.cd {
         Some(folder) => std::env::set_current_dir(folder).map_err(error::Error::io("work in", folder)),
         None => Ok(()),
@@ -35,7 +49,21 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             Ui::error(&error);
-            error.exit_code()
+            error.exit_code(&command)
         }
     }
+}
+
+/// The command that was asked for: `add`, `remote add`; empty without one.
+fn name_of(matches: &ArgMatches) -> String {
+    let mut name = String::new();
+    let mut next = matches.subcommand();
+    while let Some((command, below)) = next {
+        if !name.is_empty() {
+            name.push(' ');
+        }
+        name.push_str(command);
+        next = below.subcommand();
+    }
+    name
 }

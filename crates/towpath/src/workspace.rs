@@ -26,15 +26,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    pub fn find() -> Result<Self, Error> {
-        let repository = Repository::find(&Context::current_dir()?)?;
+    pub fn find(ctx: &Context) -> Result<Self, Error> {
+        let repository = repository(ctx)?;
         let stages = stages(repository.root())?;
         Ok(Self { repository, stages })
     }
 
     /// [`Workspace::find`] for commands that talk to a remote.
     pub fn connected(ctx: &Context) -> Result<Self, Error> {
-        let Self { repository, stages } = Self::find()?;
+        let Self { repository, stages } = Self::find(ctx)?;
         Ok(Self { repository: with_token(ctx, repository), stages })
     }
 
@@ -61,6 +61,15 @@ impl Workspace {
         }
         Ok(found)
     }
+}
+
+/// The repository around the current folder. Says what DVC warns of in its configuration.
+pub fn repository(ctx: &Context) -> Result<Repository, Error> {
+    let repository = Repository::find(&Context::current_dir()?)?;
+    for warning in repository.config().warnings() {
+        ctx.ui.note(format!("warning: {warning}"));
+    }
+    Ok(repository.waiting_for_lock(ctx.waits_for_lock))
 }
 
 /// The stages of all pipelines below `root` with the versions that their locks record.

@@ -274,16 +274,6 @@ impl Config {
         setting.value.split(',').map(parse).collect()
     }
 
-    /// With `core.hardlink_lock` real `dvc` takes a lock that we do not know.
-    pub(crate) fn refuse_hardlink_lock(&self) -> Result<(), Error> {
-        match self.setting("core", "hardlink_lock") {
-            Some(setting) if setting.value.eq_ignore_ascii_case("true") => {
-                Err(setting.wrong("core.hardlink_lock is not supported; set it to false".to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Adds a remote to a level's file, or changes its url, which is written as it is.
     pub fn write_remote(dvc_dir: &Path, level: Level, name: &str, url: &str, default: bool) -> Result<(), Error> {
         let mut edit = Edit::open(&Places::of(Some(dvc_dir)), level)?;
@@ -436,16 +426,6 @@ mod tests {
     fn features_that_nobody_knows_are_warned_of() {
         let config = config("[feature]\nmachine = true\nnew = 1\n").unwrap();
         assert_eq!(config.warnings(), ["'feature.new' config option is unsupported"]);
-    }
-
-    #[test]
-    fn a_lock_of_another_kind_is_refused() {
-        let refused = config("[core]\nhardlink_lock = true\n").unwrap().refuse_hardlink_lock().unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "/repo/.dvc/config, line 2: core.hardlink_lock is not supported; set it to false"
-        );
-        assert!(config("[core]\nhardlink_lock = false\n").unwrap().refuse_hardlink_lock().is_ok());
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub fn import(
 ) -> Result<Imported, Error> {
     let _lock = repository.lock()?;
     let path = check_place(repository, out, stages, force)?;
+    let _paths = repository.lock_to_write([&path])?;
     let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
     let mut content = None;
     let mut rev_lock = None;

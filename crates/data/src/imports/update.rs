@@ -79,6 +79,7 @@ pub fn update(
     let (1, [out]) = (pointer.outs.len(), tracked.as_slice()) else {
         return Err(Error::NotAnImport { path: PathBuf::from(&pointer.path) });
     };
+    let _paths = repository.lock_to_write([&out.path])?;
     let unchanged = Updated { pointer: pointer.path.clone(), content: out.content.clone(), changed: false };
     let (commit, fetched) = match take {
         Take::Nothing => return Ok(unchanged),

@@ -63,6 +63,7 @@ pub fn add_with(
     for path in paths {
         targets.push(target(repository, path, &stages)?);
     }
+    let _paths = repository.lock_to_write(targets.iter().map(|target| &target.path))?;
     let mut cache = repository.cache()?;
     if options.no_relink {
         cache = cache.with_links(vec![LinkType::Copy]);

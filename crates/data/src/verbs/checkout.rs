@@ -71,6 +71,7 @@ fn checkout_selected(
     options: CheckoutOptions,
     progress: &dyn Progress,
 ) -> Result<CheckedOut, Error> {
+    let _paths = repository.lock_to_write(selected.iter().map(|selection| &selection.output.path))?;
     let cache = repository.cache()?;
     let workspace = repository.workspace()?;
     let mut wanted = Vec::new();

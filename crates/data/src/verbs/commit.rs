@@ -22,6 +22,8 @@ pub fn commit(
     no_relink: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Commit>, Error> {
+    let outputs = chosen.iter().flat_map(ChosenStage::selections).map(|selection| selection.output.path);
+    let _paths = repository.lock_to_write(outputs)?;
     let mut cache = repository.cache()?;
     if no_relink {
         cache = cache.with_links(vec![LinkType::Copy]);

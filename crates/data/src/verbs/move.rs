@@ -52,6 +52,7 @@ pub fn move_output(
     if pointer != old.path && root.join(&pointer).exists() {
         return Err(refused(&pointer, "it exists already"));
     }
+    let _paths = repository.lock_to_write([from, &to])?;
     let text = old.with_moved(from, &to, &pointer)?;
     let is_dir = old_path.is_dir();
     let exists = old_path.exists();

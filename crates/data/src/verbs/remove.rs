@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::add::{AddOptions, Added, Adding};
 use super::{Changed, unprotect};
 use crate::pointer::PointerFile;
-use crate::targets::{Targets, choose};
+use crate::targets::{ChosenStage, Targets, choose};
 use crate::{Error, Progress, Repository, Stage, TrackedOutput};
 
 /// A `.dvc` file that is gone.
@@ -48,6 +48,7 @@ pub fn remove(repository: &Repository, pointers: &[String], outs: bool) -> Resul
 /// deleted), and Git sees them again. Returns the `.gitignore` files that changed. The caller holds
 /// the lock.
 pub fn let_go(repository: &Repository, outputs: &[TrackedOutput], outs: bool) -> Result<Vec<PathBuf>, Error> {
+    let _paths = repository.lock_to_write(outputs.iter().map(|output| &output.path))?;
     let mut gitignores = Vec::new();
     for output in outputs {
         let path = repository.workspace()?.confined(Path::new(&output.path))?;
@@ -87,6 +88,8 @@ pub fn remove_inside(
     let _lock = repository.lock()?;
     let stages = repository.stages(stages)?;
     let chosen = choose(repository, &stages, targets)?;
+    let outputs = chosen.iter().flat_map(ChosenStage::selections).map(|selection| selection.output.path);
+    let _paths = repository.lock_to_write(outputs)?;
     let (cache, workspace) = (repository.cache()?, repository.workspace()?);
     let adding = Adding { repository, cache: &cache, workspace: &workspace, options: AddOptions::default(), progress };
     let mut edited = Vec::new();

@@ -8,6 +8,7 @@ mod faults;
 mod http_remote;
 mod import_url;
 mod link_types;
+mod locks;
 mod manifest_bytes;
 mod moto;
 mod partial;

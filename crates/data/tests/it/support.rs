@@ -92,13 +92,18 @@ impl Project {
     }
 
     pub(crate) fn try_dvc(&self, args: &[&str]) -> Output {
+        self.dvc_command(args).output().unwrap()
+    }
+
+    /// Real `dvc`, to be run here.
+    pub(crate) fn dvc_command(&self, args: &[&str]) -> Command {
         let program = python_environment().join("bin/dvc");
         assert!(program.exists(), "no dvc at {}: set TOWPATH_TEST_PYENV", program.display());
         let mut command = Command::new(program);
         command.args(args).current_dir(self.root());
         command.env("DVC_NO_ANALYTICS", "1").env("DVC_SITE_CACHE_DIR", self.dir.path().join("site"));
         command.env("DVC_GLOBAL_CONFIG_DIR", self.dir.path().join("none"));
-        command.output().unwrap()
+        command
     }
 
     pub(crate) fn git(&self, args: &[&str]) {

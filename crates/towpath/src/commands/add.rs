@@ -33,7 +33,7 @@ pub struct Add {
 
 impl Add {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find(ctx)?;
         let from = Context::current_dir()?;
         let named = if self.glob { expand(&from, &self.paths)? } else { self.paths };
         let paths: Vec<PathBuf> =

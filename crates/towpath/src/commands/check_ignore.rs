@@ -7,6 +7,7 @@ use towpath_data::ignore::{self, MatchedPattern};
 use crate::commands::checkout::canonical_dir;
 use crate::config::Context;
 use crate::error::{Error, Exit};
+use crate::workspace;
 
 /// Show which paths a .dvcignore excludes; exits with 1 when none is
 #[derive(clap::Args, Debug)]
@@ -33,7 +34,7 @@ impl CheckIgnore {
         if self.details && ctx.ui.is_quiet() {
             return Err(Error::invalid("--details and --quiet contradict each other"));
         }
-        let repository = Repository::find(&Context::current_dir()?)?;
+        let repository = workspace::repository(ctx)?;
         let mut any = false;
         if self.stdin {
             for line in std::io::stdin().lock().lines() {

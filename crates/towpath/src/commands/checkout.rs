@@ -36,7 +36,7 @@ pub struct Checkout {
 
 impl Checkout {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find(ctx)?;
         let (with_deps, recursive) = (self.with_deps, self.recursive);
         let targets = Targets { with_deps, recursive, ..Targets::named(&canonical_dir()?, self.targets) };
         let options = CheckoutOptions { force: self.force, relink: self.relink, allow_missing: self.allow_missing };

@@ -48,7 +48,7 @@ impl Diff {
                 self.rows.of_revisions(ctx, old, new, &self.targets, self.md)
             };
         }
-        let workspace = Workspace::find()?;
+        let workspace = Workspace::find(ctx)?;
         let repository = &workspace.repository;
         let cache = repository.cache()?;
         let targets = Targets::named(&canonical_dir()?, self.targets.clone());

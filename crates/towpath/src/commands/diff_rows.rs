@@ -75,7 +75,7 @@ impl RowFlags {
         let [target] = targets else {
             return Err(Error::invalid(format!("--rows compares one table, and --targets names {}", targets.len())));
         };
-        let workspace = Workspace::find()?;
+        let workspace = Workspace::find(ctx)?;
         let before = recorded(&workspace, old, target)?;
         let after = match new {
             Some(revision) => recorded(&workspace, revision, target)?,

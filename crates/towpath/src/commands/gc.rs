@@ -17,7 +17,7 @@ use towpath_git::revisions::Scope;
 use crate::config::{Context, duration, wait};
 use crate::error::{Error, Exit};
 use crate::ui::{self, Human};
-use crate::workspace::with_token;
+use crate::workspace::{repository, with_token};
 
 /// How many objects are named before asking.
 const SHOWN: usize = 10;
@@ -98,7 +98,7 @@ struct Place {
 
 impl Gc {
     pub fn run(mut self, ctx: &Context) -> Result<Exit, Error> {
-        let repository = with_token(ctx, Repository::find(&Context::current_dir()?)?);
+        let repository = with_token(ctx, repository(ctx)?);
         let _lock = repository.lock()?;
         if self.undo || self.purge {
             return self.empty_or_undo(ctx, &repository);

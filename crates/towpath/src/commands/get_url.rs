@@ -9,6 +9,7 @@ use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::source::place_of;
 use crate::ui;
+use crate::workspace::repository;
 
 /// Download a file or folder from an address, without tracking it
 #[derive(clap::Args, Debug)]
@@ -28,7 +29,7 @@ impl GetUrl {
         let out = std::path::absolute(&out).map_err(Error::io("find", &out))?;
         let folder = out.parent().unwrap_or(Path::new("/"));
         let folder = folder.canonicalize().map_err(Error::io("read", folder))?;
-        let config = config_here()?;
+        let config = config_here(ctx)?;
         let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref())?;
         let scratch = Scratch::near(&folder)?;
         let cache = Cache::open(scratch.dir());
@@ -47,9 +48,9 @@ impl GetUrl {
 
 /// The configuration around the current folder, for the remotes that it names; none outside of a
 /// repository.
-pub fn config_here() -> Result<Option<Config>, Error> {
-    match Repository::find(&Context::current_dir()?) {
-        Ok(repository) => Ok(Some(repository.config().clone())),
+pub fn config_here(ctx: &Context) -> Result<Option<Config>, Error> {
+    match Repository::find_root(&Context::current_dir()?) {
+        Ok(_) => Ok(Some(repository(ctx)?.config().clone())),
         Err(towpath_data::Error::NotARepository { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -37,7 +37,7 @@ pub struct Import {
 
 impl Import {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find(ctx)?;
         let out = place_of(&self.path, self.out.as_deref(), self.force)?;
         let out = repository.relative(&Context::current_dir()?, &out)?;
         let request = Request {

@@ -23,7 +23,7 @@ pub struct ListUrl {
 
 impl ListUrl {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let config = config_here()?;
+        let config = config_here(ctx)?;
         let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref())?;
         let found = address.list(self.recursive, self.level)?;
         ctx.ui.show_as(&found, || {

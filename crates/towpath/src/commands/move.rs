@@ -16,7 +16,7 @@ pub struct Move {
 
 impl Move {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find(ctx)?;
         let from = Context::current_dir()?;
         let path = |path: &std::path::Path| -> Result<String, Error> {
             let below = repository.relative(&from, path)?;

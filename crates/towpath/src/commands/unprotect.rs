@@ -16,7 +16,7 @@ pub struct Unprotect {
 
 impl Unprotect {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let Workspace { repository, stages } = Workspace::find()?;
+        let Workspace { repository, stages } = Workspace::find(ctx)?;
         let done = verbs::unprotect(&repository, &stages, &Targets::named(&canonical_dir()?, self.targets))?;
         ctx.ui.show_as(&json!({ "unprotected": done }), || format!("May be edited: {}", done.join(", ")))?;
         Ok(Exit::Done)
