@@ -20,6 +20,7 @@ pub mod links;
 pub mod locks;
 pub mod manifest;
 pub mod merge;
+pub mod migrate;
 pub mod oid;
 pub mod pointer;
 pub mod progress;

@@ -3,23 +3,39 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use towpath_data::config::{ConfigOverride, Overrides};
 use towpath_data::external::Source;
 use towpath_data::{Cache, TrackedOutput};
 use towpath_git::{BareClone, CommitId};
 
+use crate::commands::download_flags::option;
 use crate::config::Context;
 use crate::error::Error;
 use crate::workspace;
 
-/// Which repository, and how to read it.
-#[derive(clap::Args, Clone, Debug, Default)]
+/// Which commit of another repository, and how to read it.
+#[derive(clap::Args, Debug)]
 pub struct SourceFlags {
     /// The branch, tag or commit to take it from, unless the newest
     #[arg(long, value_name = "COMMIT")]
-    pub rev: Option<String>,
+    rev: Option<String>,
+    /// A file of the configuration to lay over that of the repository
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
     /// The remote of that repository to take data from, unless its default one
     #[arg(long, value_name = "NAME")]
-    pub remote: Option<String>,
+    remote: Option<String>,
+    /// Options for that remote, as it has them in the configuration
+    #[arg(long, num_args = 0.., value_name = "NAME=VALUE", value_parser = option)]
+    remote_config: Vec<(String, String)>,
+}
+
+/// A repository at a commit, and how to read it.
+#[derive(Clone, Debug, Default)]
+pub struct SourceRepository {
+    /// The branch, tag or commit, unless the newest.
+    pub rev: Option<String>,
+    pub overrides: Overrides,
 }
 
 /// A source and what keeps it there.
@@ -29,14 +45,25 @@ pub struct Opened {
     _checkout: Option<TempDir>,
 }
 
-impl SourceFlags {
+impl From<SourceFlags> for SourceRepository {
+    fn from(flags: SourceFlags) -> Self {
+        let overrides = Overrides {
+            config: flags.config.map(ConfigOverride::File),
+            remote: flags.remote,
+            remote_options: flags.remote_config,
+        };
+        Self { rev: flags.rev, overrides }
+    }
+}
+
+impl SourceRepository {
     /// The repository at `url`: where somebody works if it is a folder and no commit was asked for,
     /// or else a commit of it. What is fetched goes to `cache`.
     pub fn open(&self, ctx: &Context, url: &str, cache: &Cache) -> Result<Opened, Error> {
         match local(url)? {
             Some(folder) if self.rev.is_none() => {
                 let source = Source::open(url, &folder, stages(&folder)?, cache)?;
-                Ok(Opened { source: source.beside(&folder)?.with_remote(self.remote.as_deref()), _checkout: None })
+                Ok(Opened { source: source.beside(&folder)?.with_overrides(&self.overrides)?, _checkout: None })
             }
             _ => Ok(self.open_commit(ctx, url, cache)?.0),
         }
@@ -53,7 +80,7 @@ impl SourceFlags {
         if let Some(folder) = &folder {
             source = source.beside(folder)?;
         }
-        Ok((Opened { source: source.with_remote(self.remote.as_deref()), _checkout: Some(checkout) }, commit))
+        Ok((Opened { source: source.with_overrides(&self.overrides)?, _checkout: Some(checkout) }, commit))
     }
 
     /// The commit that is asked for, without its files.

@@ -6,6 +6,7 @@
 
 mod edit;
 mod ini;
+mod overrides;
 mod places;
 mod remote;
 mod schema;
@@ -17,6 +18,8 @@ use crate::links::LinkType;
 use crate::{Error, files};
 
 pub use edit::Edit;
+pub(crate) use overrides::text_options;
+pub use overrides::{ConfigOverride, Overrides, RemoteOptions};
 pub use places::{Level, Places};
 pub use remote::{RemoteConfig, RemoteKind, SslVerify};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{RemoteOptions, schema};
 use crate::Error;
 
 /// How a remote is spoken to, by the scheme of its url.
@@ -56,13 +57,36 @@ pub struct RemoteConfig {
 }
 
 impl RemoteConfig {
-    /// Of an address that no configuration names, without options.
-    pub fn of_url(url: &str) -> Result<Self, Error> {
-        let scheme = super::schema::scheme(url);
-        let problem =
-            || Error::RemoteConfig { name: url.to_owned(), problem: format!("there are no remotes with {scheme}://") };
-        let kind = RemoteKind::of_scheme(&scheme).ok_or_else(problem)?;
-        Ok(Self { name: url.to_owned(), kind, url: url.to_owned(), jobs: None, options: BTreeMap::new() })
+    /// Of an address that no configuration names.
+    ///
+    /// # Errors
+    /// There are no remotes of that kind, or they have no such options.
+    pub fn of_url(url: &str, options: &RemoteOptions) -> Result<Self, Error> {
+        let scheme = schema::scheme(url);
+        let bad = |problem: String| Error::RemoteConfig { name: url.to_owned(), problem };
+        let kind =
+            RemoteKind::of_scheme(&scheme).ok_or_else(|| bad(format!("there are no remotes with {scheme}://")))?;
+        let remote = Self { name: url.to_owned(), kind, url: url.to_owned(), jobs: None, options: BTreeMap::new() };
+        remote.with_options(options)
+    }
+
+    /// With other values of some options.
+    ///
+    /// # Errors
+    /// Remotes of this kind have no such option, or not with this value.
+    pub fn with_options(mut self, options: &RemoteOptions) -> Result<Self, Error> {
+        let section = super::remote_section(&self.name);
+        let keys = schema::keys_of(&section, &schema::scheme(&self.url)).unwrap_or_default();
+        for (key, value) in options {
+            let known = keys.concat().into_iter().find(|(known, _)| known == key);
+            let (_, kind) = known.ok_or_else(|| self.bad(super::unknown_key(&section, key, &keys)))?;
+            schema::check(kind, value, false).map_err(|problem| self.bad(format!("{key} {problem}")))?;
+            self.options.insert(key.clone(), value.clone());
+        }
+        if let Some(jobs) = self.integer("jobs") {
+            self.jobs = usize::try_from(jobs).ok().map(|jobs| jobs.min(super::MOST_JOBS));
+        }
+        Ok(self)
     }
 
     /// An option as it stands there, for example `region`.

@@ -10,6 +10,7 @@ use towpath_core::{Content, HashName};
 use walkdir::WalkDir;
 
 use super::fetch_manifest;
+use crate::config::Overrides;
 use crate::links::LinkType;
 use crate::manifest::{Entry, Manifest, stays_inside};
 use crate::remote::{LocalRemote, Remote};
@@ -27,8 +28,6 @@ pub struct Source {
     /// Those that are not in Git.
     outputs: Vec<TrackedOutput>,
     config: Option<Config>,
-    /// The remote to use instead of the default one.
-    remote: Option<String>,
     jobs: Option<usize>,
     /// The cache of the repository, when it is on this machine.
     upstream: Option<Cache>,
@@ -62,17 +61,7 @@ impl Source {
         let workspace = Workspace::open(&root, None)?;
         // Files of the other repository stay as they are, whatever our cache is linked with.
         let cache = cache.clone().with_links(LinkType::DEFAULT.to_vec());
-        Ok(Self {
-            url: url.to_owned(),
-            root,
-            workspace,
-            outputs,
-            config,
-            remote: None,
-            jobs: None,
-            upstream: None,
-            cache,
-        })
+        Ok(Self { url: url.to_owned(), root, workspace, outputs, config, jobs: None, upstream: None, cache })
     }
 
     /// For a checkout of a repository that is on this machine: its remotes are those of `original`,
@@ -86,10 +75,10 @@ impl Source {
         Ok(self)
     }
 
-    /// Uses the remote of that name instead of the default one.
-    pub fn with_remote(mut self, name: Option<&str>) -> Self {
-        self.remote = name.map(str::to_owned);
-        self
+    /// Lays settings over the configuration of the repository.
+    pub fn with_overrides(mut self, overrides: &Overrides) -> Result<Self, Error> {
+        self.config = self.config.map(|config| config.overridden(overrides)).transpose()?;
+        Ok(self)
     }
 
     /// Makes this many requests at a time, whatever the remote is configured for.
@@ -150,7 +139,7 @@ impl Source {
 
     fn open_remote(&self, name: Option<&str>, wanted: &Oid) -> Result<Box<dyn Remote>, Error> {
         let Some(config) = &self.config else { return Err(Error::Missing { oids: vec![wanted.clone()] }) };
-        let mut config = config.remote(self.remote.as_deref().or(name))?;
+        let mut config = config.remote(name)?;
         config.jobs = self.jobs.or(config.jobs);
         remote::open(&config)
     }

@@ -7,9 +7,10 @@ use towpath_core::Content;
 use towpath_yaml::{Step, Value, edit, emit};
 
 use super::checksum;
+use crate::config::Overrides;
 use crate::external::Source;
 use crate::pointer::{PointerFile, entry_of};
-use crate::{Error, Progress, Repository, Stage, files, hooks, ignore, verbs};
+use crate::{Error, Progress, Repository, Stage, files, hooks, verbs};
 
 /// What to import, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,8 @@ pub struct Request {
     pub path: String,
     /// The branch, tag or commit that was asked for; `None`: the head of the default branch.
     pub rev: Option<String>,
-    /// A configuration file to use beside that of the other repository.
-    pub config: Option<String>,
-    /// The remote of the other repository to use.
-    pub remote: Option<String>,
+    /// Settings for the configuration of the other repository.
+    pub overrides: Overrides,
 }
 
 /// How much of an import is done now.
@@ -83,7 +82,7 @@ pub fn import(
             content = Some(fetched);
         }
     }
-    let text = text_of(request, rev_lock, name, content.as_ref());
+    let text = text_of(request, rev_lock, name, content.as_ref())?;
     finish(repository, path, &text, content)
 }
 
@@ -98,13 +97,13 @@ pub(super) fn finish(
     let pointer = PointerFile::path_for(&path);
     // Before the pointer: Git must not see the data as new files.
     let is_dir = content.as_ref().is_some_and(Content::is_dir);
-    let gitignore = ignore::keep_out_of_git(root, &root.join(&path), is_dir)?;
+    let gitignore = repository.keep_out_of_git(&path, is_dir)?;
     files::write_atomically(&root.join(&pointer), text.as_bytes())?;
     Ok(Imported { path, pointer, content, gitignore })
 }
 
 /// The path as text, if an import may be put there.
-pub(super) fn check_place(repository: &Repository, out: &Path, stages: &[Stage], force: bool) -> Result<String, Error> {
+pub(crate) fn check_place(repository: &Repository, out: &Path, stages: &[Stage], force: bool) -> Result<String, Error> {
     let unusable = |problem: &str| Error::UnusablePath { path: out.to_owned(), problem: problem.to_owned() };
     let path = out.to_str().ok_or_else(|| unusable("its name is not UTF-8, which a .dvc file cannot hold"))?;
     if path.ends_with(".dvc") || matches!(out.file_name().and_then(|n| n.to_str()), Some("dvc.yaml" | "dvc.lock")) {
@@ -128,22 +127,18 @@ pub(super) fn check_place(repository: &Repository, out: &Path, stages: &[Stage],
             return Err(Error::Exists { path: there });
         }
     }
-    if hooks::is_tracked_by_git(repository.root(), out)? {
+    if !repository.has_no_scm() && hooks::is_tracked_by_git(repository.root(), out)? {
         return Err(Error::TrackedByGit { path: path.to_owned() });
     }
     Ok(path.to_owned())
 }
 
 /// The `.dvc` file. Its MD5 stands in it as soon as the commit does.
-fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Option<&Content>) -> String {
+fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Option<&Content>) -> Result<String, Error> {
     let mut repo = vec![("url".to_owned(), Value::string(&request.url))];
-    let fields = [
-        ("rev", request.rev.as_deref()),
-        ("rev_lock", rev_lock),
-        ("config", request.config.as_deref()),
-        ("remote", request.remote.as_deref()),
-    ];
+    let fields = [("rev", request.rev.as_deref()), ("rev_lock", rev_lock)];
     repo.extend(fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::string(value?)))));
+    repo.extend(request.overrides.recorded()?);
     let dependency = vec![("path".to_owned(), Value::string(&request.path)), ("repo".to_owned(), Value::Map(repo))];
     let entries = |checksum: Option<String>, out: Value| {
         let mut entries: Vec<(String, Value)> = Vec::new();
@@ -158,11 +153,11 @@ fn text_of(request: &Request, rev_lock: Option<&str>, name: &str, content: Optio
         None => Value::Map(vec![("hash".to_owned(), "md5".into()), ("path".to_owned(), Value::string(name))]),
     };
     let md5 = rev_lock.map(|_| checksum(&entries(None, out.clone())));
-    emit(&entries(md5, out))
+    Ok(emit(&entries(md5, out)))
 }
 
 /// The text of an import with its MD5 made again.
-pub(super) fn with_checksum(file: &str, text: &str) -> Result<String, Error> {
+pub(crate) fn with_checksum(file: &str, text: &str) -> Result<String, Error> {
     let md5 = checksum(&towpath_yaml::parse(file, text)?.root().to_value());
     Ok(edit::set(file, text, &[Step::Key("md5")], &Value::String(md5))?)
 }
@@ -176,8 +171,8 @@ mod tests {
     /// What real `dvc` 3.67 wrote, the commit included.
     #[test]
     fn an_import_is_recorded_as_dvc_records_it() {
-        let request =
-            Request { url: "../src".into(), path: "code".into(), rev: Some("v1".into()), config: None, remote: None };
+        let overrides = Overrides::default();
+        let request = Request { url: "../src".into(), path: "code".into(), rev: Some("v1".into()), overrides };
         let content = Content {
             md5: "a92a0e3da672ce49cb4ba71787501110.dir".into(),
             hash: HashName::Md5,
@@ -185,12 +180,12 @@ mod tests {
             nfiles: Some(3),
             isexec: false,
         };
-        let text = text_of(&request, Some("eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119"), "c", Some(&content));
+        let text = text_of(&request, Some("eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119"), "c", Some(&content)).unwrap();
         assert_eq!(
             text,
             "md5: cc3c2c13ee25af9e25fbe248885758ed\nfrozen: true\ndeps:\n- path: code\n  repo:\n    url: ../src\n    rev: v1\n    rev_lock: eacafcbb88a8cdafd7c8cdc7e05f04e05dd1c119\nouts:\n- md5: a92a0e3da672ce49cb4ba71787501110.dir\n  size: 16\n  nfiles: 3\n  hash: md5\n  path: c\n"
         );
-        let bare = text_of(&Request { rev: None, ..request.clone() }, None, "x", None);
+        let bare = text_of(&Request { rev: None, ..request.clone() }, None, "x", None).unwrap();
         assert_eq!(
             bare,
             "frozen: true\ndeps:\n- path: code\n  repo:\n    url: ../src\nouts:\n- hash: md5\n  path: x\n"

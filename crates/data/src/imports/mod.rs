@@ -10,5 +10,7 @@ mod url;
 
 pub use checksum::checksum;
 pub use import::{Imported, Request, Take, import};
+pub(crate) use import::{check_place, with_checksum};
 pub use update::{ImportedFrom, Updated, imported_from, update};
-pub use url::{TakeUrl, import_url, imported_from_url, update_url};
+pub(crate) use url::through_scratch_cache;
+pub use url::{Origin, TakeUrl, ToRemote, import_url, imported_from_url, update_url};

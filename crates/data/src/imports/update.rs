@@ -7,6 +7,7 @@ use towpath_yaml::{Field, Step, Value, YamlError, edit, parse};
 
 use super::import::with_checksum;
 use super::{Request, Take};
+use crate::config::Overrides;
 use crate::pointer::PointerFile;
 use crate::{Error, Progress, Repository, files};
 
@@ -33,7 +34,7 @@ pub struct Updated {
 /// repository.
 ///
 /// # Errors
-/// The file is malformed; its `config` or `remote` is a mapping, which only DVC itself can use.
+/// The file is malformed.
 pub fn imported_from(pointer: &PointerFile) -> Result<Option<ImportedFrom>, Error> {
     let document = parse(&pointer.path, &pointer.text)?;
     let Some(deps) = document.root().get("deps") else { return Ok(None) };
@@ -52,10 +53,10 @@ fn read_dependency(dependency: Field<'_>) -> Result<ImportedFrom, YamlError> {
     let url = repo.required("url")?.as_str()?.to_owned();
     let mut optional =
         |key: &'static str| repo.optional(key).map(|field| field.as_str().map(str::to_owned)).transpose();
-    let [rev, rev_lock, config, remote] =
-        [optional("rev")?, optional("rev_lock")?, optional("config")?, optional("remote")?];
+    let [rev, rev_lock] = [optional("rev")?, optional("rev_lock")?];
+    let overrides = Overrides::of_import(repo.optional("config"), repo.optional("remote"))?;
     repo.finish()?;
-    Ok(ImportedFrom { request: Request { url, path, rev, config, remote }, rev_lock })
+    Ok(ImportedFrom { request: Request { url, path, rev, overrides }, rev_lock })
 }
 
 /// Records another commit, and with it another version of the data.

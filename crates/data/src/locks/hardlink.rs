@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -32,8 +32,10 @@ impl HardLink {
         let claim = tempfile::Builder::new().prefix("").rand_bytes(32).suffix(".lock").tempfile_in(tmp_dir);
         let mut claim = claim.map_err(Error::io("write in", tmp_dir))?;
         let name = claim.path().display().to_string();
-        let written = claim.write_all(name.as_bytes());
-        let dated = written.and_then(|()| claim.as_file().set_modified(SystemTime::now() + LIFETIME));
+        claim.write_all(name.as_bytes()).map_err(Error::io("write", claim.path()))?;
+        // By the clock of the file system, which all machines share.
+        let written = claim.as_file().metadata().and_then(|claim| claim.modified());
+        let dated = written.and_then(|written| claim.as_file().set_modified(written + LIFETIME));
         dated.map_err(Error::io("write", claim.path()))?;
         Ok(Self { lock: lock.to_owned(), claim })
     }

@@ -21,6 +21,7 @@ use crate::targets::is_within;
 use crate::{Cache, Error, Oid};
 
 pub use existence::absent;
+pub(crate) use lanes::Lanes;
 pub use pull::{pull, pull_objects};
 pub use push::push;
 pub use run_cache::{pull_run_cache, push_run_cache};

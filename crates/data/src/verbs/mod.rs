@@ -4,6 +4,7 @@
 //! `dvc.yaml` and `dvc.lock`. Those that change something hold DVC's lock meanwhile.
 
 mod add;
+mod add_from;
 mod checkout;
 mod cloud_status;
 mod commit;
@@ -18,6 +19,7 @@ mod unprotect;
 use std::path::PathBuf;
 
 pub use add::{AddOptions, Added, add, add_with};
+pub use add_from::add_from;
 pub use checkout::{CheckedOut, CheckoutOptions, checkout};
 pub use cloud_status::{CloudChange, cloud_status};
 pub use commit::{Commit, commit};

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use towpath_data::external::Address;
-use towpath_data::imports::{self, Imported, TakeUrl};
+use towpath_data::config::RemoteOptions;
+use towpath_data::external::{Address, Depth};
+use towpath_data::imports::{self, Imported, Origin, TakeUrl};
 use towpath_data::pointer::PointerFile;
 use towpath_data::{Error, Silent};
 
@@ -54,7 +55,9 @@ impl Site {
 
 fn import(project: &Project, url: &str, out: &str, take: TakeUrl<'_>) -> Result<Imported, Error> {
     let (repository, root) = (project.repository(), project.root());
-    imports::import_url(&repository, url, &root, Path::new(out), take, false, &[], &Silent)
+    let options = RemoteOptions::new();
+    let origin = Origin { url, from: &root, options: &options, jobs: None };
+    imports::import_url(&repository, &origin, Path::new(out), take, false, &[], &Silent)
 }
 
 fn update(project: &Project, pointer: &str) -> Result<bool, Error> {
@@ -143,11 +146,12 @@ fn an_address_is_listed() {
     let project = Project::ours();
     project.write("d/a", "a");
     project.write("d/sub/deep/b", "bb");
-    let list = |recursive, level| -> Vec<String> {
-        let address = Address::open("d", &project.root(), None).unwrap();
-        address.list(recursive, level).unwrap().into_iter().map(|entry| entry.path).collect()
+    let list = |depth| -> Vec<String> {
+        let address = Address::open("d", &project.root(), None, &RemoteOptions::new()).unwrap();
+        address.list(depth).unwrap().into_iter().map(|entry| entry.path).collect()
     };
-    assert_eq!(list(false, None), ["a", "sub"]);
-    assert_eq!(list(true, None), ["a", "sub/deep/b"]);
-    assert_eq!(list(true, Some(2)), ["a", "sub/deep"]);
+    assert_eq!(list(Depth::Children), ["a", "sub"]);
+    assert_eq!(list(Depth::Files(None)), ["a", "sub/deep/b"]);
+    assert_eq!(list(Depth::Files(Some(2))), ["a", "sub/deep"]);
+    assert_eq!(list(Depth::Everything(Some(2))), ["a", "sub", "sub/deep"]);
 }

@@ -4,9 +4,10 @@ use serde_json::json;
 use towpath_data::scratch::Scratch;
 use towpath_data::{Cache, Workspace};
 
+use crate::commands::download_flags::JobsFlag;
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::source::{SourceFlags, place_of};
+use crate::source::{SourceFlags, SourceRepository, place_of};
 use crate::ui;
 
 /// Download a file or folder of another repository, tracked by DVC or by Git, without tracking it
@@ -22,9 +23,8 @@ pub struct Get {
     /// Overwrite what is there
     #[arg(long, short)]
     force: bool,
-    /// Requests at the same time
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: JobsFlag,
     /// Only print where the data is stored
     #[arg(long)]
     show_url: bool,
@@ -34,9 +34,10 @@ pub struct Get {
 
 impl Get {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let source = SourceRepository::from(self.source);
         if self.show_url {
             let scratch = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
-            let opened = self.source.open(ctx, &self.url, &Cache::open(scratch.path()))?;
+            let opened = source.open(ctx, &self.url, &Cache::open(scratch.path()))?;
             let url = opened.source.location(&self.path)?;
             ctx.ui.show_as(&json!(url), || url.clone())?;
             return Ok(Exit::Done);
@@ -52,9 +53,9 @@ impl Get {
         let folder = folder.canonicalize().map_err(Error::io("read", folder))?;
         let scratch = Scratch::near(&folder)?;
         let cache = Cache::open(scratch.dir());
-        let opened = self.source.open(ctx, &self.url, &cache)?;
+        let opened = source.open(ctx, &self.url, &cache)?;
         let progress = ctx.ui.data_progress();
-        let content = opened.source.with_jobs(self.jobs.map(usize::from)).fetch(&self.path, &progress)?;
+        let content = opened.source.with_jobs(self.jobs.most()).fetch(&self.path, &progress)?;
         let workspace = Workspace::open(&folder, None)?;
         let name = out.file_name().map(PathBuf::from).unwrap_or_default();
         cache.checkout_watched(&workspace, &content, &name, &progress)?;

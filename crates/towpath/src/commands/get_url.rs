@@ -5,6 +5,7 @@ use towpath_data::external::Address;
 use towpath_data::scratch::Scratch;
 use towpath_data::{Cache, Config, Repository, Workspace};
 
+use crate::commands::download_flags::{AddressFlags, JobsFlag};
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::source::place_of;
@@ -21,6 +22,10 @@ pub struct GetUrl {
     /// Overwrite what is there
     #[arg(long, short)]
     force: bool,
+    #[command(flatten)]
+    jobs: JobsFlag,
+    #[command(flatten)]
+    address: AddressFlags,
 }
 
 impl GetUrl {
@@ -30,7 +35,8 @@ impl GetUrl {
         let folder = out.parent().unwrap_or(Path::new("/"));
         let folder = folder.canonicalize().map_err(Error::io("read", folder))?;
         let config = config_here(ctx)?;
-        let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref())?;
+        let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref(), &self.address.options())?;
+        let address = address.with_jobs(self.jobs.most());
         let scratch = Scratch::near(&folder)?;
         let cache = Cache::open(scratch.dir());
         let workspace = Workspace::open(&folder, None)?;

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use serde_json::json;
 use towpath_data::imports::{self, Imported, Request, Take};
 
+use crate::commands::download_flags::JobsFlag;
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::source::{SourceFlags, place_of};
+use crate::source::{SourceFlags, SourceRepository, place_of};
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -28,9 +29,8 @@ pub struct Import {
     /// Write the .dvc file with the commit, and download nothing
     #[arg(long)]
     no_download: bool,
-    /// Requests at the same time
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: JobsFlag,
     #[command(flatten)]
     source: SourceFlags,
 }
@@ -40,22 +40,22 @@ impl Import {
         let Workspace { repository, stages } = Workspace::find(ctx)?;
         let out = place_of(&self.path, self.out.as_deref(), self.force)?;
         let out = repository.relative(&Context::current_dir()?, &out)?;
+        let source = SourceRepository::from(self.source);
         let request = Request {
             url: self.url.clone(),
             path: self.path.clone(),
-            rev: self.source.rev.clone(),
-            config: None,
-            remote: self.source.remote.clone(),
+            rev: source.rev.clone(),
+            overrides: source.overrides.clone(),
         };
         let progress = ctx.ui.data_progress();
         let imported = if self.no_exec {
             imports::import(&repository, &request, &out, Take::Nothing, self.force, &stages, &progress)?
         } else if self.no_download {
-            let commit = self.source.commit(ctx, &self.url)?;
+            let commit = source.commit(ctx, &self.url)?;
             imports::import(&repository, &request, &out, Take::Commit(commit.as_str()), self.force, &stages, &progress)?
         } else {
-            let (opened, commit) = self.source.open_commit(ctx, &self.url, &repository.cache()?)?;
-            let source = opened.source.with_jobs(self.jobs.map(usize::from));
+            let (opened, commit) = source.open_commit(ctx, &self.url, &repository.cache()?)?;
+            let source = opened.source.with_jobs(self.jobs.most());
             let take = Take::Data(&source, commit.as_str());
             imports::import(&repository, &request, &out, take, self.force, &stages, &progress)?
         };

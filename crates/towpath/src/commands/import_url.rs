@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use towpath_data::imports::{self, TakeUrl};
+use towpath_data::imports::{self, Origin, TakeUrl};
 
+use super::download_flags::{AddressFlags, JobsFlag, ToRemoteFlags};
 use super::import::human;
 use crate::config::Context;
 use crate::error::{Error, Exit};
@@ -25,12 +26,12 @@ pub struct ImportUrl {
     /// Write the .dvc file with what the data is now, and download nothing
     #[arg(long, conflicts_with = "to_remote")]
     no_download: bool,
-    /// Bring the data to a remote, not into the workspace
-    #[arg(long)]
-    to_remote: bool,
-    /// The remote for --to-remote, unless the default one
-    #[arg(long, short, value_name = "NAME", requires = "to_remote")]
-    remote: Option<String>,
+    #[command(flatten)]
+    destination: ToRemoteFlags,
+    #[command(flatten)]
+    jobs: JobsFlag,
+    #[command(flatten)]
+    address: AddressFlags,
 }
 
 impl ImportUrl {
@@ -39,14 +40,16 @@ impl ImportUrl {
         let from = Context::current_dir()?;
         let out = place_of(&self.url, self.out.as_deref(), self.force)?;
         let out = repository.relative(&from, &out)?;
-        let take = match (self.no_exec, self.no_download, self.to_remote) {
+        let take = match (self.no_exec, self.no_download, self.destination.target(self.jobs.most())?) {
             (true, ..) => TakeUrl::Nothing,
             (_, true, _) => TakeUrl::Fingerprint,
-            (.., true) => TakeUrl::ToRemote(self.remote.as_deref()),
+            (.., Some(remote)) => TakeUrl::ToRemote(remote),
             _ => TakeUrl::Data,
         };
+        let options = self.address.options();
+        let origin = Origin { url: &self.url, from: &from, options: &options, jobs: self.jobs.most() };
         let progress = ctx.ui.data_progress();
-        let imported = imports::import_url(&repository, &self.url, &from, &out, take, self.force, &stages, &progress)?;
+        let imported = imports::import_url(&repository, &origin, &out, take, self.force, &stages, &progress)?;
         let json = json!({ "path": imported.path, "pointer": imported.pointer, "content": imported.content });
         ctx.ui.show_as(&json, || human(&imported))?;
         Ok(Exit::Done)

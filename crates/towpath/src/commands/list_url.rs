@@ -1,6 +1,8 @@
-use towpath_data::external::{Address, AddressEntry};
+use towpath_data::external::{Address, AddressEntry, Depth};
 
+use super::download_flags::AddressFlags;
 use super::get_url::config_here;
+use super::tree::tree;
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::ui;
@@ -13,28 +15,43 @@ pub struct ListUrl {
     /// All files below it
     #[arg(long, short = 'R')]
     recursive: bool,
+    /// Folders and files as a tree
+    #[arg(long, short = 'T')]
+    tree: bool,
     /// How many folders deep
     #[arg(long, short = 'L', value_name = "DEPTH")]
     level: Option<usize>,
     /// Show sizes
     #[arg(long)]
     size: bool,
+    #[command(flatten)]
+    address: AddressFlags,
 }
 
 impl ListUrl {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let config = config_here(ctx)?;
-        let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref())?;
-        let found = address.list(self.recursive, self.level)?;
+        let address = Address::open(&self.url, &Context::current_dir()?, config.as_ref(), &self.address.options())?;
+        let depth = match (self.tree, self.recursive) {
+            (true, _) => Depth::Everything(self.level),
+            (false, true) => Depth::Files(self.level),
+            (false, false) => Depth::Children,
+        };
+        let found = address.list(depth)?;
         ctx.ui.show_as(&found, || {
-            let sizes: Vec<String> = found.iter().map(|entry| entry.size.map(ui::bytes).unwrap_or_default()).collect();
-            let width = if self.size { sizes.iter().map(String::len).max().unwrap_or(0) + 2 } else { 0 };
-            let line = |(entry, size): (&AddressEntry, &String)| {
-                let size = if self.size { size.as_str() } else { "" };
-                format!("{size:<width$}{}\n", entry.path)
-            };
-            found.iter().zip(&sizes).map(line).collect()
+            let paths = found.iter().map(|entry| entry.path.as_str());
+            let names = if self.tree { tree(&self.url, paths) } else { paths.map(str::to_owned).collect() };
+            with_sizes(&found, &names, self.size)
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// The names, with sizes before them if asked for; a tree has its root in front.
+fn with_sizes(found: &[AddressEntry], names: &[String], asked: bool) -> String {
+    let sizes = found.iter().map(|entry| entry.size.map(ui::bytes).filter(|_| asked).unwrap_or_default());
+    let sizes: Vec<String> =
+        std::iter::repeat_n(String::new(), names.len().saturating_sub(found.len())).chain(sizes).collect();
+    let width = if asked { sizes.iter().map(String::len).max().unwrap_or(0) + 2 } else { 0 };
+    sizes.iter().zip(names).map(|(size, name)| format!("{size:<width$}{name}\n")).collect()
 }

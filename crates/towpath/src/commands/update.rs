@@ -5,9 +5,10 @@ use towpath_data::Repository;
 use towpath_data::imports::{self, Request, Take, TakeUrl, Updated};
 use towpath_data::pointer::PointerFile;
 
+use crate::commands::download_flags::{JobsFlag, ToRemoteFlags};
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::source::SourceFlags;
+use crate::source::SourceRepository;
 use crate::workspace::Workspace;
 
 /// Bring imported data to what the place that it comes from has now
@@ -25,15 +26,10 @@ pub struct Update {
     /// Only record the new commit, or what the data at the address is now
     #[arg(long, conflicts_with = "to_remote")]
     no_download: bool,
-    /// Bring the data to a remote, not into the workspace (imports from addresses)
-    #[arg(long)]
-    to_remote: bool,
-    /// The remote for --to-remote, unless the default one
-    #[arg(long, short, value_name = "NAME", requires = "to_remote")]
-    remote: Option<String>,
-    /// Requests at the same time
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    destination: ToRemoteFlags,
+    #[command(flatten)]
+    jobs: JobsFlag,
     /// Overwrite changes of the data that are in no cache
     #[arg(long, short)]
     force: bool,
@@ -85,7 +81,7 @@ impl Update {
         pointer: &PointerFile,
         request: Request,
     ) -> Result<Updated, Error> {
-        if self.to_remote {
+        if self.destination.to_remote {
             let imported = format!("{} was imported from a repository", pointer.path);
             return Err(Error::invalid(format!("{imported}, which --to-remote cannot update")));
         }
@@ -93,10 +89,10 @@ impl Update {
         let beside = repository.root().join(&request.url);
         let from_root = !Path::new(&request.url).is_dir() && beside.is_dir();
         let url = if from_root { beside.display().to_string() } else { request.url };
-        let flags = SourceFlags { rev: self.rev.clone().or(request.rev), remote: request.remote };
+        let other = SourceRepository { rev: self.rev.clone().or(request.rev), overrides: request.overrides };
         let (rev, progress) = (self.rev.as_deref(), ctx.ui.data_progress());
         if self.no_download {
-            let commit = flags.commit(ctx, &url)?;
+            let commit = other.commit(ctx, &url)?;
             return Ok(imports::update(
                 repository,
                 pointer,
@@ -106,8 +102,8 @@ impl Update {
                 &progress,
             )?);
         }
-        let (opened, commit) = flags.open_commit(ctx, &url, &repository.cache()?)?;
-        let source = opened.source.with_jobs(self.jobs.map(usize::from));
+        let (opened, commit) = other.open_commit(ctx, &url, &repository.cache()?)?;
+        let source = opened.source.with_jobs(self.jobs.most());
         Ok(imports::update(repository, pointer, rev, Take::Data(&source, commit.as_str()), self.force, &progress)?)
     }
 
@@ -116,9 +112,9 @@ impl Update {
             let imported = format!("{} was not imported from a repository", pointer.path);
             return Err(Error::invalid(format!("{imported}, so it has no --rev")));
         }
-        let take = match (self.no_download, self.to_remote) {
+        let take = match (self.no_download, self.destination.target(self.jobs.most())?) {
             (true, _) => TakeUrl::Fingerprint,
-            (_, true) => TakeUrl::ToRemote(self.remote.as_deref()),
+            (_, Some(remote)) => TakeUrl::ToRemote(remote),
             _ => TakeUrl::Data,
         };
         Ok(imports::update_url(repository, pointer, take, self.force, &ctx.ui.data_progress())?)

@@ -1,4 +1,4 @@
-use crate::program::Home;
+use crate::program::{Home, text};
 
 #[test]
 fn wrong_usage_is_2() {
@@ -20,9 +20,37 @@ fn a_file_that_is_wrong_is_2_and_shows_the_place() {
 
 #[test]
 fn what_is_not_there_is_3() {
-    let (code, said) = Home::new().fails(&["status"]);
+    let (code, said) = Home::new().fails(&["blame", "data.csv"]);
     assert_eq!(code, 3);
     assert!(said.contains("no .dvc folder"), "{said}");
+}
+
+#[test]
+fn verbs_of_dvc_end_with_its_codes() {
+    let home = Home::new();
+    let (code, said) = home.fails(&["status"]);
+    assert_eq!(code, 253);
+    assert!(said.contains("no .dvc folder"), "{said}");
+    let home = Home::repository();
+    home.write("a.csv", "1\n");
+    home.ok(&["add", "a.csv"]);
+    for (command, code) in [
+        (&["add", "nothing"][..], 1),
+        (&["add", "--out", "x", "a", "b"], 1),
+        (&["add", "--no-such-flag"], 254),
+        (&["remote", "add", "store"], 254),
+        (&["remote", "modify", "store", "url", "x"], 251),
+        (&["push", "--remote", "store"], 1),
+        (&["checkout", "nothing"], 255),
+        (&["check-ignore", "a.csv"], 1),
+    ] {
+        assert_eq!(home.fails(command).0, code, "{command:?}");
+    }
+    home.write(".dvc/config", "[core]\n    remot = store\n");
+    assert_eq!(home.fails(&["add", "a.csv"]).0, 251);
+    home.write(".dvc/config", "[feature]\n    new = 1\n");
+    let warned = home.run(&["status"]);
+    assert!(text(&warned.stderr).contains("warning: 'feature.new' config option is unsupported"));
 }
 
 #[test]
