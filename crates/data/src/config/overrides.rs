@@ -77,12 +77,12 @@ impl Overrides {
 
     /// Reads these keys of an import.
     pub fn of_import(config: Option<Field<'_>>, remote: Option<Field<'_>>) -> Result<Self, YamlError> {
-        let mut overrides = Self::default();
-        overrides.config = match config {
+        let config = match config {
             None => None,
             Some(settings) if settings.is_map() => Some(ConfigOverride::Settings(flat(settings)?)),
             Some(file) => Some(ConfigOverride::File(file.as_str()?.to_owned())),
         };
+        let mut overrides = Self { config, ..Self::default() };
         match remote {
             None => {}
             Some(options) if options.is_map() => {

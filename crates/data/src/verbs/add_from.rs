@@ -29,17 +29,16 @@ pub fn add_from(
     let path = check_place(repository, out, stages, overwrite)?;
     let _paths = repository.lock_paths(address.disk_path(), [Path::new(&path)])?;
     let workspace = repository.workspace()?;
-    let content = match to_remote {
-        Some(remote) => through_scratch_cache(repository, remote, progress, |cache| {
+    let content = if let Some(remote) = to_remote {
+        through_scratch_cache(repository, remote, progress, |cache| {
             let content = address.fetch(cache, &workspace, progress)?;
             Ok((content.clone(), content))
-        })?,
-        None => {
-            let cache = repository.cache()?;
-            let content = address.fetch(&cache, &workspace, progress)?;
-            cache.checkout_watched(&workspace, &content, out, progress)?;
-            content
-        }
+        })?
+    } else {
+        let cache = repository.cache()?;
+        let content = address.fetch(&cache, &workspace, progress)?;
+        cache.checkout_watched(&workspace, &content, out, progress)?;
+        content
     };
     workspace.save()?;
     record(repository, path, content, to_remote.is_none())

@@ -9,7 +9,7 @@ use std::thread;
 
 use towpath_data::config::RemoteOptions;
 use towpath_data::external::{Address, Depth};
-use towpath_data::imports::{self, Imported, Origin, TakeUrl};
+use towpath_data::imports::{self, Imported, Origin, TakeUrl, ToRemote};
 use towpath_data::pointer::PointerFile;
 use towpath_data::{Error, Silent};
 
@@ -114,7 +114,7 @@ fn data_can_go_to_the_remote_alone() {
     let project = Project::by_dvc();
     project.dvc(&["remote", "add", "-q", "-d", "store", project.beside("store").to_str().unwrap()]);
     fs::write(project.beside("big"), "big").unwrap();
-    import(&project, project.beside("big").to_str().unwrap(), "big", TakeUrl::ToRemote(None)).unwrap();
+    import(&project, project.beside("big").to_str().unwrap(), "big", TakeUrl::ToRemote(ToRemote::default())).unwrap();
     assert!(!project.root().join("big").exists());
     project.dvc(&["pull", "-q"]);
     assert_eq!(project.read("big"), "big");

@@ -11,7 +11,7 @@ use towpath_data::{Error, Silent, Stage, Targets, TrackedOutput, verbs};
 
 use crate::support::{Project, python_environment};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A stage that reads `data` and writes `out`, and does not end before somebody writes into `gate`.
 fn project_with_a_slow_stage() -> (Project, Vec<Stage>) {
