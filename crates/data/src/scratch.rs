@@ -34,10 +34,12 @@ impl Scratch {
         loop {
             let dir =
                 tempfile::Builder::new().prefix(PREFIX).tempdir_in(place).map_err(Error::io("write in", place))?;
-            if let Some(held) = hold(dir.path())? {
-                return Ok(Self { dir, _held: held, files: AtomicU64::new(0) });
-            }
-            // Somebody took it for abandoned before it was locked.
+            let held = match hold(dir.path())? {
+                Hold::Locked(file) => Some(file),
+                Hold::NoLocks => None,
+                Hold::Lost => continue,
+            };
+            return Ok(Self { dir, _held: held, files: AtomicU64::new(0) });
         }
     }
 
@@ -70,18 +72,26 @@ impl Scratch {
     }
 }
 
-/// The lock on a folder that was just made; `None` when somebody else removes it.
-fn hold(dir: &Path) -> Result<Option<Option<File>>, Error> {
+/// Whether a folder that was just made is held.
+enum Hold {
+    Locked(File),
+    /// The file system has no such locks: nobody else gets one either, and nothing is ever taken for
+    /// abandoned.
+    NoLocks,
+    /// Somebody took it for abandoned before it was locked, and removes it.
+    Lost,
+}
+
+fn hold(dir: &Path) -> Result<Hold, Error> {
     let file = match File::open(dir) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Hold::Lost),
         Err(error) => return Err(Error::io("open", dir)(error)),
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(dir.is_dir().then_some(Some(file))),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        // Then nobody else gets a lock either, and nothing is ever taken for abandoned.
-        Err(_) => Ok(Some(None)),
+        Ok(()) if dir.is_dir() => Ok(Hold::Locked(file)),
+        Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => Ok(Hold::Lost),
+        Err(_) => Ok(Hold::NoLocks),
     }
 }
 

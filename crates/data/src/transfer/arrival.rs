@@ -205,7 +205,6 @@ mod tests {
     use std::io::Cursor;
     use std::ops::ControlFlow;
     use std::sync::Mutex;
-    use std::time::SystemTime;
 
     use md5::{Digest as _, Md5};
     use towpath_core::HashName;
@@ -285,7 +284,8 @@ mod tests {
         fs::create_dir_all(cache.partial_dir()).unwrap();
         for (name, days) in [("old", 8), ("new", 6)] {
             let file = File::create(cache.partial_dir().join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_hours(days * 24)).unwrap();
+            let made = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(made - Duration::from_hours(days * 24)).unwrap();
         }
         let (oid, bytes) = object(9 << 20);
         let remote = Breaking { object: bytes, piece: usize::MAX, asked: Mutex::default() };

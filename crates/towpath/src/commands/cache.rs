@@ -103,7 +103,9 @@ impl Migrate {
                 [] => {}
                 files => {
                     text.push_str("Entries in following DVC files will be migrated to the 3.0 format:\n");
-                    files.iter().for_each(|file| drop(writeln!(text, "\t{file}")));
+                    for file in files {
+                        let _ = writeln!(text, "\t{file}");
+                    }
                 }
             }
             text

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use towpath_data::external::{Address, AddressEntry, Depth};
 
 use super::download_flags::AddressFlags;
@@ -53,5 +55,9 @@ fn with_sizes(found: &[AddressEntry], names: &[String], asked: bool) -> String {
     let sizes: Vec<String> =
         std::iter::repeat_n(String::new(), names.len().saturating_sub(found.len())).chain(sizes).collect();
     let width = if asked { sizes.iter().map(String::len).max().unwrap_or(0) + 2 } else { 0 };
-    sizes.iter().zip(names).map(|(size, name)| format!("{size:<width$}{name}\n")).collect()
+    let mut text = String::new();
+    for (size, name) in sizes.iter().zip(names) {
+        let _ = writeln!(text, "{size:<width$}{name}");
+    }
+    text
 }
