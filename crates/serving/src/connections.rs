@@ -6,58 +6,114 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Error, ErrorKind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::Accept;
 
+use crate::listen::{Listener, Stream, Tls};
 use crate::protocol::Service;
 use crate::revision::lock;
 
+/// Reading the head of a request takes at most this long, and so does a TLS handshake: whoever sends
+/// it byte by byte does not keep a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Requests at once on one connection of HTTP/2.
+const CONCURRENT_STREAMS: u32 = 1_024;
+
 /// Answers connections until `shutdown` completes, then lets each finish the request it is at.
-pub(crate) async fn accept(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()>) {
-    let graceful = GracefulShutdown::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut shutdown => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Small answers must not wait for an acknowledgement of the previous one.
-                drop(stream.set_nodelay(true));
-                let service = service.clone();
-                let answer = service_fn(move |request| {
-                    let service = service.clone();
-                    async move { Ok::<_, Infallible>(service.answer(request).await) }
-                });
-                let builder = auto::Builder::new(TokioExecutor::new());
-                let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-                let connection = InPlace::new(graceful.watch(connection));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::trace!(%error, "a connection ended early");
+pub(crate) async fn accept(
+    listeners: Vec<Listener>,
+    tls: Option<Tls>,
+    service: Service,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = Arc::new(GracefulShutdown::new());
+    let (end, ended) = watch::channel(false);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        let at = Connections { graceful: Arc::clone(&graceful), service: service.clone(), tls: tls.clone() };
+        accepting.spawn(at.accept(listener, ended.clone()));
+    }
+    shutdown.await;
+    end.send_replace(true);
+    accepting.join_all().await;
+    if let Some(graceful) = Arc::into_inner(graceful) {
+        graceful.shutdown().await;
+    }
+}
+
+/// What every connection of a listener needs.
+struct Connections {
+    graceful: Arc<GracefulShutdown>,
+    service: Service,
+    tls: Option<Tls>,
+}
+
+impl Connections {
+    async fn accept(self, listener: Listener, mut ended: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = ended.wait_for(|ended| *ended) => break,
+            };
+            match accepted {
+                Ok(Stream::Unix(stream)) => {
+                    drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher())))
+                }
+                Ok(Stream::Tcp(stream)) => match &self.tls {
+                    None => drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher()))),
+                    Some(Tls(acceptor)) => {
+                        let handshake = acceptor.accept(stream);
+                        drop(tokio::spawn(shake_hands(handshake, self.service.clone(), self.graceful.watcher())));
                     }
-                });
-            }
-            Err(error) if is_of_the_client(&error) => {}
-            Err(error) => {
-                // Out of descriptors, for example: others have to end first.
-                tracing::error!(%error, "connections cannot be accepted");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                },
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    // Out of descriptors, for example: others have to end first.
+                    tracing::error!(%error, "connections cannot be accepted");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     }
-    drop(listener);
-    graceful.shutdown().await;
+}
+
+async fn shake_hands(handshake: Accept<TcpStream>, service: Service, watcher: Watcher) {
+    match tokio::time::timeout(PATIENCE, handshake).await {
+        Ok(Ok(stream)) => answer(stream, service, watcher).await,
+        Ok(Err(error)) => tracing::trace!(%error, "a handshake failed"),
+        Err(_) => tracing::trace!("a handshake took too long"),
+    }
+}
+
+async fn answer<S>(stream: S, service: Service, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(CONCURRENT_STREAMS);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
+    if let Err(error) = InPlace::new(watcher.watch(connection)).await {
+        tracing::trace!(%error, "a connection ended early");
+    }
 }
 
 /// The connection ended before it was accepted.
@@ -134,6 +190,7 @@ impl<F: Future> Future for InPlace<F> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -21,6 +21,7 @@ use crate::metrics::Protocol;
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::{Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog};
 use crate::protocol::json_tensor::Nested;
+use crate::repository::Repository;
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
 use crate::server::{Limits, Loader, OnLogFailure};
@@ -31,6 +32,7 @@ const LOGGED_ROWS: usize = 1_000;
 
 pub(crate) struct DataPlane {
     pub(crate) router: Router,
+    pub(crate) repository: Repository,
     pub(crate) judge: Judge,
     pub(crate) log: PredictionLog,
     pub(crate) admission: Admission,
@@ -96,6 +98,8 @@ pub(crate) struct Call<'a> {
     /// The body as it came, decompressed.
     pub(crate) body: &'a [u8],
     pub(crate) received: Instant,
+    /// How long the client or else the server waits, counted from there.
+    pub(crate) patience: Duration,
 }
 
 /// A request that reached a revision.
@@ -131,7 +135,7 @@ impl DataPlane {
             Some(version) => route.pinned(version)?,
             None => route.choose(call.key)?,
         };
-        let deadline = call.received + self.limits.deadline;
+        let deadline = call.received + call.patience;
         let result = match inputs(&choice.revision) {
             Ok(inputs) => choice.revision.run(inputs, deadline).await,
             // A candidate that refuses what stable takes has changed its inputs: its fault.

@@ -1,25 +1,27 @@
 //! What can go wrong: when starting ([`ServeError`]) and with one request ([`RequestError`]).
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use towpath_core::{Classify, Kind};
 
+use crate::listen::Address;
 use crate::runtime::LoadError;
 
 /// The data plane cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: Address, source: std::io::Error },
     #[error("{path}: {source}")]
     State { path: PathBuf, source: std::io::Error },
     #[error("{path} is not a routing table: {detail}")]
     Table { path: PathBuf, detail: String },
     #[error("load model {model}: {source}")]
     Load { model: String, source: Box<RevisionError> },
+    #[error("{path}: {detail}")]
+    Tls { path: PathBuf, detail: String },
     #[error("two models are called '{0}'")]
     DuplicateModel(String),
     #[error("serve: {0}")]
@@ -31,12 +33,13 @@ impl Classify for ServeError {
         match self {
             Self::Listen { .. } | Self::Io(_) => Kind::Unavailable,
             Self::State { .. } => Kind::Exhausted,
-            Self::Table { .. } | Self::Load { .. } | Self::DuplicateModel(_) => Kind::Invalid,
+            Self::Table { .. } | Self::Load { .. } | Self::Tls { .. } | Self::DuplicateModel(_) => Kind::Invalid,
         }
     }
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Tls { .. } => vec!["certificates and key are PEM files".to_owned()],
             Self::DuplicateModel(_) => vec!["name them: --model NAME=PATH".to_owned()],
             _ => Vec::new(),
         }
@@ -74,6 +77,12 @@ pub(crate) enum RequestError {
     TooLarge { limit: usize },
     #[error("{limit} requests are being answered already")]
     Busy { limit: usize },
+    #[error("model '{model}' cannot be loaded: {detail}")]
+    Load { model: String, detail: String },
+    #[error(
+        "the models of a deployment follow the releases of its environment: promote or roll back a release instead"
+    )]
+    Controlled,
     #[error("no model is ready")]
     NotReady,
     #[error("predictions cannot be logged: {0}")]
@@ -87,10 +96,11 @@ pub(crate) enum RequestError {
 impl RequestError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::Load { .. } => StatusCode::BAD_REQUEST,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => StatusCode::NOT_FOUND,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Controlled => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady | Self::NotLogged(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -103,9 +113,10 @@ impl RequestError {
 impl Classify for RequestError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::UnsupportedMedia(_) => Kind::Invalid,
+            Self::Invalid(_) | Self::UnsupportedMedia(_) | Self::Load { .. } => Kind::Invalid,
             Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => Kind::NotFound,
             Self::Unauthenticated => Kind::Unauthenticated,
+            Self::Controlled => Kind::Conflict,
             Self::TooLarge { .. } | Self::Busy { .. } | Self::NotLogged(_) | Self::Deadline { .. } => Kind::Exhausted,
             Self::NotReady => Kind::Unavailable,
             Self::Model(_) => Kind::Internal,

@@ -10,10 +10,12 @@ mod control;
 mod data_plane;
 mod error;
 mod evidence;
+mod listen;
 mod metrics;
 mod persist;
 mod prediction_log;
 mod protocol;
+mod repository;
 mod revision;
 mod router;
 pub mod runtime;
@@ -21,4 +23,5 @@ mod server;
 pub mod tensor;
 
 pub use error::ServeError;
+pub use listen::{Address, Tls};
 pub use server::{Limits, Loader, OnLogFailure, Options, Source, serve};

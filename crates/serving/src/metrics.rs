@@ -18,9 +18,11 @@ const BOUNDS: [u64; 14] =
 pub(crate) enum Protocol {
     V2,
     Invocations,
+    Grpc,
+    KserveV1,
 }
 
-const PROTOCOLS: [&str; 2] = ["v2", "invocations"];
+const PROTOCOLS: [&str; 4] = ["v2", "invocations", "grpc", "v1"];
 const CODES: [u16; 4] = [200, 400, 500, 504];
 
 /// Request durations of one revision by protocol and status.

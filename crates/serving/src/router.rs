@@ -75,6 +75,17 @@ pub(crate) struct Randomised {
 }
 
 impl Snapshot {
+    /// The same with other routes.
+    fn with(&self, routes: Vec<Arc<Route>>) -> Self {
+        Self {
+            table_version: self.table_version,
+            project: Arc::clone(&self.project),
+            environment: Arc::clone(&self.environment),
+            routes,
+            accepted_tokens: self.accepted_tokens.clone(),
+        }
+    }
+
     /// The route of `model`; without a name, the only one there is.
     pub(crate) fn route(&self, model: Option<&str>) -> Result<&Arc<Route>, RequestError> {
         match (model, self.routes.as_slice()) {
@@ -163,13 +174,18 @@ impl Router {
                 }
                 Arc::new(route)
             });
-            Snapshot {
-                table_version: current.table_version,
-                project: Arc::clone(&current.project),
-                environment: Arc::clone(&current.environment),
-                routes: routes.collect(),
-                accepted_tokens: current.accepted_tokens.clone(),
-            }
+            current.with(routes.collect())
+        });
+    }
+
+    /// Gives the requests of `model` another route, or none.
+    pub(crate) fn put_route(&self, model: &str, route: Option<Route>) {
+        let route = route.map(Arc::new);
+        self.snapshot.rcu(|current| {
+            let mut routes: Vec<Arc<Route>> =
+                current.routes.iter().filter(|route| &*route.model != model).cloned().collect();
+            routes.extend(route.clone());
+            current.with(routes)
         });
     }
 }

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, oneshot, watch};
 use towpath_core::{Clock, SystemClock};
 
 use crate::admission::{Admission, TokenHash};
-use crate::data_plane::{Counters, DataPlane, standalone_revision};
+use crate::data_plane::{Counters, DataPlane};
 use crate::error::ServeError;
 use crate::evidence::Judge;
+use crate::listen::{Address, Listener, Tls};
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::PredictionLog;
-use crate::revision::LoadedRevision;
-use crate::router::{Route, Snapshot};
+use crate::repository::Repository;
 use crate::runtime::{self, LoadError, Runtime};
 use crate::{connections, protocol, router};
 
@@ -28,6 +27,10 @@ pub type Loader = Arc<dyn Fn(&Path) -> Result<Box<dyn Runtime>, LoadError> + Sen
 /// How to serve.
 pub struct Options {
     pub listen: SocketAddr,
+    /// More places; what is asked at one is answered alike at all.
+    pub also: Vec<Address>,
+    /// For the TCP addresses.
+    pub tls: Option<Tls>,
     pub source: Source,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
@@ -86,6 +89,8 @@ impl Options {
     pub fn new(listen: SocketAddr, source: Source) -> Self {
         Self {
             listen,
+            also: Vec::new(),
+            tls: None,
             source,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -98,27 +103,33 @@ impl Options {
 /// Serves until `shutdown` completes, then finishes the requests in flight, writes the log out and
 /// stores the state.
 pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-    let Options { listen, source, limits, clock, loader, bound } = options;
+    let Options { listen, also, tls, source, limits, clock, loader, bound } = options;
     let drain = limits.drain;
     let plane = Arc::new(match source {
         Source::Controlled { state_dir, control_token } => {
             let state_dir = StateDir::open(&state_dir)?;
             let token = TokenHash::of(control_token.trim());
-            DataPlane::open(Some(state_dir), Some(token), limits, clock, loader)?
+            DataPlane::open(Some(state_dir), Some(token), Repository::default(), limits, clock, loader)?
         }
         Source::Standalone { models, state_dir } => {
             let state_dir = state_dir.map(|path| StateDir::open(&path)).transpose()?;
-            let plane = DataPlane::open(state_dir, None, limits, clock, loader)?;
-            plane.load_standalone(models).await?;
+            let plane = DataPlane::open(state_dir, None, Repository::of(models)?, limits, clock, loader)?;
+            plane.load_repository().await?;
             plane
         }
     });
     plane.resume().await?;
 
-    let listener = bind(listen).map_err(|source| ServeError::Listen { address: listen, source })?;
-    let address = listener.local_addr()?;
-    tracing::info!(%address, "serving");
-    if let Some(bound) = bound {
+    let addresses = std::iter::once(Address::Tcp(listen)).chain(also);
+    let bind = |address: Address| {
+        let listener =
+            Listener::bind(&address).map_err(|source| ServeError::Listen { address: address.clone(), source })?;
+        let address = listener.address().map_or(address, Address::Tcp);
+        tracing::info!(%address, "serving");
+        Ok(listener)
+    };
+    let listeners: Vec<Listener> = addresses.map(bind).collect::<Result<_, ServeError>>()?;
+    if let Some((bound, address)) = bound.zip(listeners.first().and_then(Listener::address)) {
         let _ = bound.send(address);
     }
 
@@ -137,7 +148,7 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
-        () = connections::accept(listener, service, graceful) => {}
+        () = connections::accept(listeners, tls, service, graceful) => {}
         () = drained => tracing::warn!("requests were still in flight after the drain time"),
     }
     let _ = storing.await;
@@ -148,14 +159,6 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
     });
     let _ = finished.await;
     Ok(())
-}
-
-/// The address is free again at once after this process ends, however it ends.
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(1024)
 }
 
 /// Stores counters and evidence four times a second when they changed, at once and durably when
@@ -181,6 +184,7 @@ impl DataPlane {
     fn open(
         state_dir: Option<StateDir>,
         control_token: Option<TokenHash>,
+        repository: Repository,
         limits: Limits,
         clock: Arc<dyn Clock>,
         loader: Loader,
@@ -189,6 +193,7 @@ impl DataPlane {
         let log = PredictionLog::open(state_dir.as_ref().map(StateDir::predictions), Arc::clone(&clock))?;
         Ok(Self {
             router: router::Router::default(),
+            repository,
             judge: Judge::restored(stored.judge.clone(), first_bad),
             log,
             admission: Admission::new(limits.concurrent),
@@ -219,24 +224,6 @@ impl DataPlane {
         }
         self.judge.look_again(&self.router, self.clock.now());
         *self.table.lock().await = Some(table);
-        Ok(())
-    }
-
-    async fn load_standalone(&self, models: Vec<(String, PathBuf)>) -> Result<(), ServeError> {
-        let mut routes: Vec<Arc<Route>> = Vec::new();
-        for (name, path) in models {
-            if routes.iter().any(|route| *route.model == *name) {
-                return Err(ServeError::DuplicateModel(name));
-            }
-            let (info, loader) = (standalone_revision(&name, &path), Arc::clone(&self.loader));
-            let loading = tokio::task::spawn_blocking(move || LoadedRevision::load(info, &loader));
-            let loaded = loading.await.map_err(|join| ServeError::Io(join.into()))?;
-            let revision =
-                loaded.map_err(|source| ServeError::Load { model: name.clone(), source: Box::new(source) })?;
-            let stable = Some(Arc::new(revision));
-            routes.push(Arc::new(Route { model: Arc::from(name), stable, candidate: None, warm: None }));
-        }
-        self.router.swap(Snapshot { routes, ..Snapshot::default() });
         Ok(())
     }
 

@@ -7,6 +7,11 @@ use anyhow::{Context, Result, ensure};
 /// Names the environment's folder; `.venv` of the workspace by default.
 pub const VARIABLE: &str = "TOWPATH_TEST_PYENV";
 
+/// The environment with the `kserve` client, which does not go together with the newest pandas.
+pub fn kserve() -> Result<PathBuf> {
+    program("../kserve/bin/python")
+}
+
 /// The path of `name` (`python`, `dvc`, `mlflow`) in the test environment.
 pub fn program(name: &str) -> Result<PathBuf> {
     let root = match std::env::var_os(VARIABLE) {

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_tensor::{self, Nested};
-use super::v2::describe;
+use super::named_tensors::describe;
 use super::{body, identify, key};
 use crate::data_plane::{Call, DataPlane};
 use crate::error::RequestError;
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<Arc<DataPlane>> {
     Router::new().route("/invocations", post(invocations))
 }
 
-/// Exactly one of the four forms; `params` is let pass.
+/// Exactly one of the four forms; `params` and `signature_name` are let pass.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scoring<'a> {
@@ -40,6 +40,9 @@ struct Scoring<'a> {
     inputs: Option<&'a RawValue>,
     #[serde(default, rename = "params")]
     _params: Option<serde::de::IgnoredAny>,
+    /// Of TensorFlow Serving; a model has one signature here.
+    #[serde(default, rename = "signature_name")]
+    _signature_name: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -73,33 +76,36 @@ enum Rows<'a> {
 
 async fn invocations(State(plane): State<Arc<DataPlane>>, headers: HeaderMap, body: Body) -> Response {
     let received = Instant::now();
-    match score(&plane, &headers, body, received).await {
+    match score(&plane, None, Protocol::Invocations, &headers, body, received).await {
         Ok(response) => response,
         Err(error) => plane.rejected(error),
     }
 }
 
-async fn score(
+pub(super) async fn score(
     plane: &DataPlane,
+    model: Option<&str>,
+    protocol: Protocol,
     headers: &HeaderMap,
     body: Body,
     received: Instant,
 ) -> Result<Response, RequestError> {
     plane.authenticate(headers)?;
     let _place = plane.admission.enter()?;
-    let body = body::read(headers, body, plane.limits.body, plane.limits.deadline).await?;
+    let patience = plane.patience(headers);
+    let body = body::read(headers, body, plane.limits.body, patience).await?;
     let rows = match content_type(headers)? {
         ContentType::Json => from_json(&body)?,
         ContentType::Csv => from_csv(&body)?,
     };
-    let call =
-        Call { protocol: Protocol::Invocations, model: None, version: None, key: key(headers), body: &body, received };
+    let call = Call { protocol, model, version: None, key: key(headers), body: &body, received, patience };
     let answered = plane.predict(call, |revision| tensors(&rows, revision.runtime.inputs())).await?;
-    let response = match &answered.result {
+    let mut response = match &answered.result {
         Ok(outputs) => respond(&answered.revision, outputs),
         Err(error) => error.clone().into_response(),
     };
-    Ok(identify(&answered, response))
+    identify(&answered, response.headers_mut());
+    Ok(response)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,19 @@
-//! What clients speak: Open Inference Protocol v2, MLflow scoring, health, labels.
+//! What clients speak: Open Inference Protocol v2 by REST and gRPC, MLflow scoring, KServe v1, health, labels.
 
 mod binary;
 mod body;
 mod feedback;
+mod grpc;
 mod health;
 mod invocations;
 pub(crate) mod json_tensor;
+mod kserve_v1;
+mod named_tensors;
 mod v2;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +32,8 @@ const REVISION: HeaderName = HeaderName::from_static("x-towpath-revision");
 const PREDICTION_ID: HeaderName = HeaderName::from_static("x-towpath-prediction-id");
 /// A caller with the same key stays with the same revision during a rollout.
 const KEY: &str = "x-towpath-key";
+/// Milliseconds that the client waits.
+const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 
 /// Answers every request that the data plane gets.
 #[derive(Clone)]
@@ -44,6 +50,9 @@ impl Service {
 
     /// A prediction does not take the way through the router, which costs more than its answer.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        if grpc::is_grpc(request.headers()) {
+            return grpc::answer(&self.plane, request).await;
+        }
         let (head, body) = request.into_parts();
         if head.method == Method::POST
             && let Some((model, version)) = v2::predicted(head.uri.path())
@@ -60,6 +69,7 @@ fn routes(plane: &Arc<DataPlane>) -> Router<Arc<DataPlane>> {
     Router::new()
         .merge(v2::routes())
         .merge(invocations::routes())
+        .merge(kserve_v1::routes())
         .merge(feedback::routes())
         .merge(health::routes())
         .fallback(|uri: Uri| async move { RequestError::UnknownPath(uri.path().to_owned()) })
@@ -80,8 +90,18 @@ impl DataPlane {
 
     /// The answer to a request that reached no revision.
     fn rejected(&self, error: RequestError) -> Response {
-        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+        self.count_rejected();
         error.into_response()
+    }
+
+    fn count_rejected(&self) {
+        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long a request may take: what the client says it waits, at most the server's deadline.
+    fn patience(&self, headers: &HeaderMap) -> Duration {
+        let asked = headers.get(REQUEST_TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok());
+        asked.map_or(self.limits.deadline, |millis| Duration::from_millis(millis).min(self.limits.deadline))
     }
 }
 
@@ -90,13 +110,11 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Puts revision and prediction id onto an answer.
-fn identify(answered: &Answered, mut response: Response) -> Response {
-    let headers = response.headers_mut();
+fn identify(answered: &Answered, headers: &mut HeaderMap) {
     if let Some(revision) = &answered.revision.header {
         headers.insert(REVISION, revision.clone());
     }
     if let Some(id) = answered.id.header() {
         headers.insert(PREDICTION_ID, id);
     }
-    response
 }

@@ -1,6 +1,7 @@
 //! Open Inference Protocol v2 over REST, with the binary tensor data extension.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::binary::{self, Datatype};
+use super::binary;
 use super::json_tensor::{self, Flat};
+use super::named_tensors::{Given, Inputs, check_outputs, datatype, dimensions};
 use super::{body, identify, key};
 use crate::data_plane::{Answered, Call, DataPlane};
 use crate::error::RequestError;
@@ -31,6 +33,8 @@ const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-conten
 /// Bytes; what an answer of one row fits into.
 const USUAL_ANSWER: usize = 1024;
 
+pub(super) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+
 type Plane = State<Arc<DataPlane>>;
 
 pub(super) fn routes() -> Router<Arc<DataPlane>> {
@@ -44,38 +48,67 @@ pub(super) fn routes() -> Router<Arc<DataPlane>> {
         .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
         .route("/v2/repository/index", post(repository_index))
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload))
 }
 
 async fn server_metadata() -> Json<serde_json::Value> {
     Json(json!({
         "name": "towpath",
         "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data", "model_repository"],
+        "extensions": EXTENSIONS,
     }))
 }
 
-async fn list_models(State(plane): Plane) -> Json<serde_json::Value> {
+pub(super) async fn list_models(State(plane): Plane) -> Json<serde_json::Value> {
     let snapshot = plane.router.snapshot();
     let models: Vec<&str> = snapshot.routes.iter().map(|route| &*route.model).collect();
     Json(json!({ "models": models }))
 }
 
-async fn repository_index(State(plane): Plane) -> Json<serde_json::Value> {
-    let snapshot = plane.router.snapshot();
-    let loaded = snapshot.routes.iter().flat_map(|route| route.revisions().map(move |found| (route, found)));
-    let entries = loaded.map(|(route, (arm, _, revision))| {
-        json!({
-            "name": &*route.model,
-            "version": revision.info.model_version.to_string(),
-            "state": "READY",
-            "reason": arm.name(),
-        })
-    });
-    Json(entries.collect())
+#[derive(Default, Deserialize)]
+struct IndexRequest {
+    /// Only what is ready.
+    #[serde(default)]
+    ready: bool,
+}
+
+async fn repository_index(State(plane): Plane, body: Bytes) -> Response {
+    let request = if body.is_empty() { Ok(IndexRequest::default()) } else { serde_json::from_slice(&body) };
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            return plane.rejected(RequestError::Invalid(format!("the body is not {{\"ready\": bool}}: {error}")));
+        }
+    };
+    let entries = plane.repository_index(request.ready).into_iter().map(
+        |entry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason }),
+    );
+    Json(serde_json::Value::from_iter(entries)).into_response()
+}
+
+async fn load(State(plane): Plane, Path(model): Path<String>, headers: HeaderMap) -> Response {
+    let loaded = async { plane.authenticate(&headers).map(|()| plane.load(&model))?.await };
+    match loaded.await {
+        Ok(()) => Json(json!({ "name": model, "load": true })).into_response(),
+        Err(error) => plane.rejected(error),
+    }
+}
+
+async fn unload(State(plane): Plane, Path(model): Path<String>, headers: HeaderMap) -> Response {
+    let unloaded = async { plane.authenticate(&headers).map(|()| plane.unload(&model))?.await };
+    match unloaded.await {
+        Ok(()) => Json(json!({ "name": model, "unload": true })).into_response(),
+        Err(error) => plane.rejected(error),
+    }
 }
 
 /// What a client that names no version is told about: stable, or the candidate of a first release.
-fn chosen(plane: &DataPlane, model: &str, version: Option<&str>) -> Result<(Vec<String>, Choice), RequestError> {
+pub(super) fn chosen(
+    plane: &DataPlane,
+    model: &str,
+    version: Option<&str>,
+) -> Result<(Vec<String>, Choice), RequestError> {
     let snapshot = plane.router.snapshot();
     let route = snapshot.route(Some(model))?;
     let versions = route.revisions().map(|(_, _, revision)| revision.info.model_version.to_string()).collect();
@@ -107,18 +140,22 @@ fn metadata(plane: &DataPlane, model: &str, version: Option<&str>) -> Response {
         let tensor = |spec: &TensorSpec| json!({ "name": spec.name, "datatype": datatype(spec.element_type), "shape": dimensions(spec) });
         specs.iter().map(tensor).collect()
     };
-    let mut body = json!({
+    let body = json!({
         "name": model,
         "versions": versions,
         "platform": runtime.engine(),
         "inputs": tensors(runtime.inputs()),
         "outputs": tensors(runtime.outputs()),
-        "properties": { "engine": runtime.engine(), "revision": choice.revision.info.id },
+        "properties": properties(&choice),
     });
-    if let Some(labels) = runtime.class_labels() {
-        body["properties"]["class_labels"] = json!(labels.join(","));
-    }
     Json(body).into_response()
+}
+
+pub(super) fn properties(choice: &Choice) -> BTreeMap<String, String> {
+    let runtime = &choice.revision.runtime;
+    let properties = [("engine", runtime.engine()), ("revision", &choice.revision.info.id)];
+    let labels = runtime.class_labels().map(|labels| ("class_labels".to_owned(), labels.join(",")));
+    properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).chain(labels).collect()
 }
 
 async fn model_ready(State(plane): Plane, Path(model): Path<String>) -> Response {
@@ -275,7 +312,8 @@ where
 {
     plane.authenticate(headers)?;
     let _place = plane.admission.enter()?;
-    let body = body::read(headers, body, plane.limits.body, plane.limits.deadline).await?;
+    let patience = plane.patience(headers);
+    let body = body::read(headers, body, plane.limits.body, patience).await?;
     let (json, tensors) = split(headers, &body)?;
     let request: InferRequest<'_> = serde_json::from_slice(json)
         .map_err(|error| RequestError::Invalid(format!("the body is not an inference request: {error}")))?;
@@ -286,18 +324,21 @@ where
         key: key(headers).or(request.id.as_deref().map(str::as_bytes).filter(|id| !id.is_empty())),
         body: &body,
         received,
+        patience,
     };
     let answered = plane
         .predict(call, |revision| {
-            check_outputs(&request, revision)?;
+            let wanted = request.outputs.iter().flatten().map(|output| &*output.name);
+            check_outputs(wanted, revision.runtime.outputs())?;
             inputs(&request, tensors, revision)
         })
         .await?;
-    let response = match &answered.result {
+    let mut response = match &answered.result {
         Ok(outputs) => respond(&request, &answered, outputs),
         Err(error) => error.clone().into_response(),
     };
-    Ok(identify(&answered, response))
+    identify(&answered, response.headers_mut());
+    Ok(response)
 }
 
 /// The JSON of a body and the binary tensors behind it.
@@ -311,26 +352,13 @@ fn split<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8])
     })
 }
 
-fn check_outputs(request: &InferRequest<'_>, revision: &LoadedRevision) -> Result<(), RequestError> {
-    let specs = revision.runtime.outputs();
-    let mut wanted = request.outputs.iter().flatten();
-    match wanted.find(|output| !specs.iter().any(|spec| spec.name == output.name)) {
-        None => Ok(()),
-        Some(unknown) => {
-            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            Err(RequestError::Invalid(format!("no output '{}'; the model gives {}", unknown.name, names.join(", "))))
-        }
-    }
-}
-
 /// The tensors of the request in the order of the model's inputs.
 fn inputs(
     request: &InferRequest<'_>,
     mut tensors: &[u8],
     revision: &LoadedRevision,
 ) -> Result<Vec<Tensor>, RequestError> {
-    let specs = revision.runtime.inputs();
-    let mut found: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    let mut inputs = Inputs::of(revision.runtime.inputs());
     for input in &request.inputs {
         let mut binary = None;
         if let Some(size) = input.parameters.binary_data_size.filter(|_| input.data.is_none()) {
@@ -343,88 +371,25 @@ fn inputs(
             })?;
             (binary, tensors) = (Some(own), rest);
         }
-        let Some(index) = specs.iter().position(|spec| spec.name == input.name) else {
-            let known: Vec<String> = specs.iter().map(describe).collect();
-            let error = format!("no input '{}'; the model takes {}", input.name, known.join(", "));
-            return Err(RequestError::Invalid(error));
-        };
-        if found[index].is_some() {
-            return Err(RequestError::Invalid(format!("input '{}' is given twice", input.name)));
-        }
-        found[index] = Some(tensor(input, binary, &specs[index])?);
+        let given = Given { name: &input.name, datatype: &input.datatype, shape: &input.shape };
+        inputs.take(&given, |datatype, element_type| match (binary, input.data) {
+            (Some(bytes), _) => binary::decode(datatype, bytes),
+            (None, Some(json)) => {
+                let (shape, data) =
+                    json_tensor::read(json.get(), element_type).map_err(|error| format!("data: {error}"))?;
+                if shape.len() > 1 && shape != input.shape {
+                    return Err(format!("shape is {:?}, data is nested as {shape:?}", input.shape));
+                }
+                Ok(data)
+            }
+            (None, None) => Err("neither data nor binary_data_size is given".to_owned()),
+        })?;
     }
     if !tensors.is_empty() {
         let error = format!("{} bytes behind the JSON belong to no input", tensors.len());
         return Err(RequestError::Invalid(error));
     }
-    let missing = |spec: &TensorSpec| {
-        RequestError::Invalid(format!("input '{}' is missing: expected {}", spec.name, describe(spec)))
-    };
-    found.into_iter().zip(specs).map(|(tensor, spec)| tensor.ok_or_else(|| missing(spec))).collect()
-}
-
-fn tensor(input: &InferInput<'_>, binary: Option<&[u8]>, spec: &TensorSpec) -> Result<Tensor, RequestError> {
-    let invalid = |detail: String| {
-        RequestError::Invalid(format!("input '{}': {detail}; expected {}", input.name, describe(spec)))
-    };
-    let datatype = Datatype::parse(&input.datatype)
-        .filter(|datatype| accepts(spec.element_type, *datatype))
-        .ok_or_else(|| invalid(format!("datatype is {}", input.datatype)))?;
-    let fits = input.shape.len() == spec.shape.len()
-        && input.shape.iter().zip(&spec.shape).all(|(given, wanted)| wanted.is_none_or(|wanted| wanted == *given));
-    if !fits {
-        return Err(invalid(format!("shape is {:?}", input.shape)));
-    }
-    let count = input.shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length));
-    let data = match (binary, input.data) {
-        (Some(bytes), _) => binary::decode(datatype, bytes).map_err(invalid)?,
-        (None, Some(json)) => {
-            let (shape, data) =
-                json_tensor::read(json.get(), spec.element_type).map_err(|error| invalid(format!("data: {error}")))?;
-            if shape.len() > 1 && shape != input.shape {
-                return Err(invalid(format!("shape is {:?}, data is nested as {shape:?}", input.shape)));
-            }
-            data
-        }
-        (None, None) => return Err(invalid("neither data nor binary_data_size is given".to_owned())),
-    };
-    if count != Some(data.len()) {
-        return Err(invalid(format!("shape is {:?}, data has {} elements", input.shape, data.len())));
-    }
-    Ok(Tensor { shape: input.shape.clone(), data })
-}
-
-/// Integers of any width are widened, halves become `FP32`; nothing is rounded.
-fn accepts(element_type: ElementType, datatype: Datatype) -> bool {
-    use Datatype::{Bf16, Bool, Bytes, Fp16, Fp32, Fp64};
-    match element_type {
-        ElementType::F32 => matches!(datatype, Fp32 | Fp16 | Bf16),
-        ElementType::F64 => datatype == Fp64,
-        ElementType::I64 | ElementType::I32 => !matches!(datatype, Fp32 | Fp16 | Bf16 | Fp64 | Bool | Bytes),
-        ElementType::Bool => datatype == Bool,
-        ElementType::Text => datatype == Bytes,
-    }
-}
-
-fn datatype(element_type: ElementType) -> &'static str {
-    match element_type {
-        ElementType::F32 => "FP32",
-        ElementType::F64 => "FP64",
-        ElementType::I64 => "INT64",
-        ElementType::I32 => "INT32",
-        ElementType::Bool => "BOOL",
-        ElementType::Text => "BYTES",
-    }
-}
-
-/// -1 stands for any length.
-fn dimensions(spec: &TensorSpec) -> Vec<i64> {
-    spec.shape.iter().map(|length| length.map_or(-1, |length| length as i64)).collect()
-}
-
-/// `X FP32 [-1, 64]`.
-pub(super) fn describe(spec: &TensorSpec) -> String {
-    format!("{} {} {:?}", spec.name, datatype(spec.element_type), dimensions(spec))
+    inputs.all()
 }
 
 fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) -> Response {

@@ -20,7 +20,7 @@ const CONTROL_TOKEN: &str = "control";
 
 /// A model that is told how to behave by its path: `label:N` answers N for every row, `fails`
 /// fails, `panics` panics (both answer zeros, so that they can be warmed), `slow` takes 200 ms,
-/// `wider` wants three columns, `sum` adds the two.
+/// `wider` wants three columns, `sum` adds the two, `echo` gives back a tensor of each type.
 struct Scripted {
     behaviour: String,
     inputs: Vec<TensorSpec>,
@@ -41,6 +41,9 @@ impl Runtime for Scripted {
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
+        if self.behaviour == "echo" {
+            return Ok(inputs);
+        }
         let Data::F32(values) = &inputs[0].data else { unreachable!("checked against the spec") };
         let rows = inputs[0].shape[0];
         let warming_up = values.iter().all(|value| *value == 0.0);
@@ -66,13 +69,25 @@ impl Runtime for Scripted {
     }
 }
 
-fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
+pub(crate) fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
     let behaviour = path.to_str().unwrap().to_owned();
     if behaviour == "missing" {
         return Err(LoadError::Missing { path: behaviour });
     }
     let width = if behaviour == "wider" { 3 } else { 2 };
     let spec = |name: &str, element_type, shape| TensorSpec { name: name.into(), element_type, shape };
+    if behaviour == "echo" {
+        let types = [
+            ("fp32", ElementType::F32),
+            ("fp64", ElementType::F64),
+            ("int64", ElementType::I64),
+            ("int32", ElementType::I32),
+            ("bool", ElementType::Bool),
+            ("bytes", ElementType::Text),
+        ];
+        let specs: Vec<_> = types.map(|(name, element_type)| spec(name, element_type, vec![None, None])).into();
+        return Ok(Box::new(Scripted { behaviour, inputs: specs.clone(), outputs: specs }));
+    }
     Ok(Box::new(Scripted {
         behaviour,
         inputs: vec![spec("X", ElementType::F32, vec![None, Some(width)])],
@@ -108,6 +123,17 @@ impl Deployment {
 
     async fn start_with(state: Arc<TempDir>, on_log_failure: OnLogFailure) -> Self {
         let source = Source::Controlled { state_dir: state.path().to_owned(), control_token: CONTROL_TOKEN.to_owned() };
+        Self::start_source(state, source, on_log_failure).await
+    }
+
+    /// Serves models of these names and behaviours without a control plane.
+    pub(crate) async fn standalone(models: &[(&str, &str)]) -> Self {
+        let models = models.iter().map(|(name, behaviour)| ((*name).to_owned(), (*behaviour).into())).collect();
+        let source = Source::Standalone { models, state_dir: None };
+        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, OnLogFailure::Answer).await
+    }
+
+    async fn start_source(state: Arc<TempDir>, source: Source, on_log_failure: OnLogFailure) -> Self {
         let (bound, address) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
         let mut options = Options::new("127.0.0.1:0".parse().unwrap(), source);

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end wherever something is not as expected")]
 
+mod clients;
 mod control;
 mod deployment;
 mod feedback;
+mod listen;
 mod protocols;
 mod rollout;

@@ -3,7 +3,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use towpath_serving::{Options, Source};
+use towpath_serving::{Address, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::variable;
@@ -13,9 +13,21 @@ use crate::signals;
 /// Answer predictions: the data plane of a server, or some models on their own
 #[derive(clap::Args, Debug)]
 pub struct Serve {
-    /// Address and port; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    /// Address and port; port 0 takes a free one. HTTP/1, HTTP/2 and gRPC are answered here
+    #[arg(long, visible_alias = "listen", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    http: SocketAddr,
+    /// Another address and port for the same, where clients expect gRPC on a port of its own
+    #[arg(long, value_name = "ADDRESS")]
+    grpc: Option<SocketAddr>,
+    /// A Unix socket for the same
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// Answer TCP connections with TLS: the certificate chain, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Where the routing table, the evidence of rollouts and the predictions are kept
     #[arg(long, value_name = "DIR", required_unless_present = "model")]
     state_dir: Option<PathBuf>,
@@ -62,7 +74,10 @@ impl Serve {
                 () = signals::stdin_closed(), if until_stdin_closes => {}
             }
         };
-        towpath_serving::serve(Options::new(self.listen, source), end).await?;
+        let mut options = Options::new(self.http, source);
+        options.also.extend(self.grpc.map(Address::Tcp).into_iter().chain(self.unix.map(Address::Unix)));
+        options.tls = self.tls_cert.zip(self.tls_key).map(|(chain, key)| Tls::read(&chain, &key)).transpose()?;
+        towpath_serving::serve(options, end).await?;
         Ok(Exit::Done)
     }
 }
