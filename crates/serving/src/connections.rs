@@ -71,7 +71,7 @@ impl Connections {
             };
             match accepted {
                 Ok(Stream::Unix(stream)) => {
-                    drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher())))
+                    drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher())));
                 }
                 Ok(Stream::Tcp(stream)) => match &self.tls {
                     None => drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher()))),

@@ -84,7 +84,7 @@ async fn repository_index(State(plane): Plane, body: Bytes) -> Response {
     let entries = plane.repository_index(request.ready).into_iter().map(
         |entry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason }),
     );
-    Json(serde_json::Value::from_iter(entries)).into_response()
+    Json(entries.collect::<serde_json::Value>()).into_response()
 }
 
 async fn load(State(plane): Plane, Path(model): Path<String>, headers: HeaderMap) -> Response {

@@ -160,7 +160,7 @@ fn contents(data: &Data, narrow: bool) -> Contents {
         Data::I64(values) => contents.int64s.clone_from(values),
         Data::Bool(values) => contents.bools.clone_from(values),
         Data::Text(values) => {
-            contents.bytes = values.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect()
+            contents.bytes = values.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
         }
     }
     contents
