@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
+pub use towpath_core::project::Batching;
 use towpath_core::project::JudgePolicy;
 use towpath_stats::judge::Evidence;
 
@@ -31,6 +32,9 @@ pub struct RoutingTable {
     pub warm: Option<Revision>,
     /// SHA-256 (hex) of the tokens that may predict and send labels; `None` = open (loopback).
     pub accepted_tokens: Option<Vec<String>>,
+    /// How requests that wait are run together.
+    #[serde(default)]
+    pub batching: Option<Batching>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

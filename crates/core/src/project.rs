@@ -68,6 +68,18 @@ pub struct Environment {
     pub approvals: Option<Approvals>,
     pub rollout: RolloutPolicy,
     pub target: Target,
+    /// Requests that wait for the model are run together; `None` = each alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
+}
+
+/// How requests of one model are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batching {
+    /// Of one batch, at least 2. A larger request runs alone, whole.
+    pub max_rows: usize,
+    /// What the oldest request waits at most for others while the model is idle; 0 = not at all.
+    pub max_delay_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

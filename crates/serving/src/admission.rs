@@ -1,5 +1,8 @@
 //! Who may ask, and how many at once.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::{HeaderMap, header};
@@ -7,6 +10,7 @@ use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RequestError;
+use crate::revision::lock;
 
 /// Counts the requests being answered and refuses more than a limit.
 #[derive(Debug, Default)]
@@ -39,6 +43,56 @@ impl Admission {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts the requests of each client and refuses more than a limit of one of them.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    limit: usize,
+    requests: Mutex<HashMap<Client, usize>>,
+}
+
+/// By its token, or else by where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    Token(TokenHash),
+    At(IpAddr),
+    /// Over a Unix socket.
+    Local,
+}
+
+/// A place among the requests of a client; given back when dropped.
+pub(crate) struct ClientPlace<'a> {
+    clients: &'a Clients,
+    client: Client,
+}
+
+impl Clients {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, requests: Mutex::default() }
+    }
+
+    pub(crate) fn enter(&self, client: Client) -> Result<ClientPlace<'_>, RequestError> {
+        let mut requests = lock(&self.requests);
+        let count = requests.entry(client).or_default();
+        if *count >= self.limit {
+            return Err(RequestError::TooManyOfOne { limit: self.limit });
+        }
+        *count += 1;
+        Ok(ClientPlace { clients: self, client })
+    }
+}
+
+impl Drop for ClientPlace<'_> {
+    fn drop(&mut self) {
+        let mut requests = lock(&self.clients.requests);
+        if let Some(count) = requests.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                requests.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -91,6 +145,18 @@ mod tests {
         assert_eq!(presented("Basic YW55Ym9keTpzZWNyZXQ="), Some(TokenHash::of("secret")));
         assert_eq!(presented("Digest secret"), None);
         assert_eq!(presented("Bearer other"), Some(TokenHash::of("other")));
+    }
+
+    #[test]
+    fn one_client_does_not_take_the_places_of_another() {
+        let clients = Clients::new(2);
+        let (one, other) = (Client::At("192.0.2.1".parse().unwrap()), Client::Token(TokenHash::of("secret")));
+        let places = (clients.enter(one).unwrap(), clients.enter(one).unwrap());
+        assert!(matches!(clients.enter(one).map(drop), Err(RequestError::TooManyOfOne { limit: 2 })));
+        assert!(clients.enter(other).is_ok() && clients.enter(Client::Local).is_ok());
+        drop(places);
+        assert!(clients.enter(one).is_ok());
+        assert!(lock(&clients.requests).is_empty());
     }
 
     #[test]

@@ -71,13 +71,19 @@ impl Connections {
             };
             match accepted {
                 Ok(Stream::Unix(stream)) => {
-                    drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher())));
+                    drop(tokio::spawn(answer(stream, self.service.to(None), self.graceful.watcher())));
                 }
-                Ok(Stream::Tcp(stream)) => match &self.tls {
-                    None => drop(tokio::spawn(answer(stream, self.service.clone(), self.graceful.watcher()))),
+                Ok(Stream::Tcp(stream, peer)) => match &self.tls {
+                    None => {
+                        drop(tokio::spawn(answer(stream, self.service.to(Some(peer.ip())), self.graceful.watcher())));
+                    }
                     Some(Tls(acceptor)) => {
                         let handshake = acceptor.accept(stream);
-                        drop(tokio::spawn(shake_hands(handshake, self.service.clone(), self.graceful.watcher())));
+                        drop(tokio::spawn(shake_hands(
+                            handshake,
+                            self.service.to(Some(peer.ip())),
+                            self.graceful.watcher(),
+                        )));
                     }
                 },
                 Err(error) if is_of_the_client(&error) => {}

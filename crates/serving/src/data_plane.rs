@@ -14,7 +14,7 @@ use towpath_api::control::{DeploymentState, LabelCounts, Revision, RevisionState
 use towpath_core::{Clock, Timestamp};
 use towpath_stats::judge::Observation;
 
-use crate::admission::{Admission, TokenHash};
+use crate::admission::{Admission, Clients, TokenHash};
 use crate::error::{RequestError, RevisionError};
 use crate::evidence::Judge;
 use crate::metrics::Protocol;
@@ -36,6 +36,7 @@ pub(crate) struct DataPlane {
     pub(crate) judge: Judge,
     pub(crate) log: PredictionLog,
     pub(crate) admission: Admission,
+    pub(crate) clients: Option<Clients>,
     pub(crate) counters: Counters,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
@@ -166,7 +167,7 @@ impl DataPlane {
         let revision = &choice.revision;
         revision.histograms.observe(call.protocol, status, took);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
-        if matches!(result, Err(RequestError::Invalid(_))) {
+        if result.is_err_and(|error| matches!(error, RequestError::Invalid(_)) || error.is_shed()) {
             return;
         }
         let error = result.is_err();
@@ -281,6 +282,9 @@ impl DataPlane {
         let stable = optional(table.stable.clone().map(load)).await?;
         let warm = optional(table.warm.clone().map(load)).await?;
         let candidate = optional(table.rollout.as_ref().map(|rollout| load(rollout.candidate.clone()))).await?;
+        for revision in stable.iter().chain(&warm).chain(&candidate) {
+            revision.set_batching(table.batching);
+        }
         let weight = self.judge.follow(table.rollout.as_ref(), stable.as_deref(), self.clock.now());
         let candidate = candidate.zip(table.rollout.as_ref()).map(|(revision, rollout)| Candidate {
             revision,

@@ -83,6 +83,12 @@ pub(crate) enum RequestError {
         "the models of a deployment follow the releases of its environment: promote or roll back a release instead"
     )]
     Controlled,
+    #[error("{limit} requests of this client are being answered already")]
+    TooManyOfOne { limit: usize },
+    #[error("{waiting} requests wait for the model already")]
+    QueueFull { waiting: usize },
+    #[error("the model would answer in {wait_seconds:.1} s, after the deadline of this request")]
+    Hopeless { wait_seconds: f64 },
     #[error("no model is ready")]
     NotReady,
     #[error("predictions cannot be logged: {0}")]
@@ -94,6 +100,11 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
+    /// The server had no place for the request: says nothing about the model.
+    pub(crate) fn is_shed(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::QueueFull { .. } | Self::Hopeless { .. })
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) | Self::Load { .. } => StatusCode::BAD_REQUEST,
@@ -102,8 +113,8 @@ impl RequestError {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Controlled => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotReady | Self::NotLogged(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::TooManyOfOne { .. } | Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotReady | Self::NotLogged(_) | Self::Hopeless { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -117,7 +128,13 @@ impl Classify for RequestError {
             Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => Kind::NotFound,
             Self::Unauthenticated => Kind::Unauthenticated,
             Self::Controlled => Kind::Conflict,
-            Self::TooLarge { .. } | Self::Busy { .. } | Self::NotLogged(_) | Self::Deadline { .. } => Kind::Exhausted,
+            Self::TooLarge { .. }
+            | Self::Busy { .. }
+            | Self::TooManyOfOne { .. }
+            | Self::QueueFull { .. }
+            | Self::Hopeless { .. }
+            | Self::NotLogged(_)
+            | Self::Deadline { .. } => Kind::Exhausted,
             Self::NotReady => Kind::Unavailable,
             Self::Model(_) => Kind::Internal,
         }
@@ -127,11 +144,12 @@ impl Classify for RequestError {
 impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let retry_after = if let Self::Hopeless { wait_seconds } = self { wait_seconds.ceil() as u64 } else { 1 };
         let body = axum::Json(serde_json::json!({ "error": self.to_string() }));
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -5,11 +5,13 @@
 //! directory: the table, the evidence of the rollout, the predictions and their labels.
 
 mod admission;
+mod batch;
 mod connections;
 mod control;
 mod data_plane;
 mod error;
 mod evidence;
+mod lane;
 mod listen;
 mod metrics;
 mod persist;

@@ -71,7 +71,7 @@ impl Drop for Bound {
 }
 
 pub(crate) enum Stream {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -101,10 +101,10 @@ impl Listener {
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // Small answers must not wait for an acknowledgement of the previous one.
                 drop(stream.set_nodelay(true));
-                Ok(Stream::Tcp(stream))
+                Ok(Stream::Tcp(stream, peer))
             }
             Self::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }

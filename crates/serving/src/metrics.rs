@@ -23,7 +23,7 @@ pub(crate) enum Protocol {
 }
 
 const PROTOCOLS: [&str; 4] = ["v2", "invocations", "grpc", "v1"];
-const CODES: [u16; 4] = [200, 400, 500, 504];
+const CODES: [u16; 6] = [200, 400, 429, 500, 503, 504];
 
 /// Request durations of one revision by protocol and status.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ struct Histogram {
 
 impl Histograms {
     pub(crate) fn observe(&self, protocol: Protocol, status: u16, took: Duration) {
-        let code = CODES.iter().position(|code| *code == status).unwrap_or(2);
+        let code = CODES.iter().position(|code| *code == status).unwrap_or(3);
         let histogram = &self.0[protocol as usize][code];
         let micros = micros(took);
         let bucket = BOUNDS.partition_point(|bound| *bound < micros);
@@ -120,6 +120,15 @@ pub(crate) fn render(plane: &DataPlane) -> String {
     out.family("towpath_traffic_weight", "gauge", "Share of new keys that a revision gets.");
     for (route, arm, weight, revision) in &revisions {
         out.sample("towpath_traffic_weight", &labels(route, *arm, revision), weight);
+    }
+    out.family("towpath_batches_total", "counter", "Batches that a revision ran, also those of one request.");
+    for (route, arm, _, revision) in &revisions {
+        out.sample("towpath_batches_total", &labels(route, *arm, revision), revision.batches.load(Ordering::Relaxed));
+    }
+    out.family("towpath_batched_rows_total", "counter", "Rows of these batches.");
+    for (route, arm, _, revision) in &revisions {
+        let rows = revision.batched_rows.load(Ordering::Relaxed);
+        out.sample("towpath_batched_rows_total", &labels(route, *arm, revision), rows);
     }
     out.family(
         "towpath_rejected_requests_total",

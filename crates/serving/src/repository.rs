@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use towpath_api::control::Batching;
+
 use crate::data_plane::{DataPlane, standalone_revision};
 use crate::error::{RequestError, RevisionError, ServeError};
 use crate::revision::LoadedRevision;
@@ -13,6 +15,7 @@ use crate::router::Route;
 #[derive(Default)]
 pub(crate) struct Repository {
     models: Vec<(String, PathBuf)>,
+    batching: Option<Batching>,
     /// Held while a model is loaded or unloaded: one change at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -27,12 +30,12 @@ pub(crate) struct Entry {
 }
 
 impl Repository {
-    pub(crate) fn of(models: Vec<(String, PathBuf)>) -> Result<Self, ServeError> {
+    pub(crate) fn of(models: Vec<(String, PathBuf)>, batching: Option<Batching>) -> Result<Self, ServeError> {
         let twice =
             models.iter().enumerate().find(|(index, (name, _))| models[..*index].iter().any(|(n, _)| n == name));
         match twice {
             Some((_, (name, _))) => Err(ServeError::DuplicateModel(name.clone())),
-            None => Ok(Self { models, changing: tokio::sync::Mutex::default() }),
+            None => Ok(Self { models, batching, changing: tokio::sync::Mutex::default() }),
         }
     }
 }
@@ -104,6 +107,8 @@ impl DataPlane {
         let (info, loader) = (standalone_revision(name, path), Arc::clone(&self.loader));
         let loading = tokio::task::spawn_blocking(move || LoadedRevision::load(info, &loader));
         let loaded = loading.await.unwrap_or_else(|join| Err(RevisionError::Interrupted(join.to_string())));
-        Ok(Route { model: Arc::from(name), stable: Some(Arc::new(loaded?)), candidate: None, warm: None })
+        let revision = loaded?;
+        revision.set_batching(self.repository.batching);
+        Ok(Route { model: Arc::from(name), stable: Some(Arc::new(revision)), candidate: None, warm: None })
     }
 }

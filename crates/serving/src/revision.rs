@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
-use towpath_api::control::Revision;
+use towpath_api::control::{Batching, Revision};
 use towpath_core::Timestamp;
 
+use crate::batch::Queue;
 use crate::error::{RequestError, RevisionError};
+use crate::lane::Lane;
 use crate::metrics::Histograms;
 use crate::runtime::Runtime;
 use crate::server::Loader;
@@ -21,6 +23,9 @@ use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 /// A run longer than this would keep its thread from answering others: it goes to a thread of its
 /// own. Shorter ones run where the request is read, which saves two thread switches.
 const INLINE_MICROS: u64 = 2_000;
+
+/// Runs of one model at once grow to this many for each core, while they take no longer for it.
+const RUNS_OF_A_CORE: usize = 4;
 
 pub(crate) struct LoadedRevision {
     pub(crate) info: Revision,
@@ -34,7 +39,14 @@ pub(crate) struct LoadedRevision {
     pub(crate) tallies: Tallies,
     pub(crate) recent: Mutex<Recent>,
     pub(crate) histograms: Histograms,
-    /// Moving average of the run time in microseconds.
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) queue: Queue,
+    /// Every input and output has its rows first, as many as a request likes.
+    by_rows: bool,
+    batching: Mutex<Option<Batching>>,
+    pub(crate) batches: AtomicU64,
+    pub(crate) batched_rows: AtomicU64,
+    /// Moving average of the run time of one row in microseconds.
     run_micros: AtomicU64,
 }
 
@@ -43,6 +55,9 @@ impl LoadedRevision {
     pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
         let runtime = loader(Path::new(&info.path))?;
         let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
+        let mut specs = runtime.inputs().iter().chain(runtime.outputs());
+        let by_rows = specs.all(|spec| spec.shape.first() == Some(&None));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let revision = Self {
             id: Arc::from(info.id.as_str()),
             header: HeaderValue::from_str(&info.id).ok(),
@@ -52,6 +67,12 @@ impl LoadedRevision {
             tallies: Tallies::default(),
             recent: Mutex::new(Recent::default()),
             histograms: Histograms::default(),
+            lane: Lane::new(cores * RUNS_OF_A_CORE),
+            queue: Queue::default(),
+            by_rows,
+            batching: Mutex::new(None),
+            batches: AtomicU64::new(0),
+            batched_rows: AtomicU64::new(0),
             run_micros: AtomicU64::new(0),
         };
         // The first runs fault pages in and fill caches; the last one is what to expect.
@@ -70,27 +91,56 @@ impl LoadedRevision {
         inputs: Vec<Tensor>,
         deadline: Instant,
     ) -> Result<Vec<Tensor>, RequestError> {
+        let rows = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1).max(1);
+        let batching = *lock(&self.batching);
+        if let Some(batching) = batching
+            && self.by_rows
+            && inputs.iter().all(|input| input.shape.first() == Some(&rows))
+        {
+            return Queue::run(self, batching, inputs, rows, deadline).await;
+        }
+        let expected = self.run_micros.load(Ordering::Relaxed).saturating_mul(rows as u64);
+        if expected < INLINE_MICROS && !self.runtime.runs_foreign_code() {
+            return self.run_here(inputs);
+        }
+        let permit = self.lane.enter(deadline).await?;
+        let started = Instant::now();
+        let revision = Arc::clone(self);
+        // The place is free again when the run is over, not when its client has given up.
+        let run = tokio::task::spawn_blocking(move || {
+            let outputs = revision.run_here(inputs);
+            drop(permit);
+            outputs
+        });
+        match tokio::time::timeout_at(deadline.into(), run).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(join)) => Err(RequestError::Model(join.to_string())),
+            Err(_) => Err(RequestError::Deadline { seconds: started.elapsed().as_secs_f64() }),
+        }
+    }
+
+    /// Requests that wait are run together from now on, or each alone.
+    pub(crate) fn set_batching(&self, batching: Option<Batching>) {
+        *lock(&self.batching) = batching;
+    }
+
+    pub(crate) fn count_batch(&self, rows: usize) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batched_rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Runs it on this thread; blocks.
+    pub(crate) fn run_here(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RequestError> {
         let started = Instant::now();
         let rows = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1).max(1) as u64;
-        let expected = self.run_micros.load(Ordering::Relaxed).saturating_mul(rows);
-        let outputs = if expected < INLINE_MICROS {
-            self.run_here(inputs)?
-        } else {
-            let revision = Arc::clone(self);
-            let run = tokio::task::spawn_blocking(move || revision.run_here(inputs));
-            match tokio::time::timeout_at(deadline.into(), run).await {
-                Ok(Ok(result)) => result?,
-                Ok(Err(join)) => return Err(RequestError::Model(join.to_string())),
-                Err(_) => return Err(RequestError::Deadline { seconds: started.elapsed().as_secs_f64() }),
-            }
-        };
+        let outputs = self.run_guarded(inputs)?;
         let per_row = micros(started.elapsed()) / rows;
         let average = self.run_micros.load(Ordering::Relaxed);
         self.run_micros.store((average * 15 + per_row) / 16, Ordering::Relaxed);
         Ok(outputs)
     }
 
-    fn run_here(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RequestError> {
+    fn run_guarded(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RequestError> {
         match std::panic::catch_unwind(AssertUnwindSafe(|| self.runtime.run(inputs))) {
             Ok(Ok(outputs)) if outputs.len() == self.runtime.outputs().len() => Ok(outputs),
             Ok(Ok(outputs)) => Err(RequestError::Model(format!(

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
+use towpath_api::control::Batching;
 use towpath_core::{Clock, SystemClock};
 
-use crate::admission::{Admission, TokenHash};
+use crate::admission::{Admission, Clients, TokenHash};
 use crate::data_plane::{Counters, DataPlane};
 use crate::error::ServeError;
 use crate::evidence::Judge;
@@ -46,7 +47,7 @@ pub enum Source {
     /// lie in `state_dir`.
     Controlled { state_dir: PathBuf, control_token: String },
     /// These models, by name, each at 100 %. With a state directory predictions are logged there.
-    Standalone { models: Vec<(String, PathBuf)>, state_dir: Option<PathBuf> },
+    Standalone { models: Vec<(String, PathBuf)>, batching: Option<Batching>, state_dir: Option<PathBuf> },
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Limits {
     pub body: usize,
     /// Requests being answered at once; more get 429.
     pub concurrent: usize,
+    /// The same for one client, by its token or else its address.
+    pub concurrent_of_client: Option<usize>,
     /// From the first byte to the answer; 504 after it.
     pub deadline: Duration,
     /// For requests in flight when the process is told to end.
@@ -77,6 +80,7 @@ impl Default for Limits {
         Self {
             body: 64 * 1024 * 1024,
             concurrent: 512,
+            concurrent_of_client: None,
             deadline: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             on_log_failure: OnLogFailure::Answer,
@@ -111,9 +115,9 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
             let token = TokenHash::of(control_token.trim());
             DataPlane::open(Some(state_dir), Some(token), Repository::default(), limits, clock, loader)?
         }
-        Source::Standalone { models, state_dir } => {
+        Source::Standalone { models, batching, state_dir } => {
             let state_dir = state_dir.map(|path| StateDir::open(&path)).transpose()?;
-            let plane = DataPlane::open(state_dir, None, Repository::of(models)?, limits, clock, loader)?;
+            let plane = DataPlane::open(state_dir, None, Repository::of(models, batching)?, limits, clock, loader)?;
             plane.load_repository().await?;
             plane
         }
@@ -197,6 +201,7 @@ impl DataPlane {
             judge: Judge::restored(stored.judge.clone(), first_bad),
             log,
             admission: Admission::new(limits.concurrent),
+            clients: limits.concurrent_of_client.map(Clients::new),
             counters: Counters::restored(&stored),
             limits,
             clock,

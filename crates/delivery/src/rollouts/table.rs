@@ -121,6 +121,7 @@ fn compute(
         rollout: None,
         warm: warm.as_ref().map(|release| revision(tx, release)).transpose()?,
         accepted_tokens: accepted_tokens(tx, now)?,
+        batching: rolling.as_ref().or(live.as_ref()).and_then(|release| release.policy.batching),
     };
     if let Some(release) = rolling
         && let Some(rollout) = of_release(tx, release.id)?

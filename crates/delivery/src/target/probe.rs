@@ -98,6 +98,7 @@ impl Probe<'_> {
             rollout: None,
             warm: None,
             accepted_tokens: None,
+            batching: None,
         };
         let put = self.http.put(format!("{}/control/table", self.base)).bearer_auth(&self.token).json(&table);
         self.json::<serde::de::IgnoredAny>(put).await.map(|_| ())

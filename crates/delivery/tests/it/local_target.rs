@@ -104,6 +104,7 @@ fn table(version: u64, path: &Path) -> RoutingTable {
         rollout: None,
         warm: None,
         accepted_tokens: None,
+        batching: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn environment(name: &str, after: Option<&str>, gates: Vec<Gate>, approvals: Opt
             warm_seconds: 300.0,
         },
         target: Target::Local,
+        batching: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use towpath_core::project::{Approvals, Environment, Gate, GateCondition, Target};
+use towpath_core::project::{Approvals, Batching, Environment, Gate, GateCondition, Target};
 use towpath_yaml::{Field, YamlError};
 
 use super::{bool_or, defaults, name, positive, rollout, units, valid_name};
@@ -38,6 +38,7 @@ fn environment(
             approvals: None,
             rollout: defaults::rollout(),
             target: Target::Local,
+            batching: None,
         });
     }
     let mut fields = field.fields()?;
@@ -58,6 +59,7 @@ fn environment(
         approvals: fields.optional("approvals").map(approvals).transpose()?,
         rollout: fields.optional("rollout").map_or_else(|| Ok(defaults::rollout()), rollout::read)?,
         target: fields.optional("target").map_or(Ok(Target::Local), target)?,
+        batching: fields.optional("batching").map(batching).transpose()?,
     };
     fields.finish()?;
     Ok(environment)
@@ -188,6 +190,26 @@ fn roles(field: Field<'_>) -> Result<Vec<String>, YamlError> {
         roles.push(role);
     }
     Ok(roles)
+}
+
+fn batching(field: Field<'_>) -> Result<Batching, YamlError> {
+    let mut fields = field.fields()?;
+    let rows = fields.required("max_rows")?;
+    let batching = Batching {
+        max_rows: match rows.as_u64()? {
+            count @ 2..=65_536 => count as usize,
+            _ => return Err(rows.expected("between 2 and 65536 rows")),
+        },
+        max_delay_ms: match fields.optional("max_delay") {
+            None => 0,
+            Some(delay) => match units::duration(delay)? {
+                seconds if seconds <= 10.0 => (seconds * 1000.0) as u64,
+                _ => return Err(delay.expected("at most 10s")),
+            },
+        },
+    };
+    fields.finish()?;
+    Ok(batching)
 }
 
 fn target(field: Field<'_>) -> Result<Target, YamlError> {

@@ -11,6 +11,7 @@ mod kserve_v1;
 mod named_tensors;
 mod v2;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use crate::admission::presented_token;
+use crate::admission::{Client, presented_token};
 use crate::control;
 use crate::data_plane::{Answered, DataPlane};
 use crate::error::RequestError;
@@ -40,17 +41,31 @@ const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 pub(crate) struct Service {
     plane: Arc<DataPlane>,
     router: Router,
+    /// Where the connection comes from, unless it is a Unix socket.
+    peer: Option<IpAddr>,
 }
 
 impl Service {
     pub(crate) fn new(plane: &Arc<DataPlane>) -> Self {
         let router = routes(plane).merge(control::routes(plane)).with_state(Arc::clone(plane));
-        Self { plane: Arc::clone(plane), router }
+        Self { plane: Arc::clone(plane), router, peer: None }
+    }
+
+    /// For a connection from there.
+    pub(crate) fn to(&self, peer: Option<IpAddr>) -> Self {
+        Self { peer, ..self.clone() }
     }
 
     /// A prediction does not take the way through the router, which costs more than its answer.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
-        if grpc::is_grpc(request.headers()) {
+        let is_grpc = grpc::is_grpc(request.headers());
+        let clients = self.plane.clients.as_ref().filter(|_| request.method() == Method::POST);
+        let _place = match clients.map(|clients| clients.enter(self.client(request.headers()))).transpose() {
+            Ok(place) => place,
+            Err(error) if is_grpc => return self.plane.rejected_call(&error).into_http(),
+            Err(error) => return self.plane.rejected(error),
+        };
+        if is_grpc {
             return grpc::answer(&self.plane, request).await;
         }
         let (head, body) = request.into_parts();
@@ -62,6 +77,11 @@ impl Service {
         let request = Request::from_parts(head, Body::new(body));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
+    }
+
+    fn client(&self, headers: &HeaderMap) -> Client {
+        let token = presented_token(headers).map(Client::Token);
+        token.or(self.peer.map(Client::At)).unwrap_or(Client::Local)
     }
 }
 

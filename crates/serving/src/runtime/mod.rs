@@ -23,6 +23,11 @@ pub trait Runtime: Send + Sync {
 
     /// `onnx-ml`.
     fn engine(&self) -> &'static str;
+
+    /// Code that came with the model runs and may hang: never on a thread that answers other requests.
+    fn runs_foreign_code(&self) -> bool {
+        false
+    }
 }
 
 /// The model could not be loaded.

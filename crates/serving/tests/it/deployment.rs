@@ -10,17 +10,19 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use towpath_api::control::{DeploymentState, PredictionRecord, Revision, Rollout, RoutingTable, TableAccepted};
+use towpath_api::control::{
+    Batching, DeploymentState, PredictionRecord, Revision, Rollout, RoutingTable, TableAccepted,
+};
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
 use towpath_serving::runtime::{LoadError, RunError, Runtime};
 use towpath_serving::tensor::{Data, ElementType, Tensor, TensorSpec};
-use towpath_serving::{OnLogFailure, Options, ServeError, Source, serve};
+use towpath_serving::{Limits, OnLogFailure, Options, ServeError, Source, serve};
 
 const CONTROL_TOKEN: &str = "control";
 
 /// A model that is told how to behave by its path: `label:N` answers N for every row, `fails`
 /// fails, `panics` panics (both answer zeros, so that they can be warmed), `slow` takes 200 ms,
-/// `wider` wants three columns, `sum` adds the two, `echo` gives back a tensor of each type.
+/// `wider` wants three columns, `sum` adds the two, `echo` gives back a tensor of each type, `picky` is `sum` but fails on a 13, `hangs` takes 3 s.
 struct Scripted {
     behaviour: String,
     inputs: Vec<TensorSpec>,
@@ -47,7 +49,13 @@ impl Runtime for Scripted {
         let Data::F32(values) = &inputs[0].data else { unreachable!("checked against the spec") };
         let rows = inputs[0].shape[0];
         let warming_up = values.iter().all(|value| *value == 0.0);
+        if self.behaviour == "picky" && values.contains(&13.0) {
+            return Err(RunError::Node { node: "n1".into(), detail: "takes no 13".into() });
+        }
         let broken = || RunError::Node { node: "n1".into(), detail: "is broken".into() };
+        if self.behaviour == "hangs" && !warming_up {
+            std::thread::sleep(Duration::from_secs(3));
+        }
         if self.behaviour == "slow" {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -66,6 +74,10 @@ impl Runtime for Scripted {
 
     fn engine(&self) -> &'static str {
         "scripted"
+    }
+
+    fn runs_foreign_code(&self) -> bool {
+        self.behaviour == "hangs"
     }
 }
 
@@ -123,24 +135,32 @@ impl Deployment {
 
     async fn start_with(state: Arc<TempDir>, on_log_failure: OnLogFailure) -> Self {
         let source = Source::Controlled { state_dir: state.path().to_owned(), control_token: CONTROL_TOKEN.to_owned() };
-        Self::start_source(state, source, on_log_failure).await
+        Self::start_source(state, source, |limits| limits.on_log_failure = on_log_failure).await
     }
 
     /// Serves models of these names and behaviours without a control plane.
     pub(crate) async fn standalone(models: &[(&str, &str)]) -> Self {
-        let models = models.iter().map(|(name, behaviour)| ((*name).to_owned(), (*behaviour).into())).collect();
-        let source = Source::Standalone { models, state_dir: None };
-        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, OnLogFailure::Answer).await
+        Self::standalone_with(models, None, |_| {}).await
     }
 
-    async fn start_source(state: Arc<TempDir>, source: Source, on_log_failure: OnLogFailure) -> Self {
+    pub(crate) async fn standalone_with(
+        models: &[(&str, &str)],
+        batching: Option<Batching>,
+        limit: impl FnOnce(&mut Limits),
+    ) -> Self {
+        let models = models.iter().map(|(name, behaviour)| ((*name).to_owned(), (*behaviour).into())).collect();
+        let source = Source::Standalone { models, batching, state_dir: None };
+        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, limit).await
+    }
+
+    async fn start_source(state: Arc<TempDir>, source: Source, limit: impl FnOnce(&mut Limits)) -> Self {
         let (bound, address) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
         let mut options = Options::new("127.0.0.1:0".parse().unwrap(), source);
         options.loader = Arc::new(load);
         options.bound = Some(bound);
         options.limits.body = 1024 * 1024;
-        options.limits.on_log_failure = on_log_failure;
+        limit(&mut options.limits);
         let served = tokio::spawn(serve(options, async {
             let _ = ended.await;
         }));
@@ -262,6 +282,7 @@ pub(crate) fn table(version: u64, stable: Revision) -> RoutingTable {
         rollout: None,
         warm: None,
         accepted_tokens: None,
+        batching: None,
     }
 }
 

@@ -7,5 +7,6 @@ mod control;
 mod deployment;
 mod feedback;
 mod listen;
+mod load;
 mod protocols;
 mod rollout;

@@ -2,8 +2,10 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use towpath_serving::{Address, Options, Source, Tls};
+use towpath_api::control::Batching;
+use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::variable;
@@ -43,6 +45,25 @@ pub struct Serve {
     /// Serve this model file or folder, under this name
     #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
     model: Vec<(String, PathBuf)>,
+    /// Run requests that wait for a model together, up to this many rows at once
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    batch_rows: Option<u32>,
+    /// Let the oldest request wait this long for others while the model is idle
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, requires = "batch_rows",
+          value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    batch_delay: u64,
+    /// Answer a request within this time or with 504
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    deadline: Option<u64>,
+    /// Take bodies up to this size, after decompression
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    max_body: Option<u32>,
+    /// Answer this many requests at once; more get 429
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_requests: Option<u32>,
+    /// Answer this many requests of one client at once, by its token or else its address
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_requests_of_client: Option<u32>,
     /// End with whoever started it and holds the other end of standard input
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -65,7 +86,11 @@ impl Serve {
                 let control_token = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
                 Source::Controlled { state_dir, control_token }
             }
-            (_, state_dir) => Source::Standalone { models: self.model, state_dir },
+            (_, state_dir) => {
+                let max_delay_ms = self.batch_delay;
+                let batching = self.batch_rows.map(|rows| Batching { max_rows: rows as usize, max_delay_ms });
+                Source::Standalone { models: self.model, batching, state_dir }
+            }
         };
         let until_stdin_closes = self.until_stdin_closes;
         let end = async move {
@@ -76,6 +101,14 @@ impl Serve {
         };
         let mut options = Options::new(self.http, source);
         options.also.extend(self.grpc.map(Address::Tcp).into_iter().chain(self.unix.map(Address::Unix)));
+        let defaults = options.limits.clone();
+        options.limits = Limits {
+            deadline: self.deadline.map_or(defaults.deadline, Duration::from_secs),
+            body: self.max_body.map_or(defaults.body, |mib| mib as usize * 1024 * 1024),
+            concurrent: self.max_requests.map_or(defaults.concurrent, |most| most as usize),
+            concurrent_of_client: self.max_requests_of_client.map(|most| most as usize),
+            ..defaults
+        };
         options.tls = self.tls_cert.zip(self.tls_key).map(|(chain, key)| Tls::read(&chain, &key)).transpose()?;
         towpath_serving::serve(options, end).await?;
         Ok(Exit::Done)

@@ -163,7 +163,7 @@ impl UnaryService<Bytes> for Unary {
 
 impl DataPlane {
     /// The status of a call that reached no revision.
-    fn rejected_call(&self, error: &RequestError) -> Status {
+    pub(super) fn rejected_call(&self, error: &RequestError) -> Status {
         self.count_rejected();
         status(error)
     }
@@ -266,8 +266,11 @@ fn status(error: &RequestError) -> Status {
         RequestError::UnknownPath(_) => Code::Unimplemented,
         RequestError::Unauthenticated => Code::Unauthenticated,
         RequestError::Controlled => Code::FailedPrecondition,
-        RequestError::TooLarge { .. } | RequestError::Busy { .. } => Code::ResourceExhausted,
-        RequestError::NotReady | RequestError::NotLogged(_) => Code::Unavailable,
+        RequestError::TooLarge { .. }
+        | RequestError::Busy { .. }
+        | RequestError::TooManyOfOne { .. }
+        | RequestError::QueueFull { .. } => Code::ResourceExhausted,
+        RequestError::NotReady | RequestError::NotLogged(_) | RequestError::Hopeless { .. } => Code::Unavailable,
         RequestError::Deadline { .. } => Code::DeadlineExceeded,
         RequestError::Model(_) => Code::Internal,
     };
