@@ -9,6 +9,7 @@ mod invocations;
 pub(crate) mod json_tensor;
 mod kserve_v1;
 mod named_tensors;
+mod openapi;
 mod v2;
 
 use std::net::IpAddr;
@@ -92,6 +93,7 @@ fn routes(plane: &Arc<DataPlane>) -> Router<Arc<DataPlane>> {
         .merge(kserve_v1::routes())
         .merge(feedback::routes())
         .merge(health::routes())
+        .merge(openapi::routes())
         .fallback(|uri: Uri| async move { RequestError::UnknownPath(uri.path().to_owned()) })
         .method_not_allowed_fallback(|| async { RequestError::UnknownPath("this path with this method".to_owned()) })
         .layer(axum::extract::DefaultBodyLimit::max(plane.limits.body))

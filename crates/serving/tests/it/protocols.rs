@@ -202,3 +202,19 @@ async fn only_accepted_tokens_may_predict_and_send_labels() {
     let control = deployment.get("/control/state").bearer_auth("secret").send().await.unwrap();
     assert_eq!(control.status(), 401);
 }
+
+#[tokio::test]
+async fn every_example_of_the_openapi_description_is_answered() {
+    let deployment = Deployment::standalone(&[("digits", "sum")]).await;
+    let document: Value = deployment.get("/openapi.json").send().await.unwrap().json().await.unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let names: Vec<&str> = paths.keys().map(String::as_str).collect();
+    assert_eq!(names, ["/feedback", "/invocations", "/v1/models/digits:predict", "/v2/models/digits/infer"]);
+    for (path, operation) in paths {
+        let example = operation.pointer("/post/requestBody/content/application~1json/example").unwrap();
+        let response = deployment.post(path, example).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    let page = deployment.get("/docs").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+}
