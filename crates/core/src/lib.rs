@@ -11,6 +11,7 @@ pub mod ids;
 pub mod ledger;
 pub mod names;
 pub mod project;
+pub mod triggers;
 
 pub use actor::Actor;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

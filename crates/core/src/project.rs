@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::triggers::{ManualParam, Trigger};
+
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectFile {
@@ -14,6 +16,15 @@ pub struct ProjectFile {
     pub python: Option<String>,
     /// Branches (glob patterns) whose push starts a run.
     pub push_branches: Vec<String>,
+    /// Tags (glob patterns) whose push starts a run.
+    #[serde(default)]
+    pub push_tags: Vec<String>,
+    /// What else starts runs.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
+    /// What may be set when a run is started by hand.
+    #[serde(default)]
+    pub manual: BTreeMap<String, ManualParam>,
     pub checks: BTreeMap<String, CheckDeclaration>,
     /// In the order of promotion.
     pub environments: Vec<Environment>,

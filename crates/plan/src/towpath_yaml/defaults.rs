@@ -3,11 +3,18 @@
 use towpath_core::project::{
     Inconclusive, JudgePolicy, MetricPolicy, OnFail, RolloutPolicy, Safe, StepPolicy, Strategy,
 };
+use towpath_core::triggers::CatchUp;
 
 /// `on` left out: a push to `main` starts a run.
 pub fn push_branches() -> Vec<String> {
     vec!["main".into()]
 }
+
+/// After downtime a schedule makes up for its newest planned time.
+pub const CATCH_UP: CatchUp = CatchUp::Latest;
+
+/// How a `time_param` is written.
+pub const TIME_FORMAT: &str = "%Y-%m-%d";
 
 /// A failed check stops the run.
 pub const ON_FAIL: OnFail = OnFail::Stop;

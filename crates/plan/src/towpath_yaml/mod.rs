@@ -3,12 +3,12 @@
 
 pub mod defaults;
 mod environments;
+mod on;
 mod rollout;
 mod units;
 
 use std::collections::BTreeMap;
 
-use globset::GlobBuilder;
 use towpath_core::names::is_valid_name;
 use towpath_core::project::{CheckDeclaration, ModelOutput, OnFail, ProjectFile};
 use towpath_yaml::{Field, Fields, YamlError};
@@ -31,10 +31,14 @@ pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
     }
     let checks = checks(fields.optional("checks"))?;
     let check_names: Vec<&str> = checks.keys().map(String::as_str).collect();
+    let on = on::read(fields.optional("on"))?;
     let project = ProjectFile {
         model: fields.optional("model").map(model).transpose()?,
         python: fields.optional("python").map(python).transpose()?,
-        push_branches: triggers(fields.optional("on"))?,
+        push_branches: on.push_branches,
+        push_tags: on.push_tags,
+        triggers: on.triggers,
+        manual: on.manual,
         environments: environments::read(fields.optional("environments"), &check_names)?,
         timeouts: timeouts(fields.optional("timeouts"))?,
         checks,
@@ -45,14 +49,12 @@ pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
 
 /// True when a push to `branch` starts a run. A `*` in a pattern does not match `/`, `**` does.
 pub fn push_starts_run(project: &ProjectFile, branch: &str) -> bool {
-    project
-        .push_branches
-        .iter()
-        .any(|pattern| branch_pattern(pattern).is_ok_and(|p| p.compile_matcher().is_match(branch)))
+    on::matches_any(&project.push_branches, branch)
 }
 
-fn branch_pattern(pattern: &str) -> Result<globset::Glob, globset::Error> {
-    GlobBuilder::new(pattern).literal_separator(true).build()
+/// True when a push of `tag` starts a run.
+pub fn tag_starts_run(project: &ProjectFile, tag: &str) -> bool {
+    on::matches_any(&project.push_tags, tag)
 }
 
 fn model(field: Field<'_>) -> Result<ModelOutput, YamlError> {
@@ -72,37 +74,6 @@ fn python(field: Field<'_>) -> Result<String, YamlError> {
     let known = matches!(file, "pyproject.toml" | "uv.lock")
         || std::path::Path::new(file).extension().is_some_and(|e| e == "txt");
     if known { Ok(path) } else { Err(field.expected("a requirements .txt file, pyproject.toml or uv.lock")) }
-}
-
-fn triggers(field: Option<Field<'_>>) -> Result<Vec<String>, YamlError> {
-    let Some(field) = field else { return Ok(defaults::push_branches()) };
-    let mut fields = field.fields()?;
-    for key in ["schedule", "data", "monitor"] {
-        fields.not_supported(key)?;
-    }
-    let branches = match fields.optional("push") {
-        // `on:` without `push:` starts nothing by itself.
-        None => Vec::new(),
-        Some(push) => {
-            let mut fields = push.fields()?;
-            let branches = match fields.optional("branches") {
-                Some(branches) => branches.items()?.into_iter().map(branch).collect::<Result<_, _>>()?,
-                None => defaults::push_branches(),
-            };
-            fields.finish()?;
-            branches
-        }
-    };
-    fields.finish()?;
-    Ok(branches)
-}
-
-fn branch(field: Field<'_>) -> Result<String, YamlError> {
-    let pattern = field.as_str()?;
-    match branch_pattern(pattern) {
-        Ok(_) if !pattern.is_empty() => Ok(pattern.to_owned()),
-        _ => Err(field.expected("a branch or a pattern such as 'release/*'")),
-    }
 }
 
 fn checks(field: Option<Field<'_>>) -> Result<BTreeMap<String, CheckDeclaration>, YamlError> {

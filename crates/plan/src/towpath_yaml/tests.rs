@@ -1,4 +1,5 @@
 use towpath_core::project::{GateCondition, Inconclusive, Safe, Strategy};
+use towpath_core::triggers::{CatchUp, Overlap, When};
 
 use super::*;
 
@@ -142,7 +143,6 @@ fn what_does_not_fit_together_is_refused() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     for (text, what) in [
-        ("on: {schedule: '0 3 * * MON'}", "schedule"),
         ("monitors: {}", "monitors"),
         ("environments: {a: {freeze: []}}", "freeze"),
         ("environments: {a: {rollout: {strategy: shadow}}}", "strategy shadow"),
@@ -165,6 +165,13 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("model", "model: {name: a, path: b, zzzzzzzz: 1}".into()),
         ("on", "on: {zzzzzzzz: 1}".into()),
         ("push", "on: {push: {zzzzzzzz: 1}}".into()),
+        ("schedule", "on: {schedule: {a: {every: 1h, zzzzzzzz: 1}}}".into()),
+        ("data_trigger", "on: {data: {path: a, zzzzzzzz: 1}}".into()),
+        ("model_trigger", "on: {model: {name: a, alias: b, zzzzzzzz: 1}}".into()),
+        ("run_trigger", "on: {run: {project: a, zzzzzzzz: 1}}".into()),
+        ("webhook", "on: {webhook: {zzzzzzzz: 1}}".into()),
+        ("manual", "on: {manual: {params: {}, zzzzzzzz: 1}}".into()),
+        ("manual_param", "on: {manual: {params: {a: {type: text, zzzzzzzz: 1}}}}".into()),
         ("check", "checks: {a: {path: b, suite: c, zzzzzzzz: 1}}".into()),
         ("environment", "environments: {a: {zzzzzzzz: 1}}".into()),
         ("latency_gate", gate("{name: a, check: latency, p99_ms: 1, zzzzzzzz: 1}")),
@@ -188,5 +195,56 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         let foreign = |key: &str| definition.ends_with("_gate") && matches!(key, "checks" | "require");
         let known: Vec<&str> = known.into_iter().filter(|key| !foreign(key)).collect();
         assert_eq!(published.keys().map(String::as_str).collect::<Vec<_>>(), known, "{definition}");
+    }
+}
+
+#[test]
+fn everything_below_on_is_read() {
+    let text = "\
+on:
+  push: {branches: [], tags: ['v*']}
+  schedule:
+    nightly: {cron: 0 3 * * MON-FRI, timezone: Europe/Berlin, jitter: 10m, catch_up: 5, time_param: day, params: {epochs: 3}}
+    often: {every: 6h, overlap: cancel, catch_up: skip}
+  data: {path: data/images}
+  model: {name: digits, alias: champion}
+  run: {project: features, ended: any}
+  webhook: {events: [push], values: {label: /ref}}
+  manual: {params: {train.epochs: {type: integer, min: 1, default: 10}}}
+";
+    let project = read("towpath.yaml", text).unwrap();
+    assert!(tag_starts_run(&project, "v1.2") && !tag_starts_run(&project, "w1") && !push_starts_run(&project, "main"));
+    let names: Vec<&str> = project.triggers.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["nightly", "often", "data", "model", "run", "webhook"]);
+    let When::Schedule(nightly) = &project.triggers[0].when else { panic!("a schedule") };
+    assert_eq!((nightly.jitter_seconds, nightly.catch_up), (600, CatchUp::All { limit: 5 }));
+    assert_eq!(nightly.time_param.as_ref().map(|t| t.format.as_str()), Some("%Y-%m-%d"));
+    assert_eq!(project.triggers[0].overlap, Overlap::Skip);
+    assert_eq!(project.triggers[1].overlap, Overlap::Cancel);
+    assert_eq!(project.triggers[2].when, When::Data { paths: vec!["data/images".into()] });
+    assert_eq!(project.manual["train.epochs"].default, Some(serde_json::json!(10)));
+    let short = read("towpath.yaml", "on: {schedule: 0 3 * * MON}").unwrap();
+    assert_eq!(short.triggers[0].name, "schedule");
+}
+
+#[test]
+fn a_trigger_that_cannot_be_names_what_would_be_right() {
+    for (text, message) in [
+        ("on: {schedule: 0 3 * *}", "'schedule': five fields (minute, hour, day, month, weekday), found 4"),
+        ("on: {schedule: {a: {cron: 0 25 * * *}}}", "'cron': hour: '25' is not a number from 0 to 23"),
+        (
+            "on: {schedule: {a: {cron: 0 3 * * *, timezone: Berlin}}}",
+            "'timezone' must be a time zone such as Europe/Berlin, found the text 'Berlin'",
+        ),
+        ("on: {schedule: {a: {every: 1s}}}", "'every' must be at least 10 s"),
+        ("on: {schedule: {a: {}}}", "'a' needs either 'cron' or 'every'"),
+        ("on: {schedule: {data: {every: 1h}}}", "'data' cannot be the name of a schedule: another trigger has it"),
+        (
+            "on: {manual: {params: {a: {type: integer, max: 3, default: 4}}}}",
+            "'default' must be at most 3, found the integer 4",
+        ),
+        ("on: {webhook: {values: {a: ref}}}", "'a' must be a JSON pointer such as /data/version, found the text 'ref'"),
+    ] {
+        assert_eq!(refusal(text).message, message);
     }
 }
