@@ -11,6 +11,7 @@ pub mod overview;
 pub mod projects;
 pub mod releases;
 pub mod runs;
+pub mod schedules;
 pub mod trace;
 pub mod users;
 

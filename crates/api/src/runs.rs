@@ -41,8 +41,20 @@ pub struct RunSummary {
     pub status: RunStatus,
     pub commit: Commit,
     pub branch: Option<String>,
-    /// `push`, `manual`, `reproduce`.
+    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`.
     pub trigger: String,
+    /// The name of the trigger, when `towpath.yaml` gave it one.
+    #[serde(default)]
+    pub trigger_name: Option<String>,
+    /// The time that a schedule planned it for.
+    #[serde(default)]
+    pub planned_at: Option<Timestamp>,
+    /// Why it was started, one sentence.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Parameters that differ from the commit's.
+    #[serde(default)]
+    pub params: BTreeMap<String, serde_json::Value>,
     /// Who started it (the trainer).
     pub started_by: String,
     pub created_at: Timestamp,
@@ -188,6 +200,9 @@ pub struct StartRun {
     /// Runs every stage, whatever the cache says.
     #[serde(default)]
     pub force: bool,
+    /// Parameters that `on.manual` of `towpath.yaml` declares.
+    #[serde(default)]
+    pub params: BTreeMap<String, serde_json::Value>,
 }
 
 /// One line of a stage's log. The log route answers `Page<LogLine>`-like JSON, or with

@@ -65,6 +65,11 @@ impl ManualClock {
         Self(AtomicI64::new(start.millis()))
     }
 
+    /// Sets it, back as well.
+    pub fn set(&self, to: Timestamp) {
+        self.0.store(to.millis(), Ordering::SeqCst);
+    }
+
     pub fn advance(&self, duration: Duration) {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(millis, Ordering::SeqCst);

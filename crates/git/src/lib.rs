@@ -27,6 +27,6 @@ pub use error::Error;
 pub use file_history::FileVersions;
 pub use history::CommitInfo;
 pub use id::{CommitId, is_valid_reference};
-pub use repository::{Head, Repository};
+pub use repository::{Head, Repository, Tag, Tips};
 pub use service::{Mode, Pusher, Service};
 pub use worktree::{CommittedFile, WorkTree};

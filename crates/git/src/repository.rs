@@ -15,6 +15,23 @@ pub struct Head {
     pub commit: CommitId,
 }
 
+/// A tag and the commit it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Without `refs/tags/`.
+    pub name: String,
+    pub commit: CommitId,
+}
+
+/// What a repository offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tips {
+    pub heads: Vec<Head>,
+    pub tags: Vec<Tag>,
+    /// Of `HEAD`, when it exists.
+    pub default_branch: Option<String>,
+}
+
 /// A bare repository that only this server writes.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -73,6 +90,37 @@ impl Repository {
                 Ok(Head { branch: branch.to_owned(), commit: commit.parse()? })
             })
             .collect()
+    }
+
+    /// Branches, tags (with the commits they name) and the branch that `HEAD` names, in one look.
+    pub fn tips(&self) -> Result<Tips, Error> {
+        let format = "--format=%(HEAD) %(objectname) %(*objectname) %(refname)";
+        let text = self.git("for-each-ref").args([format, "refs/heads", "refs/tags"]).text()?;
+        let mut tips = Tips::default();
+        for line in text.lines() {
+            let unexpected = || Error::Unexpected { what: "for-each-ref", answer: line.to_owned() };
+            let (mark, rest) = line.split_at_checked(2).ok_or_else(unexpected)?;
+            let [object, peeled, name] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(unexpected()) };
+            if let Some(branch) = name.strip_prefix("refs/heads/") {
+                if mark == "* " {
+                    tips.default_branch = Some(branch.to_owned());
+                }
+                tips.heads.push(Head { branch: branch.to_owned(), commit: object.parse()? });
+            } else if let Some(tag) = name.strip_prefix("refs/tags/") {
+                // An annotated tag is an object of its own that names the commit.
+                let commit = if peeled.is_empty() { object } else { peeled };
+                tips.tags.push(Tag { name: tag.to_owned(), commit: commit.parse()? });
+            }
+        }
+        Ok(tips)
+    }
+
+    /// What a path holds at a commit: the id of its blob or tree.
+    pub fn object_at(&self, commit: &CommitId, path: &str) -> Result<Option<String>, Error> {
+        let object = format!("{commit}:{}", crate::id::checked_path(path)?);
+        let output = self.git("rev-parse").args(["--verify", "--quiet", "--end-of-options"]).arg(object).run()?;
+        let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok((output.code == Some(0) && !id.is_empty()).then_some(id))
     }
 
     /// Points `HEAD` at a branch that exists, so that a clone is not empty: the first push may have

@@ -13,6 +13,10 @@ pub enum Error {
     NoStage { project: String, number: i64, stage: String },
     #[error("run {number} of '{project}' is over: it {status}")]
     Over { project: String, number: i64, status: &'static str },
+    #[error("project '{project}' has no trigger '{name}'")]
+    NoSchedule { project: String, name: String },
+    #[error("parameter '{name}' {problem}")]
+    Param { name: String, problem: String },
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
     #[error(transparent)]
@@ -36,8 +40,8 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::ProjectName(_) | Self::ProjectFile { .. } => Kind::Invalid,
-            Self::NoProject(_) | Self::NoRun { .. } | Self::NoStage { .. } => Kind::NotFound,
+            Self::ProjectName(_) | Self::ProjectFile { .. } | Self::Param { .. } => Kind::Invalid,
+            Self::NoProject(_) | Self::NoRun { .. } | Self::NoStage { .. } | Self::NoSchedule { .. } => Kind::NotFound,
             Self::Over { .. } => Kind::Conflict,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),

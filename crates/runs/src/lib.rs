@@ -1,15 +1,18 @@
-//! Pipeline runs on a server: what starts them, their rows, the engine's journal in the database,
+//! Pipeline runs on a server: what starts them and when, their rows, the engine's journal in the database,
 //! and what a success leaves behind (a model version, its lineage, the lock's way back).
 
 mod error;
 mod journal;
+mod params;
 pub mod projects;
 pub mod rows;
+pub mod schedules;
 mod service;
 mod sources;
 mod success;
 pub mod triggers;
 
 pub use error::Error;
-pub use service::{Config, Runs};
+pub use params::Params;
+pub use service::{Config, Manual, Runs};
 pub use success::{NewVersion, OpenRelease};

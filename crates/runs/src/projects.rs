@@ -1,5 +1,7 @@
 //! Projects: one Git repository each, and what of their branches has been acted on.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use towpath_core::ledger::{self as words, Entry};
 use towpath_core::names::is_valid_name;
@@ -62,6 +64,21 @@ pub fn saw_head(
         "insert into branches (project, branch, commit_id, pushed_by, at) values ($1, $2, $3, $4, $5) \
          on conflict (project, branch) do update set commit_id = $3, pushed_by = $4, at = $5",
         &[&project, &branch, &commit, by, &now],
+    )?;
+    Ok(())
+}
+
+/// The commit that each tag named when it was acted on.
+pub(crate) fn seen_tags(tx: &mut Tx<'_>, project: &str) -> Result<BTreeMap<String, String>, Error> {
+    let rows = tx.all("select tag, commit_id from tags where project = $1", &[&project])?;
+    rows.iter().map(|row| Ok((row.text("tag")?, row.text("commit_id")?))).collect()
+}
+
+pub(crate) fn saw_tag(tx: &mut Tx<'_>, now: Timestamp, project: &str, tag: &str, commit: &str) -> Result<(), Error> {
+    tx.run(
+        "insert into tags (project, tag, commit_id, at) values ($1, $2, $3, $4) \
+         on conflict (project, tag) do update set commit_id = $3, at = $4",
+        &[&project, &tag, &commit, &now],
     )?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use towpath_pipeline::environment::Resolved;
 use towpath_store::{Row, Tx, ledger, sequence};
 
 use crate::Error;
+use crate::params::Params;
 use crate::sources::with_content;
 
 /// What starts a run.
@@ -23,10 +24,40 @@ pub struct NewRun {
     pub project: String,
     pub commit: Commit,
     pub branch: Option<String>,
-    /// `push`, `manual`.
+    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`.
     pub trigger: &'static str,
+    /// As `towpath.yaml` calls it.
+    pub trigger_name: Option<String>,
+    pub planned_at: Option<Timestamp>,
+    /// One sentence.
+    pub reason: Option<String>,
+    pub params: Params,
     pub started_by: Actor,
     pub force: bool,
+    /// The highest goes first.
+    pub priority: i64,
+    /// How many runs in a row were started by the end of another one.
+    pub chain: i64,
+}
+
+impl NewRun {
+    /// Of a commit, with nothing out of the ordinary.
+    pub fn new(project: &str, commit: Commit, trigger: &'static str, started_by: Actor) -> Self {
+        Self {
+            project: project.to_owned(),
+            commit,
+            branch: None,
+            trigger,
+            trigger_name: None,
+            planned_at: None,
+            reason: None,
+            params: Params::new(),
+            started_by,
+            force: false,
+            priority: 0,
+            chain: 0,
+        }
+    }
 }
 
 /// Queues a run; its number.
@@ -34,8 +65,9 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
     let number = sequence::next(tx, &format!("runs/{}", new.project))?;
     tx.run(
         "insert into pipeline_runs (project, number, status, commit_id, commit_subject, author, author_email, \
-         commit_at, branch, cause, started_by, force, cancel_requested, created_at, sources) \
-         values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]')",
+         commit_at, branch, cause, started_by, force, cancel_requested, created_at, sources, trigger_name, planned_at, \
+         reason, params, priority, chain) \
+         values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]', $13, $14, $15, $16, $17, $18)",
         &[
             &new.project,
             &number,
@@ -49,14 +81,21 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
             &new.started_by,
             &new.force,
             &now,
+            &new.trigger_name,
+            &new.planned_at,
+            &new.reason,
+            &json!(new.params),
+            &new.priority,
+            &new.chain,
         ],
     )?;
     let entry = Entry::new("run.queued", &new.started_by, now).about(words::run(&new.project, number));
     ledger::append(
         tx,
-        entry
-            .about(words::project(&new.project))
-            .evidence(json!({"commit": new.commit.id, "branch": new.branch, "trigger": new.trigger})),
+        entry.about(words::project(&new.project)).evidence(json!({
+            "commit": new.commit.id, "branch": new.branch, "trigger": new.trigger, "reason": new.reason,
+            "params": new.params,
+        })),
     )?;
     changed(tx, &new.project, number);
     wake_queue(tx);
@@ -117,12 +156,23 @@ pub struct Open {
     pub created_at: Timestamp,
     pub tracking_run: Option<String>,
     pub experiment: Option<String>,
+    pub params: Params,
 }
 
-/// Runs that are queued or running, oldest first.
+/// The runs of a trigger that are not over, oldest first.
+pub(crate) fn open_of_trigger(tx: &mut Tx<'_>, project: &str, trigger: &str) -> Result<Vec<i64>, Error> {
+    tx.list(
+        "select number from pipeline_runs where project = $1 and trigger_name = $2 \
+         and status in ('queued', 'running') order by number",
+        &[&project, &trigger],
+        |row| Ok(row.int("number")?),
+    )
+}
+
+/// Runs that are queued or running: by priority, then oldest first.
 pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
     tx.list(
-        "select * from pipeline_runs where status in ('queued', 'running') order by created_at, number limit 500",
+        "select * from pipeline_runs where status in ('queued', 'running') order by priority desc, created_at, number limit 500",
         &[],
         |row| {
             Ok(Open {
@@ -137,6 +187,7 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
                 created_at: row.time("created_at")?,
                 tracking_run: row.opt_text("tracking_run")?,
                 experiment: row.opt_text("experiment")?,
+                params: row.json("params")?,
             })
         },
     )
@@ -471,6 +522,10 @@ fn summary(row: &Row, stages: BTreeMap<String, i64>) -> Result<RunSummary, Error
         commit: commit(row)?,
         branch: row.opt_text("branch")?,
         trigger: row.text("cause")?,
+        trigger_name: row.opt_text("trigger_name")?,
+        planned_at: row.opt_time("planned_at")?,
+        reason: row.opt_text("reason")?,
+        params: row.json("params")?,
         started_by: row.text("started_by")?,
         created_at: row.time("created_at")?,
         started_at: row.opt_time("started_at")?,

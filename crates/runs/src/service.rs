@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{LogLine, LogPage, RunStatus, StageStatus};
-use towpath_core::{Actor, Classify};
+use towpath_core::{Actor, Classify, Timestamp};
 use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
@@ -24,7 +24,9 @@ use towpath_tracking::{KeyValue, experiments, tags};
 
 use crate::Error;
 use crate::journal::DatabaseJournal;
+use crate::params::{self, Params};
 use crate::rows::{self, NewRun, Open};
+use crate::schedules;
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
 
@@ -47,6 +49,17 @@ pub struct Config {
     pub slots: usize,
 }
 
+/// A run that somebody asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Manual {
+    pub project: String,
+    /// Branch, tag or commit.
+    pub reference: String,
+    pub force: bool,
+    /// As `on.manual` of `towpath.yaml` declares them.
+    pub params: Params,
+}
+
 impl Config {
     fn repository(&self, project: &str) -> PathBuf {
         self.repositories.join(format!("{project}.git"))
@@ -56,6 +69,12 @@ impl Config {
         self.runs.join(project).join(number.to_string())
     }
 }
+
+/// Triggers are looked at at least this often.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
+
+/// A clock that goes back by more than this has been set.
+const A_LEAP_BACK: Duration = Duration::from_hours(1);
 
 /// Largest `dvc.lock` that is read.
 const LOCK_LIMIT: usize = 64 << 20;
@@ -78,13 +97,14 @@ impl Runs {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut listener = self.store.listen();
         self.look_at_all_branches().await;
+        let scheduler = tokio::spawn(Arc::clone(&self).act_on_triggers(shutdown.clone()));
         loop {
             if let Err(error) = self.clone().claim(&shutdown).await {
                 tracing::error!(%error, "queued runs could not be read");
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = next_of(&mut listener, rows::QUEUE) => {}
+                () = next_of(&mut listener, &[rows::QUEUE]) => {}
                 // An event may be lost; the rows are not.
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
@@ -92,10 +112,42 @@ impl Runs {
         for cancel in self.lock_active().values() {
             cancel.cancel();
         }
+        // One that panicked has been logged; the runs still end in order.
+        drop(scheduler.await);
         let deadline = Instant::now() + Duration::from_secs(15);
         while !self.lock_active().is_empty() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Acts on triggers when their time comes, when something they wait for happens, and now and then:
+    /// an event may be lost, and the machine's clock may be set.
+    async fn act_on_triggers(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut listener = self.store.listen();
+        let mut before = None;
+        loop {
+            let now = self.store.now();
+            let clock_set = before.is_none_or(|before: Timestamp| before > now.plus(A_LEAP_BACK));
+            before = Some(now);
+            if let Err(error) = self.act(now, clock_set).await {
+                tracing::error!(%error, "triggers could not be acted on");
+            }
+            let until_due = match self.store.read(schedules::next_due).await {
+                Ok(Some(due)) => due.since(self.store.now()).min(BETWEEN_LOOKS),
+                _ => BETWEEN_LOOKS,
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = next_of(&mut listener, &[rows::QUEUE, schedules::TOPIC, "models"]) => {}
+                () = tokio::time::sleep(until_due.max(Duration::from_millis(1))) => {}
+            }
+        }
+    }
+
+    /// Decides on every trigger whose time has come or whose cause has happened. `clock_set` looks at
+    /// the planned times that lie ahead as well.
+    pub async fn act(&self, now: Timestamp, clock_set: bool) -> Result<(), Error> {
+        schedules::act(self, now, clock_set).await
     }
 
     fn lock_active(&self) -> std::sync::MutexGuard<'_, HashMap<(String, i64), Cancel>> {
@@ -210,6 +262,7 @@ impl Runs {
         }
         repository.worktree_add(&tree, &commit)?;
         self.bring_lock(runtime, run, &repository, &tree)?;
+        params::apply(&tree, &run.params)?;
         let journal = DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent);
         let request = Request {
             cache: Some(self.config.cache.clone()),
@@ -313,30 +366,39 @@ impl Runs {
         }))
     }
 
-    /// Starts a run by hand; its number.
-    pub async fn start(&self, project: &str, reference: &str, force: bool, by: &Actor) -> Result<i64, Error> {
-        let path = self.config.repository(project);
-        let asked = reference.to_owned();
-        let (info, branch) = triggers::blocking(move || {
+    /// The commit that a branch, a tag or a commit id of a project names.
+    pub(crate) async fn head(&self, project: &str, reference: &str) -> Result<Commit, Error> {
+        let (path, asked) = (self.config.repository(project), reference.to_owned());
+        let info = triggers::blocking(move || {
             let repository = Repository::open(&path)?;
-            let id = repository.resolve(&asked)?;
-            let branch = repository.heads()?.into_iter().find(|h| h.branch == asked).map(|h| h.branch);
-            Ok((repository.commit(&id)?, branch))
+            repository.commit(&repository.resolve(&asked)?)
         })
         .await?;
+        Ok(triggers::commit(info))
+    }
+
+    /// Starts a run by hand; its number.
+    pub async fn start(&self, asked: Manual, by: &Actor) -> Result<i64, Error> {
+        let path = self.config.repository(&asked.project);
+        let reference = asked.reference.clone();
+        let (info, branch, file) = triggers::blocking(move || {
+            let repository = Repository::open(&path)?;
+            let id = repository.resolve(&reference)?;
+            let branch = repository.heads()?.into_iter().find(|h| h.branch == reference).map(|h| h.branch);
+            Ok((repository.commit(&id)?, branch, triggers::project_file(&repository, &id)))
+        })
+        .await?;
+        let params = match file {
+            Ok(file) => params::checked(&file.manual, &asked.params)?,
+            // The run says what is wrong with the file; values need its declaration.
+            Err(_) if asked.params.is_empty() => Params::new(),
+            Err(error) => return Err(error),
+        };
         let new = NewRun {
-            project: project.to_owned(),
-            commit: Commit {
-                id: info.id.to_string(),
-                subject: info.subject,
-                author: info.author,
-                author_email: info.email,
-                at: info.authored_at,
-            },
             branch,
-            trigger: "manual",
-            started_by: by.clone(),
-            force,
+            params,
+            force: asked.force,
+            ..NewRun::new(&asked.project, triggers::commit(info), "manual", by.clone())
         };
         let now = self.store.now();
         self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await
@@ -393,10 +455,10 @@ fn explained(error: &Error) -> String {
 }
 
 /// Waits for the next notification of a topic; a lost one counts.
-async fn next_of(listener: &mut tokio::sync::broadcast::Receiver<towpath_store::Notification>, topic: &str) {
+async fn next_of(listener: &mut tokio::sync::broadcast::Receiver<towpath_store::Notification>, topics: &[&str]) {
     loop {
         match listener.recv().await {
-            Ok(notification) if notification.topic() == topic => return,
+            Ok(notification) if topics.contains(&notification.topic()) => return,
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => return std::future::pending().await,

@@ -25,7 +25,7 @@ use towpath_tracking::{KeyValue, VersionLineage, batch, lineage};
 
 use crate::rows::{self, Open};
 use crate::service::Runs;
-use crate::{Error, triggers};
+use crate::{Error, params, triggers};
 
 /// A version that a run has just made.
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +183,11 @@ fn write_lock(
     outcome: &Outcome,
 ) -> Result<String, Error> {
     let mut files = vec![FileContent { path: "dvc.lock".into(), bytes: outcome.lock_text.clone().into_bytes() }];
+    // What the run was made with stands beside its lock: `dvc status` there is clean.
+    for path in params::files(&run.params) {
+        let bytes = fs::read(tree.join(path)).map_err(|source| keep_error(run, path, source))?;
+        files.push(FileContent { path: path.to_owned(), bytes });
+    }
     for stage in &pipeline.stages {
         // Git keeps what the cache does not: metrics, as a rule.
         for path in stage.outs.iter().filter(|o| !o.cache).map(|o| &o.at.path) {

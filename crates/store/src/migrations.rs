@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_tracking", include_str!("../migrations/0003_tracking.sql")),
     ("0004_projects", include_str!("../migrations/0004_projects.sql")),
     ("0005_delivery", include_str!("../migrations/0005_delivery.sql")),
+    ("0006_triggers", include_str!("../migrations/0006_triggers.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

@@ -23,6 +23,7 @@ mod page;
 mod projects;
 mod releases;
 mod runs;
+mod schedules;
 mod trace;
 mod users;
 
@@ -37,6 +38,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(projects::router())
         .merge(releases::router())
         .merge(runs::router())
+        .merge(schedules::router())
         .merge(trace::router())
         .merge(users::router());
     let mlflow = towpath_mlflow::router(towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone()));
@@ -50,6 +52,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), identify));
     known
         .merge(health::router().with_state(app.clone()))
+        .merge(schedules::hooks().with_state(app.clone()))
         .merge(page::router().with_state(app.clone()))
         .layer(map_response(no_sniffing))
         .layer(from_fn_with_state(app, metrics::count))

@@ -14,7 +14,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use towpath_api::Page;
 use towpath_api::runs::{LogPage, Run, RunSummary, StartRun};
-use towpath_runs::{Error, projects, rows};
+use towpath_runs::{Error, Manual, projects, rows};
 use towpath_store::Durability;
 
 use crate::App;
@@ -65,7 +65,13 @@ async fn start(
     let by = caller.writer()?.actor;
     let name = project.clone();
     app.store.read(move |tx| projects::get(tx, &name)?.ok_or(Error::NoProject(name.clone()))).await?;
-    let number = app.runs.start(&project, &asked.reference, asked.force, &by).await?;
+    let number = app
+        .runs
+        .start(
+            Manual { project: project.clone(), reference: asked.reference, force: asked.force, params: asked.params },
+            &by,
+        )
+        .await?;
     let run = app.store.read(move |tx| rows::get(tx, &project, number)).await?;
     Ok((StatusCode::CREATED, Json(run.summary)))
 }

@@ -6,4 +6,5 @@ mod accounts;
 mod data_remote;
 mod git_remote;
 mod pipeline;
+mod schedules;
 mod server;

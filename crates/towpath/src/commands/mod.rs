@@ -35,6 +35,7 @@ mod repro;
 mod reproduce;
 mod root;
 mod run;
+mod schedule;
 mod serve;
 mod server;
 mod status;
@@ -103,6 +104,8 @@ pub enum Command {
     Repro(repro::Repro),
     #[command(subcommand)]
     Run(run::Run),
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     #[command(hide = true)]
     MergeDriver(merge_driver::MergeDriver),
     #[command(subcommand)]
@@ -158,6 +161,7 @@ impl Command {
             Self::Version(_) => version::Version::run(ctx),
             Self::Repro(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
+            Self::Schedule(command) => wait(command.run(ctx)),
             Self::MergeDriver(command) => command.run(ctx),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),

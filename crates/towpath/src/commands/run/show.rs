@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use serde_json::Value;
 use towpath_api::runs::{CheckResult, Run, StageRun, StageStatus};
 
 use super::ls::word;
@@ -42,6 +43,8 @@ impl Human for Run {
             ("commit", format!("{} {}", run.commit.id, run.commit.subject)),
             ("author", format!("{} <{}>", run.commit.author, run.commit.author_email)),
             ("started by", format!("{} ({})", run.started_by, run.trigger)),
+            ("why", run.reason.clone().unwrap_or_default()),
+            ("parameters", params(&run.params)),
             ("created", ui::time(run.created_at)),
             ("took", took.unwrap_or_default()),
             (
@@ -60,6 +63,11 @@ impl Human for Run {
         }
         text
     }
+}
+
+/// Those that differ from the commit's.
+fn params(params: &BTreeMap<String, Value>) -> String {
+    params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// How the processes of the stages were confined, each way once.

@@ -1,3 +1,4 @@
+use serde_json::Value;
 use towpath_api::runs::{RunSummary, StartRun};
 
 use super::Project;
@@ -13,6 +14,9 @@ pub struct Start {
     /// Run every stage, whatever the cache says
     #[arg(long, short)]
     force: bool,
+    /// A parameter that towpath.yaml declares under on.manual
+    #[arg(long = "param", short = 'P', value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, Value)>,
     #[command(flatten)]
     project: Project,
 }
@@ -20,7 +24,8 @@ pub struct Start {
 impl Start {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let project = self.project.name(ctx)?;
-        let asked = StartRun { reference: self.reference, force: self.force };
+        let params = self.params.into_iter().collect();
+        let asked = StartRun { reference: self.reference, force: self.force, params };
         let run: RunSummary = ctx.client()?.post(&format!("/projects/{project}/runs"), &asked).await?;
         ctx.ui.show_as(&run, || {
             let commit = run.commit.id.get(..8).unwrap_or_default();
@@ -28,4 +33,11 @@ impl Start {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// `epochs=3`: a value that is JSON (a number, true, "text") is that, all else is text.
+fn param(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
 }

@@ -1,0 +1,5 @@
+//! Runs through their rows, with a clock that moves when it is told to.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod project;
+mod schedules;
