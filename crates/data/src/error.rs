@@ -104,6 +104,8 @@ pub enum Error {
     RemoteUnreachable { url: String, problem: String },
     #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
     Missing { oids: Vec<Oid> },
+    #[error("the store at {url} keeps no versions, which a version_aware remote needs")]
+    KeepsNoVersions { url: String },
     #[error("{} of the objects in {url} {} damaged: {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, listed(oids))]
     DamagedOnRemote { url: String, oids: Vec<Oid> },
 }
@@ -219,6 +221,7 @@ impl Classify for Error {
             | Self::NoDefaultRemote
             | Self::Unsupported { .. }
             | Self::DamagedOnRemote { .. }
+            | Self::KeepsNoVersions { .. }
             | Self::UnknownRemote { .. }
             | Self::RemoteConfig { .. } => Kind::Invalid,
         }
@@ -251,6 +254,7 @@ impl Classify for Error {
             Self::NoCredentials { .. } => {
                 "set them in .dvc/config.local, in the environment, or where the store's own tools look for them"
             }
+            Self::KeepsNoVersions { .. } => "switch versioning of the bucket on, or unset version_aware",
             Self::DamagedOnRemote { .. } => {
                 "delete these objects from the remote and push them again from where they are whole"
             }

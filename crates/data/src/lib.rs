@@ -35,6 +35,7 @@ pub mod tracked;
 pub mod transfer;
 pub mod unpack;
 pub mod verbs;
+pub mod versions;
 pub mod workspace;
 
 mod add;

@@ -10,6 +10,7 @@ use ignore::WalkBuilder;
 use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit, emit, parse};
 
+use crate::versions::{self, Versions};
 use crate::{Error, Oid, Stage, TrackedOutput, files};
 
 /// A `.dvc` file as it was read.
@@ -33,6 +34,7 @@ pub struct Out {
     pub cache: bool,
     pub push: bool,
     pub remote: Option<String>,
+    pub versions: Option<Versions>,
 }
 
 impl PointerFile {
@@ -71,7 +73,8 @@ impl PointerFile {
         }
         let Value::Map(entries) = entry_of(name, content) else { return Ok(self.text.clone()) };
         let mut text = self.text.clone();
-        for key in ["md5", "size", "nfiles", "isexec", "hash"] {
+        // Versions on remotes are of the content that was there before.
+        for key in ["md5", "size", "nfiles", "isexec", "hash", "cloud", "files"] {
             let place = [Step::Key("outs"), Step::Index(index), Step::Key(key)];
             text = match entries.iter().find(|(name, _)| name == key) {
                 Some((_, value)) => edit::set(&self.path, &text, &place, value)?,
@@ -79,6 +82,22 @@ impl PointerFile {
             };
         }
         Ok(text)
+    }
+
+    /// This file's text with the versions that remotes have of the out that is called `name`. A folder is
+    /// then recorded by its files, without an id of its own, as DVC does.
+    pub(crate) fn with_versions(&self, name: &str, versions: &Versions) -> Result<String, Error> {
+        let index = self.outs.iter().position(|out| out.path == name);
+        let index = index.ok_or_else(|| Error::NotTracked { path: name.to_owned() })?;
+        let place = |key| [Step::Key("outs"), Step::Index(index), Step::Key(key)];
+        let mut text = self.text.clone();
+        if let Versions::Folder(_) = versions {
+            for key in ["md5", "size", "nfiles"] {
+                text = edit::remove(&self.path, &text, &place(key))?;
+            }
+        }
+        let (key, value) = versions.to_entry();
+        Ok(edit::set(&self.path, &text, &place(key), &value)?)
     }
 
     /// What the file calls the output at `path` (relative to the root).
@@ -130,6 +149,7 @@ impl PointerFile {
             cached: out.cache,
             push: out.push,
             remote: out.remote.clone(),
+            versions: out.versions.clone(),
             declared_by: self.path.clone(),
         })
     }
@@ -264,12 +284,17 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
         let hash = if hash.is_some() { HashName::Md5 } else { HashName::Md5Dos2unix };
         content = Some(Content { md5: oid.to_string(), hash, size: size.unwrap_or(0), nfiles, isexec });
     }
+    let cloud = fields.optional("cloud").map(versions::read_cloud).transpose()?;
+    let files = fields.optional("files").map(versions::read_files).transpose()?;
+    let versions = files.map(Versions::Folder).or(cloud.map(Versions::File));
+    let content = content.or_else(|| versions.as_ref()?.content());
     let out = Out {
         path,
         content,
         cache: boolean(fields.optional("cache"), true)?,
         push: boolean(fields.optional("push"), true)?,
         remote: fields.optional("remote").map(|remote| remote.as_str().map(str::to_owned)).transpose()?,
+        versions,
     };
     boolean(fields.optional("persist"), false)?;
     for text in ["desc", "type"] {
@@ -277,7 +302,7 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
     }
     fields.optional("labels").map(|labels| labels.strings()).transpose()?;
     // Of other stores than files; kept as they are.
-    for other in ["etag", "checksum", "version_id", "cloud", "files", "fs_config", "meta", "metric", "plot"] {
+    for other in ["etag", "checksum", "version_id", "fs_config", "meta", "metric", "plot"] {
         fields.optional(other);
     }
     fields.finish()?;
@@ -320,6 +345,25 @@ mod tests {
 
     fn file(md5: &str, size: u64) -> Content {
         Content { md5: md5.into(), hash: HashName::Md5, size, nfiles: None, isexec: false }
+    }
+
+    #[test]
+    fn a_new_version_has_no_versions_on_remotes() {
+        let text = "outs:\n- hash: md5\n  path: d\n  files:\n  - relpath: x\n    md5: 401b30e3b8b5d629635a5c613cdb7919\n    size: 2\n    cloud:\n      r:\n        etag: 401b30e3b8b5d629635a5c613cdb7919\n        version_id: v1\n";
+        let pointer = PointerFile::parse("d.dvc", text.to_owned()).unwrap();
+        let content = pointer.outs[0].content.clone().unwrap();
+        assert_eq!(
+            (content.size, content.nfiles, content.md5.as_str()),
+            (2, Some(1), "3bf3fa1ca4277e87b5193c2612d8eb3c.dir")
+        );
+        assert_eq!(pointer.with_content("d", &content).unwrap(), text);
+        let new = Content { size: 3, ..content };
+        let edited = pointer.with_content("d", &new).unwrap();
+        let plain =
+            "outs:\n- hash: md5\n  path: d\n  md5: 3bf3fa1ca4277e87b5193c2612d8eb3c.dir\n  size: 3\n  nfiles: 1\n";
+        assert_eq!(edited, plain);
+        let versions = pointer.outs[0].versions.clone().unwrap();
+        assert_eq!(PointerFile::parse("d.dvc", edited).unwrap().with_versions("d", &versions).unwrap(), text);
     }
 
     #[test]

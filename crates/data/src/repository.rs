@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::Level;
+use crate::config::{Level, RemoteConfig};
 use crate::gc::clones;
 use crate::ignore::{self, DVCIGNORE_TEMPLATE};
 use crate::locks::{Locking, PathLocks, RepositoryLock};
@@ -172,12 +172,16 @@ impl Repository {
 
     /// As [`remote`](Self::remote), with at most so many requests at a time.
     pub fn remote_with_jobs(&self, name: Option<&str>, jobs: Option<usize>) -> Result<Box<dyn Remote>, Error> {
-        let mut config = self.config.remote(name)?;
-        config.jobs = jobs.or(config.jobs);
+        let config = self.config.remote(name)?;
         if config.is_version_aware() {
-            // Its files lie under their own names, which is not written here yet.
-            return Err(config.bad("version_aware and worktree remotes are not supported yet; use dvc with this one"));
+            // Its files lie under their own names, not under their hashes.
+            return Err(config.bad("only push, fetch and pull work with version_aware and worktree remotes"));
         }
+        self.open_remote(config, jobs)
+    }
+
+    pub(crate) fn open_remote(&self, mut config: RemoteConfig, jobs: Option<usize>) -> Result<Box<dyn Remote>, Error> {
+        config.jobs = jobs.or(config.jobs);
         remote::open_to_upload(&config, Some(&self.tmp_dir().join("towpath/uploads")))
     }
 
@@ -204,6 +208,12 @@ impl Repository {
         let pointers = self.pointers()?;
         let mut all = pointers.iter().map(PointerFile::stage).collect::<Result<Vec<_>, _>>()?;
         all.extend_from_slice(stages);
+        // A folder that is recorded file by file has no manifest on any remote.
+        for versions in all.iter().flat_map(|stage| &stage.outputs).filter_map(|output| output.versions.as_ref()) {
+            if let Some(manifest) = versions.manifest() {
+                self.cache()?.add_manifest(&manifest)?;
+            }
+        }
         Ok(all)
     }
 

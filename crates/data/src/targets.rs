@@ -295,7 +295,15 @@ mod tests {
 
     fn output(path: &str, declared_by: &str) -> TrackedOutput {
         let declared_by = declared_by.to_owned();
-        TrackedOutput { path: path.to_owned(), content: None, cached: true, push: true, remote: None, declared_by }
+        TrackedOutput {
+            path: path.to_owned(),
+            content: None,
+            cached: true,
+            push: true,
+            remote: None,
+            versions: None,
+            declared_by,
+        }
     }
 
     fn stage(file: &str, name: &str, deps: &[&str], outs: &[&str]) -> Stage {

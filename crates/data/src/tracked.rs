@@ -2,6 +2,8 @@
 
 use towpath_core::Content;
 
+use crate::versions::Versions;
+
 /// What DVC calls a stage: a `.dvc` file, or an entry of `stages` of a `dvc.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
@@ -27,6 +29,8 @@ pub struct TrackedOutput {
     pub push: bool,
     /// The only remote it goes to; `None`: whichever is asked for.
     pub remote: Option<String>,
+    /// What `version_aware` remotes call this version.
+    pub versions: Option<Versions>,
     /// The `.dvc` file (relative to the root), or the stage: `train`, `sub/dvc.yaml:train`.
     pub declared_by: String,
 }

@@ -154,6 +154,7 @@ fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
                 cached: out.cache,
                 push: out.push,
                 remote: out.remote.clone(),
+                versions: None,
                 declared_by: declared_by.clone(),
             }
         };

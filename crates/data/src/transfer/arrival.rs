@@ -33,11 +33,25 @@ pub(crate) enum Arrival {
     Damaged,
 }
 
+/// Where an object is on a remote.
+pub(crate) struct Source<'v> {
+    pub(crate) key: String,
+    /// `None`: the current one.
+    pub(crate) version: Option<&'v str>,
+}
+
+impl Source<'_> {
+    /// Where most remotes have it.
+    pub(crate) fn of(oid: &Oid) -> Self {
+        Self { key: object_key(oid), version: None }
+    }
+}
+
 /// Downloads one object into the cache.
-pub(crate) fn fetch(cache: &Cache, remote: &dyn Remote, oid: &Oid) -> Result<Arrival, Error> {
+pub(crate) fn fetch(cache: &Cache, remote: &dyn Remote, oid: &Oid, source: &Source<'_>) -> Result<Arrival, Error> {
     // What was damaged on the way comes right the second time.
     for _ in 0..2 {
-        match fetch_once(cache, remote, oid)? {
+        match fetch_once(cache, remote, oid, source)? {
             Arrival::Damaged => {}
             arrival => return Ok(arrival),
         }
@@ -45,11 +59,10 @@ pub(crate) fn fetch(cache: &Cache, remote: &dyn Remote, oid: &Oid) -> Result<Arr
     Ok(Arrival::Damaged)
 }
 
-fn fetch_once(cache: &Cache, remote: &dyn Remote, oid: &Oid) -> Result<Arrival, Error> {
-    let key = object_key(oid);
+fn fetch_once(cache: &Cache, remote: &dyn Remote, oid: &Oid, source: &Source<'_>) -> Result<Arrival, Error> {
     let mut partial = Partial::existing(cache, oid)?;
     let offset = partial.as_ref().map_or(0, |partial| partial.length);
-    let download = match remote.download(&Wanted { offset, ..Wanted::whole(&key) }) {
+    let download = match remote.download(&Wanted { key: &source.key, version: source.version, offset }) {
         // The remote's object ends before what we have of it: that is of no use.
         Err(Error::RemoteAnswer { status: 416, .. }) if offset > 0 => {
             if let Some(partial) = partial {
@@ -255,6 +268,11 @@ mod tests {
         fn delete(&self, _: &[String]) -> Result<(), Error> {
             Ok(())
         }
+    }
+
+    /// As an object of DVC 3 comes.
+    fn fetch(cache: &Cache, remote: &dyn Remote, oid: &Oid) -> Result<Arrival, Error> {
+        super::fetch(cache, remote, oid, &Source::of(oid))
     }
 
     fn object(size: usize) -> (Oid, Vec<u8>) {

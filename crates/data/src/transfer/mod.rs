@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod retry;
 mod run_cache;
+mod versioned;
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
@@ -25,6 +26,7 @@ pub(crate) use lanes::Lanes;
 pub use pull::{pull, pull_objects};
 pub use push::push;
 pub use run_cache::{pull_run_cache, push_run_cache};
+pub use versioned::{Recorded, VersionedRemote, pull_versions, push_versions};
 
 /// What a push or pull moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::arrival::{Arrival, fetch};
+use super::arrival::{Arrival, Source, fetch};
 use super::lanes::Lanes;
 use super::{Part, Transferred, batches, partition};
 use crate::progress::Work;
@@ -65,7 +65,15 @@ impl Pulled {
         self.damaged.extend(other.damaged);
     }
 
-    fn result(self, remote: &dyn Remote) -> Result<Transferred, Error> {
+    pub(super) fn note(&mut self, oid: Oid, arrival: Arrival) {
+        match arrival {
+            Arrival::Kept { bytes } => self.transferred += Transferred { objects: 1, bytes },
+            Arrival::Absent => self.missing.push(oid),
+            Arrival::Damaged => self.damaged.push(oid),
+        }
+    }
+
+    pub(super) fn result(self, remote: &dyn Remote) -> Result<Transferred, Error> {
         if !self.damaged.is_empty() {
             Err(Error::DamagedOnRemote { url: remote.url().to_owned(), oids: self.damaged })
         } else if !self.missing.is_empty() {
@@ -94,17 +102,13 @@ fn download(cache: &Cache, remote: &dyn Remote, oids: BTreeSet<Oid>, progress: &
 
 fn download_each(lanes: &Lanes<'_>, cache: &Cache, remote: &dyn Remote, wanted: Vec<Oid>) -> Result<Pulled, Error> {
     let arrivals = lanes.each(&wanted, |oid| {
-        let arrival = fetch(cache, remote, oid)?;
+        let arrival = fetch(cache, remote, oid, &Source::of(oid))?;
         let bytes = if let Arrival::Kept { bytes } = arrival { bytes } else { 0 };
         Ok((arrival, bytes))
     })?;
     let mut pulled = Pulled::default();
     for (oid, arrival) in wanted.into_iter().zip(arrivals) {
-        match arrival {
-            Arrival::Kept { bytes } => pulled.transferred += Transferred { objects: 1, bytes },
-            Arrival::Absent => pulled.missing.push(oid),
-            Arrival::Damaged => pulled.damaged.push(oid),
-        }
+        pulled.note(oid, arrival);
     }
     Ok(pulled)
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::push::Scope;
+use super::push::{Scope, parts};
 use crate::targets::select;
 use crate::transfer::{absent, pull_objects};
 use crate::{Error, Oid, Progress, Repository, Stage};
@@ -37,7 +37,8 @@ pub fn cloud_status(
 ) -> Result<BTreeMap<String, CloudChange>, Error> {
     let cache = repository.cache()?;
     let mut changes = BTreeMap::new();
-    for (name, parts) in scope.parts(repository, stages)? {
+    for (name, selections) in scope.chosen(repository, stages)? {
+        let parts = parts(selections);
         let remote = scope.open(repository, name.as_deref())?;
         let roots = parts.iter().map(|part| Oid::of(&part.content)).collect::<Result<BTreeSet<_>, _>>()?;
         let absent_roots = absent(remote.as_ref(), roots.clone(), progress)?;

@@ -1,6 +1,6 @@
-use super::push::Scope;
-use crate::transfer::{self, Part, Transferred};
-use crate::{Cache, Error, Progress, Repository, Stage};
+use super::push::{Scope, parts};
+use crate::transfer::{self, Transferred, VersionedRemote};
+use crate::{Cache, Error, Progress, Repository, Selection, Stage};
 
 /// Downloads what the cache lacks of what the scope names. Of some files of a folder only these and
 /// the folder's manifest come.
@@ -19,14 +19,23 @@ pub fn fetch(
         transferred += transfer::pull_run_cache(&cache, scope.open(repository, scope.remote)?.as_ref(), progress)?;
     }
     let mut problem = None;
-    for (remote, parts) in scope.parts(repository, stages)? {
-        let wanted = incomplete(&cache, parts)?;
+    for (remote, selections) in scope.chosen(repository, stages)? {
+        let wanted = incomplete(&cache, selections)?;
         // Without anything to fetch, no remote need be configured.
         if wanted.is_empty() {
             continue;
         }
-        let remote = scope.open(repository, remote.as_deref())?;
-        match transfer::pull(&cache, remote.as_ref(), &wanted, progress) {
+        let config = repository.config().remote(remote.as_deref())?;
+        let moved = if config.is_version_aware() {
+            let remote = repository.open_remote(config.clone(), scope.jobs)?;
+            let from =
+                VersionedRemote { name: &config.name, remote: remote.as_ref(), is_worktree: config.is_worktree() };
+            transfer::pull_versions(&cache, &from, &wanted, progress)
+        } else {
+            let remote = scope.open(repository, remote.as_deref())?;
+            transfer::pull(&cache, remote.as_ref(), &parts(wanted), progress)
+        };
+        match moved {
             Ok(moved) => transferred += moved,
             Err(error) => problem = problem.or(Some(error)),
         }
@@ -35,11 +44,12 @@ pub fn fetch(
 }
 
 /// Of some files of a folder whose rest is not here, the transfer finds out what is needed.
-fn incomplete(cache: &Cache, parts: Vec<Part>) -> Result<Vec<Part>, Error> {
+fn incomplete(cache: &Cache, selections: Vec<Selection>) -> Result<Vec<Selection>, Error> {
     let mut wanted = Vec::new();
-    for part in parts {
-        if !cache.missing(&part.content)?.is_empty() {
-            wanted.push(part);
+    for selection in selections {
+        let Some(content) = &selection.output.content else { continue };
+        if !cache.missing(content)?.is_empty() {
+            wanted.push(selection);
         }
     }
     Ok(wanted)

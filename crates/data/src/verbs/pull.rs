@@ -70,6 +70,7 @@ fn files_of(cache: &Cache, chosen: &Selection) -> Result<Vec<TrackedOutput>, Err
         path: format!("{}/{}", chosen.output.path, entry.relpath),
         // A manifest tells no sizes; placing a file needs none.
         content: Some(Content { md5: entry.oid.to_string(), hash: content.hash, size: 0, nfiles: None, isexec: false }),
+        versions: None,
         ..chosen.output.clone()
     };
     Ok(files.map(output).collect())

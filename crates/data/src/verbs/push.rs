@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
+use crate::config::RemoteConfig;
+use crate::pointer::PointerFile;
 use crate::targets::select;
-use crate::transfer::{self, Part, Transferred};
-use crate::{Error, Progress, Remote, Repository, Stage, Targets, TrackedOutput};
+use crate::transfer::{self, Part, Recorded, Transferred, VersionedRemote};
+use crate::{Error, Progress, Remote, Repository, Selection, Stage, Targets, TrackedOutput, files};
 
 /// What a push, fetch or pull is about. The default is everything, and the default remote.
 #[derive(Clone, Debug, Default)]
@@ -27,25 +29,28 @@ impl<'s> Scope<'s> {
 
     /// What is to be transferred, by the remote it goes to (`None`: the default one). An output that
     /// names a remote of its own goes there, and not at all when another one is asked for.
-    pub(super) fn parts(
+    pub(super) fn chosen(
         &self,
         repository: &Repository,
         stages: &[Stage],
-    ) -> Result<BTreeMap<Option<String>, Vec<Part>>, Error> {
-        let chosen = select(repository, stages, &self.targets)?.into_iter().map(|chosen| (chosen.output, chosen.below));
-        let others = self.others.iter().map(|output| (output.clone(), Vec::new()));
-        let mut parts: BTreeMap<Option<String>, Vec<Part>> = BTreeMap::new();
-        for (output, below) in chosen.chain(others).filter(|(output, _)| output.cached && output.push) {
+    ) -> Result<BTreeMap<Option<String>, Vec<Selection>>, Error> {
+        let chosen = select(repository, stages, &self.targets)?;
+        let others = self.others.iter().map(|output| Selection { output: output.clone(), below: Vec::new() });
+        let mut by_remote: BTreeMap<Option<String>, Vec<Selection>> = BTreeMap::new();
+        for selection in chosen.into_iter().chain(others) {
+            let output = &selection.output;
             let elsewhere =
                 self.remote.is_some() && output.remote.as_deref().is_some_and(|own| Some(own) != self.remote);
-            let Some(content) = output.content.filter(|_| !elsewhere) else { continue };
+            let Some(content) = output.content.as_ref().filter(|_| output.cached && output.push && !elsewhere) else {
+                continue;
+            };
             if self.max_size.is_some_and(|most| content.size >= most) {
                 continue;
             }
-            let remote = output.remote.or_else(|| self.remote.map(str::to_owned));
-            parts.entry(remote).or_default().push(Part { content, below });
+            let remote = output.remote.clone().or_else(|| self.remote.map(str::to_owned));
+            by_remote.entry(remote).or_default().push(selection);
         }
-        Ok(parts)
+        Ok(by_remote)
     }
 
     pub(super) fn open(&self, repository: &Repository, remote: Option<&str>) -> Result<Box<dyn Remote>, Error> {
@@ -78,9 +83,47 @@ pub fn push_scope(
     if scope.run_cache {
         sent += transfer::push_run_cache(&cache, scope.open(repository, scope.remote)?.as_ref(), progress)?;
     }
-    for (remote, parts) in scope.parts(repository, stages)? {
-        let remote = scope.open(repository, remote.as_deref())?;
-        sent += transfer::push(&cache, remote.as_ref(), &parts, progress)?;
+    for (remote, selections) in scope.chosen(repository, stages)? {
+        let config = repository.config().remote(remote.as_deref())?;
+        if config.is_version_aware() {
+            sent += push_to_version_aware(repository, &config, scope.jobs, &selections, progress)?;
+        } else {
+            let remote = scope.open(repository, remote.as_deref())?;
+            sent += transfer::push(&cache, remote.as_ref(), &parts(selections), progress)?;
+        }
+    }
+    Ok(sent)
+}
+
+/// What is moved of outputs that lie under their hashes.
+pub(super) fn parts(selections: Vec<Selection>) -> Vec<Part> {
+    let part = |Selection { output, below }: Selection| Some(Part { content: output.content?, below });
+    selections.into_iter().filter_map(part).collect()
+}
+
+/// Pushes, and writes the versions that the store gave into the `.dvc` files.
+fn push_to_version_aware(
+    repository: &Repository,
+    config: &RemoteConfig,
+    jobs: Option<usize>,
+    selections: &[Selection],
+    progress: &dyn Progress,
+) -> Result<Transferred, Error> {
+    if let Some(stage) = selections.iter().find(|selection| !selection.output.declared_by.ends_with(".dvc")) {
+        return Err(config.bad(format!(
+            "it is version_aware, and towpath does not record versions of stages' outputs: push '{}' elsewhere",
+            stage.output.path
+        )));
+    }
+    let _lock = repository.lock()?;
+    let remote = repository.open_remote(config.clone(), jobs)?;
+    let to = VersionedRemote { name: &config.name, remote: remote.as_ref(), is_worktree: config.is_worktree() };
+    let (sent, recorded) = transfer::push_versions(&repository.cache()?, &to, selections, progress)?;
+    for Recorded { path, declared_by, versions } in recorded {
+        let Some(pointer) = PointerFile::read(repository.root(), &declared_by)? else { continue };
+        let name = pointer.name_of(&path).ok_or_else(|| Error::NotTracked { path: path.clone() })?;
+        let text = pointer.with_versions(name, &versions)?;
+        files::write_atomically(&repository.root().join(&declared_by), text.as_bytes())?;
     }
     Ok(sent)
 }

@@ -29,6 +29,7 @@ fn project_with_a_slow_stage() -> (Project, Vec<Stage>) {
         cached: true,
         push: true,
         remote: None,
+        versions: None,
         declared_by: "slow".to_owned(),
     };
     let stage = Stage {

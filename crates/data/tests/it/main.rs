@@ -17,5 +17,6 @@ mod s3_remote;
 mod ssh_remote;
 mod support;
 mod tracking;
+mod version_aware;
 mod web_server;
 mod webdav_remote;

@@ -43,6 +43,23 @@ impl Moto {
         moto
     }
 
+    /// With a bucket that keeps versions.
+    pub(crate) fn versioned() -> Self {
+        let moto = Self::start();
+        let body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let url = format!("{}/bucket?versioning", moto.endpoint);
+        let answer = reqwest::blocking::Client::new().put(url).body(body).send().unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        moto
+    }
+
+    /// The keys of the bucket, newest versions only.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let listing = reqwest::blocking::get(format!("{}/bucket?list-type=2", self.endpoint)).unwrap().text().unwrap();
+        let keys = listing.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
+        keys.map(|(key, _)| key.to_owned()).collect()
+    }
+
     /// Makes it the project's default remote, credentials in the local configuration.
     pub(crate) fn become_remote_of(&self, project: &Project) {
         project.configure(&[
