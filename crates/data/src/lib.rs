@@ -60,5 +60,5 @@ pub use repository::Repository;
 pub use run_cache::RunCache;
 pub use status::{Change, OutputStatus};
 pub use targets::{Selection, Targets};
-pub use tracked::{Stage, TrackedOutput};
+pub use tracked::{Role, Stage, TrackedOutput};
 pub use workspace::Workspace;

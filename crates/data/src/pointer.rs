@@ -11,7 +11,7 @@ use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit, emit, parse};
 
 use crate::versions::{self, Versions};
-use crate::{Error, Oid, Stage, TrackedOutput, files};
+use crate::{Error, Oid, Role, Stage, TrackedOutput, files};
 
 /// A `.dvc` file as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,7 @@ pub struct Out {
     pub cache: bool,
     pub push: bool,
     pub remote: Option<String>,
+    pub role: Role,
     pub versions: Option<Versions>,
 }
 
@@ -149,6 +150,7 @@ impl PointerFile {
             cached: out.cache,
             push: out.push,
             remote: out.remote.clone(),
+            role: out.role,
             versions: out.versions.clone(),
             declared_by: self.path.clone(),
         })
@@ -284,6 +286,13 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
         let hash = if hash.is_some() { HashName::Md5 } else { HashName::Md5Dos2unix };
         content = Some(Content { md5: oid.to_string(), hash, size: size.unwrap_or(0), nfiles, isexec });
     }
+    // `metric: true`, or a mapping that says more.
+    let is_set = |field: Option<Field<'_>>| field.is_some_and(|field| field.as_bool().unwrap_or(!field.is_null()));
+    let role = match (is_set(fields.optional("metric")), is_set(fields.optional("plot"))) {
+        (true, _) => Role::Metric,
+        (_, true) => Role::Plot,
+        _ => Role::Data,
+    };
     let cloud = fields.optional("cloud").map(versions::read_cloud).transpose()?;
     let files = fields.optional("files").map(versions::read_files).transpose()?;
     let versions = files.map(Versions::Folder).or(cloud.map(Versions::File));
@@ -294,6 +303,7 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
         cache: boolean(fields.optional("cache"), true)?,
         push: boolean(fields.optional("push"), true)?,
         remote: fields.optional("remote").map(|remote| remote.as_str().map(str::to_owned)).transpose()?,
+        role,
         versions,
     };
     boolean(fields.optional("persist"), false)?;
@@ -302,7 +312,7 @@ fn read_out(item: Field<'_>) -> Result<Out, YamlError> {
     }
     fields.optional("labels").map(|labels| labels.strings()).transpose()?;
     // Of other stores than files; kept as they are.
-    for other in ["etag", "checksum", "version_id", "fs_config", "meta", "metric", "plot"] {
+    for other in ["etag", "checksum", "version_id", "fs_config", "meta"] {
         fields.optional(other);
     }
     fields.finish()?;

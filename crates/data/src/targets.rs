@@ -301,6 +301,7 @@ mod tests {
             cached: true,
             push: true,
             remote: None,
+            role: crate::Role::Data,
             versions: None,
             declared_by,
         }

@@ -16,6 +16,15 @@ pub struct Stage {
     pub outputs: Vec<TrackedOutput>,
 }
 
+/// What an output is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Data,
+    Metric,
+    Plot,
+}
+
 /// A file or folder of the workspace with the version that a `.dvc` file or `dvc.lock` records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedOutput {
@@ -29,6 +38,7 @@ pub struct TrackedOutput {
     pub push: bool,
     /// The only remote it goes to; `None`: whichever is asked for.
     pub remote: Option<String>,
+    pub role: Role,
     /// What `version_aware` remotes call this version.
     pub versions: Option<Versions>,
     /// The `.dvc` file (relative to the root), or the stage: `train`, `sub/dvc.yaml:train`.

@@ -6,11 +6,11 @@ use std::path::Path;
 use towpath_core::names::is_valid_name;
 use towpath_data::pointer::PointerFile;
 use towpath_data::targets::is_dvc_file;
-use towpath_data::{Repository, Stage, TrackedOutput};
+use towpath_data::{Repository, Role, Stage, TrackedOutput};
 use towpath_git::WorkTree;
 use towpath_plan::frontend::dvc_yaml;
 use towpath_plan::lock::Lock;
-use towpath_plan::pipeline::Pipeline;
+use towpath_plan::pipeline::{OutputKind, Pipeline};
 
 use crate::config::Context;
 use crate::error::Error;
@@ -154,6 +154,11 @@ fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
                 cached: out.cache,
                 push: out.push,
                 remote: out.remote.clone(),
+                role: match out.kind {
+                    OutputKind::Out => Role::Data,
+                    OutputKind::Metric => Role::Metric,
+                    OutputKind::Plot => Role::Plot,
+                },
                 versions: None,
                 declared_by: declared_by.clone(),
             }

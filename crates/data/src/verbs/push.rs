@@ -4,7 +4,7 @@ use crate::config::RemoteConfig;
 use crate::pointer::PointerFile;
 use crate::targets::select;
 use crate::transfer::{self, Part, Recorded, Transferred, VersionedRemote};
-use crate::{Error, Progress, Remote, Repository, Selection, Stage, Targets, TrackedOutput, files};
+use crate::{Error, Progress, Remote, Repository, Role, Selection, Stage, Targets, TrackedOutput, files};
 
 /// What a push, fetch or pull is about. The default is everything, and the default remote.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Scope<'s> {
     pub run_cache: bool,
     /// Only files and folders smaller than this, in bytes.
     pub max_size: Option<u64>,
+    /// Only outputs with one of these roles; none: all.
+    pub roles: Vec<Role>,
     /// Outputs of other commits, which the targets do not narrow.
     pub others: Vec<TrackedOutput>,
 }
@@ -44,7 +46,8 @@ impl<'s> Scope<'s> {
             let Some(content) = output.content.as_ref().filter(|_| output.cached && output.push && !elsewhere) else {
                 continue;
             };
-            if self.max_size.is_some_and(|most| content.size >= most) {
+            let is_larger = self.max_size.is_some_and(|most| content.size >= most);
+            if is_larger || !(self.roles.is_empty() || self.roles.contains(&output.role)) {
                 continue;
             }
             let remote = output.remote.clone().or_else(|| self.remote.map(str::to_owned));

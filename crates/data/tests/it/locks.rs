@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use towpath_data::{Error, Silent, Stage, Targets, TrackedOutput, verbs};
+use towpath_data::{Error, Role, Silent, Stage, Targets, TrackedOutput, verbs};
 
 use crate::support::{Project, python_environment};
 
@@ -29,6 +29,7 @@ fn project_with_a_slow_stage() -> (Project, Vec<Stage>) {
         cached: true,
         push: true,
         remote: None,
+        role: Role::Data,
         versions: None,
         declared_by: "slow".to_owned(),
     };

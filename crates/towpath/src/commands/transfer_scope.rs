@@ -36,7 +36,8 @@ pub struct ScopeOptions {
     /// Also the results of earlier runs of stages
     #[arg(long, overrides_with = "no_run_cache")]
     run_cache: bool,
-    #[arg(long, hide = true)]
+    /// Not these (the default)
+    #[arg(long)]
     no_run_cache: bool,
     /// Targets are patterns
     #[arg(long)]

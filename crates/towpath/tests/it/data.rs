@@ -137,3 +137,20 @@ fn scripts_written_for_dvc_run() {
     assert_eq!(home.ok(&["check-ignore", "-d", "x.tmp"]), ".dvcignore:1:*.tmp\tx.tmp\n");
     assert_eq!(home.fails(&["check-ignore", "x.csv"]).0, 1);
 }
+
+#[test]
+fn fetch_takes_metrics_or_plots_alone() {
+    let home = Home::repository();
+    home.write("dvc.yaml", "stages:\n  train:\n    cmd: echo m > model && echo '{}' > m.json && echo a > p.csv\n    outs: [model]\n    metrics: [m.json]\n    plots: [p.csv]\n");
+    home.ok(&["repro"]);
+    home.ok(&["remote", "add", "--default", "store", "../store"]);
+    home.ok(&["push"]);
+    let fetched = |kinds: &[&str]| {
+        fs::remove_dir_all(home.path(".dvc/cache/files")).unwrap();
+        json_of(&home, &[&["fetch", "--json"], kinds].concat())["objects"].clone()
+    };
+    assert_eq!(fetched(&["--type", "metrics"]), 1);
+    assert_eq!(fetched(&["--type", "plots"]), 1);
+    assert_eq!(fetched(&["--type", "plots", "--type", "metrics"]), 2);
+    assert_eq!(fetched(&["--no-run-cache"]), 3);
+}

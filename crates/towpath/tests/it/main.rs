@@ -5,6 +5,7 @@
 mod blame;
 mod data;
 mod diff_rows;
+mod dvc_flags;
 mod end_to_end;
 mod exit_codes;
 mod help;
