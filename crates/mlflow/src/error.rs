@@ -83,6 +83,14 @@ impl From<TrackingError> for ApiError {
     }
 }
 
+/// An answer that cannot be written as JSON.
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        tracing::error!(%error, "an MLflow call failed");
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_ERROR", message: error.to_string() }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({"error_code": self.code, "message": self.message}))).into_response()

@@ -9,10 +9,12 @@ use towpath_core::Timestamp;
 use towpath_tracking::experiments::Experiment;
 use towpath_tracking::inputs::{Dataset, DatasetInput};
 use towpath_tracking::logged_models::LoggedModel;
-use towpath_tracking::metrics::Metric;
+use towpath_tracking::metrics::{Metric, Point};
 use towpath_tracking::registry::models::RegisteredModel;
 use towpath_tracking::registry::versions::ModelVersion;
 use towpath_tracking::runs::{Run, RunInfo};
+
+use crate::ApiError;
 
 /// An object that leaves out what is not there.
 struct Object(serde_json::Map<String, Value>);
@@ -78,6 +80,46 @@ pub(crate) fn metric(metric: &Metric, run_id: Option<&str>) -> Value {
         .set("dataset_digest", &metric.dataset_digest)
         .set("run_id", run_id)
         .done()
+}
+
+/// `{"metrics": [...], "next_page_token": ...}` of series, written as text: a history may have a
+/// million points. Each series is a key, the run to name and its points.
+pub(crate) fn series<'s>(
+    series: impl IntoIterator<Item = (&'s str, Option<&'s str>, &'s [Point])>,
+    next: Option<String>,
+) -> Result<Vec<u8>, ApiError> {
+    let mut out = Vec::from(*b"{");
+    for (key, run_id, points) in series {
+        let mut tail = Vec::new();
+        if let Some(run_id) = run_id {
+            tail.extend_from_slice(b",\"run_id\":");
+            serde_json::to_writer(&mut tail, run_id)?;
+        }
+        tail.push(b'}');
+        let mut head = Vec::from(*b"{\"key\":");
+        serde_json::to_writer(&mut head, key)?;
+        head.extend_from_slice(b",\"value\":");
+        out.reserve(points.len() * (head.len() + tail.len() + 60));
+        for point in points {
+            out.extend_from_slice(if out.len() == 1 { b"\"metrics\":[" } else { b"," });
+            out.extend_from_slice(&head);
+            serde_json::to_writer(&mut out, &float(point.value))?;
+            out.extend_from_slice(b",\"timestamp\":");
+            serde_json::to_writer(&mut out, &point.at)?;
+            out.extend_from_slice(b",\"step\":");
+            serde_json::to_writer(&mut out, &point.step)?;
+            out.extend_from_slice(&tail);
+        }
+    }
+    if out.len() > 1 {
+        out.push(b']');
+    }
+    if let Some(next) = next {
+        out.extend_from_slice(b",\"next_page_token\":");
+        serde_json::to_writer(&mut out, &next)?;
+    }
+    out.push(b'}');
+    Ok(out)
 }
 
 pub(crate) fn run_info(info: &RunInfo) -> Value {

@@ -21,6 +21,8 @@ pub enum ServerError {
     Store(#[from] towpath_store::StoreError),
     #[error(transparent)]
     Git(#[from] towpath_git::Error),
+    #[error("the database of an older version: {0}")]
+    Upgrade(towpath_tracking::TrackingError),
     #[error("{0}")]
     Delivery(String),
 }
@@ -33,6 +35,7 @@ impl Classify for ServerError {
             Self::InUse { .. } => Kind::Conflict,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),
+            Self::Upgrade(e) => e.kind(),
             Self::Delivery(_) => Kind::Internal,
         }
     }

@@ -20,6 +20,7 @@ use towpath_identity::accounts_exist;
 use towpath_runs::{Config, Runs};
 use towpath_store::{Store, objects};
 use towpath_tracking::artifacts::Artifacts;
+use towpath_tracking::metrics;
 
 use crate::app::App;
 use crate::error::ServerError;
@@ -64,6 +65,10 @@ pub async fn serve(
     let _lock = lock(&paths)?;
     let database = options.database_url.clone().unwrap_or_else(|| paths.database().display().to_string());
     let store = Store::open(&database, Arc::new(SystemClock)).await?;
+    let packed = metrics::upgrade(&store).await.map_err(ServerError::Upgrade)?;
+    if packed > 0 {
+        tracing::info!(points = packed, "metric points of an older version are packed");
+    }
     if !options.listen.ip().is_loopback() && !store.read(accounts_exist).await? {
         return Err(ServerError::OpenToTheNetwork { address: options.listen.to_string() });
     }

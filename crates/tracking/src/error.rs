@@ -1,6 +1,8 @@
 use towpath_core::{Classify, Kind};
 use towpath_store::StoreError;
 
+use crate::metrics::Damaged;
+
 /// What a client did wrong, in the words of MLflow where it has some.
 #[derive(Debug, thiserror::Error)]
 pub enum TrackingError {
@@ -71,6 +73,8 @@ pub enum TrackingError {
     #[error("the system gives no random bytes: {0}")]
     Random(String),
     #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -110,6 +114,7 @@ impl Classify for TrackingError {
                 std::io::ErrorKind::NotFound => Kind::NotFound,
                 _ => Kind::Unavailable,
             },
+            Self::Damaged(_) => Kind::Internal,
             Self::Store(error) => error.kind(),
         }
     }

@@ -164,7 +164,9 @@ pub(crate) fn in_state(tx: &mut Tx<'_>, id: i64, wanted: Lifecycle) -> Result<Ex
 pub(crate) fn with_tags(tx: &mut Tx<'_>, mut experiments: Vec<Experiment>) -> Result<Vec<Experiment>, TrackingError> {
     let ids: Vec<i64> = experiments.iter().map(|e| e.id).collect();
     let mut tags: BTreeMap<i64, BTreeMap<String, String>> = BTreeMap::new();
-    for row in rows::of_many(tx, "select experiment, key, value from experiment_tags where experiment in ({})", &ids)? {
+    for row in
+        rows::of_many(tx, "select experiment, key, value from experiment_tags where experiment in ({})", &[], &ids)?
+    {
         tags.entry(row.int("experiment")?).or_default().insert(row.text("key")?, row.text("value")?);
     }
     for experiment in &mut experiments {

@@ -140,6 +140,7 @@ pub(crate) fn datasets_of(tx: &mut Tx<'_>, runs: &[i64]) -> Result<BTreeMap<i64,
         tx,
         "select r.run, r.position, r.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile \
          from run_datasets r join datasets d on d.id = r.dataset where r.run in ({})",
+        &[],
         runs,
     )? {
         let input = DatasetInput {
@@ -165,6 +166,7 @@ pub(crate) fn models_of(tx: &mut Tx<'_>, runs: &[i64]) -> Result<BTreeMap<i64, M
     for row in rows::of_many(
         tx,
         "select run, direction, model_id, step from run_models where run in ({}) order by model_id",
+        &[],
         runs,
     )? {
         let (inputs, outputs) = found.entry(row.int("run")?).or_default();

@@ -253,15 +253,16 @@ pub(crate) fn put_metric(tx: &mut Tx<'_>, model_id: &str, run: &RunInfo, metric:
 pub(crate) fn with_data(tx: &mut Tx<'_>, mut models: Vec<LoggedModel>) -> Result<Vec<LoggedModel>, TrackingError> {
     let ids: Vec<i64> = models.iter().map(|m| m.id).collect();
     let position: BTreeMap<i64, usize> = ids.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-    for row in rows::of_many(tx, "select model, key, value from logged_model_tags where model in ({})", &ids)? {
+    for row in rows::of_many(tx, "select model, key, value from logged_model_tags where model in ({})", &[], &ids)? {
         models[position[&row.int("model")?]].tags.insert(row.text("key")?, row.text("value")?);
     }
-    for row in rows::of_many(tx, "select model, key, value from logged_model_params where model in ({})", &ids)? {
+    for row in rows::of_many(tx, "select model, key, value from logged_model_params where model in ({})", &[], &ids)? {
         models[position[&row.int("model")?]].params.insert(row.text("key")?, row.text("value")?);
     }
     for row in rows::of_many(
         tx,
         "select * from logged_model_metrics where model in ({}) order by key, run_id, dataset_name, dataset_digest",
+        &[],
         &ids,
     )? {
         let index = position[&row.int("model")?];

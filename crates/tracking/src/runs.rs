@@ -205,6 +205,9 @@ pub fn update(tx: &mut Tx<'_>, run_id: &str, update: &Update) -> Result<RunInfo,
         "update tracked_runs set status = $1, end_time = $2 where id = $3",
         &[&run.status.as_str(), &run.end_time, &run.id],
     )?;
+    if run.end_time.is_some() {
+        metrics::fold(tx, run.id)?;
+    }
     notify(tx, &run);
     Ok(run)
 }
@@ -215,6 +218,7 @@ pub fn finish(tx: &mut Tx<'_>, now: Timestamp, run_id: &str, status: RunStatus) 
     let run = info(tx, run_id)?;
     if run.end_time.is_none() {
         tx.run("update tracked_runs set status = $1, end_time = $2 where id = $3", &[&status.as_str(), &now, &run.id])?;
+        metrics::fold(tx, run.id)?;
         notify(tx, &run);
     }
     Ok(())
@@ -266,6 +270,7 @@ pub(crate) fn with_data(tx: &mut Tx<'_>, infos: Vec<RunInfo>) -> Result<Vec<Run>
         tx,
         "select l.run, k.name, l.step, l.at, l.value, l.is_nan from metric_latest l \
          join metric_keys k on k.id = l.key where l.run in ({})",
+        &[],
         &ids,
     )? {
         latest.entry(row.int("run")?).or_default().push(Metric {
@@ -299,7 +304,7 @@ pub(crate) fn with_data(tx: &mut Tx<'_>, infos: Vec<RunInfo>) -> Result<Vec<Run>
 
 fn texts(tx: &mut Tx<'_>, sql: &str, ids: &[i64]) -> Result<BTreeMap<i64, BTreeMap<String, String>>, TrackingError> {
     let mut found: BTreeMap<i64, BTreeMap<String, String>> = BTreeMap::new();
-    for row in rows::of_many(tx, sql, ids)? {
+    for row in rows::of_many(tx, sql, &[], ids)? {
         found.entry(row.int("run")?).or_default().insert(row.text("key")?, row.text("value")?);
     }
     Ok(found)

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use towpath_core::Timestamp;
 use towpath_store::Tx;
 
-use crate::metrics::{self, Metric};
+use crate::metrics::{self, Point};
 use crate::registry::models::{self, RegisteredModel};
 use crate::registry::versions::{self, ModelVersion};
 use crate::runs::{self, Run};
-use crate::search::{self, Found, Query};
+use crate::search::{self, Found, Part, Query, walk};
 use crate::{TrackingError, View, experiments};
 
 /// An experiment with how many runs it has.
@@ -48,7 +48,9 @@ pub fn experiments(tx: &mut Tx<'_>) -> Result<Vec<CountedExperiment>, TrackingEr
 /// A page of an experiment's active runs, by MLflow's filter and order.
 pub fn runs(tx: &mut Tx<'_>, experiment: i64, query: &Query) -> Result<Found<Run>, TrackingError> {
     experiments::get(tx, experiment)?;
-    search::runs::search(tx, &[experiment], View::Active, query)
+    let Part { items, next_page_token } = search::runs::search(tx, &[experiment], View::Active, query)?;
+    let total = search::runs::count(tx, &[experiment], View::Active, &query.filter)?;
+    Ok(Found { items, next_page_token, total })
 }
 
 /// Everything about one run.
@@ -60,24 +62,27 @@ pub fn run(tx: &mut Tx<'_>, run_id: &str) -> Result<Run, TrackingError> {
 /// and the stages of a pipeline run.
 pub fn runs_with_tag(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<Vec<Run>, TrackingError> {
     let infos = tx.list(
-        "select r.* from tracked_runs r join run_tags t on t.run = r.id \
-         where t.key = $1 and t.value = $2 order by r.id limit 1000",
+        &format!(
+            "select r.* from tracked_runs r join run_tags t on t.run = r.id \
+             where t.key = $1 and {} and t.value = $2 order by r.id limit 1000",
+            walk::INDEXED
+        ),
         &[&key, &value],
         runs::info_from_row,
     )?;
     runs::with_data(tx, infos)
 }
 
-/// One metric of several runs, at most `points` each, evenly chosen.
+/// One metric of several runs, at most `points` each, as a chart needs them.
 pub fn series(
     tx: &mut Tx<'_>,
     run_ids: &[String],
     key: &str,
     points: usize,
-) -> Result<BTreeMap<String, Vec<Metric>>, TrackingError> {
+) -> Result<BTreeMap<String, Vec<Point>>, TrackingError> {
     let mut found = BTreeMap::new();
     for run_id in run_ids {
-        found.insert(run_id.clone(), metrics::sampled(tx, run_id, key, None, points)?);
+        found.insert(run_id.clone(), metrics::charted(tx, run_id, key, points)?);
     }
     Ok(found)
 }

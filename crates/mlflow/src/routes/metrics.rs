@@ -1,9 +1,10 @@
 //! Logging a point, and reading series.
 
+use axum::Router;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::Value;
 use towpath_tracking::metrics::{self, Metric};
 use towpath_tracking::search::page_token;
 use towpath_tracking::validate;
@@ -49,7 +50,12 @@ pub(super) async fn log(State(state): State<crate::State>, caller: Caller, field
     Ok(empty())
 }
 
-async fn history(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+/// JSON that is text already.
+fn written(json: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+async fn history(State(state): State<crate::State>, _: Caller, fields: Fields) -> Result<Response, ApiError> {
     let run_id = fields.run_id()?;
     let key = fields.required("metric_key")?;
     let limit = match fields.int("max_results")? {
@@ -58,19 +64,19 @@ async fn history(State(state): State<crate::State>, _: Caller, fields: Fields) -
     };
     let token = fields.text("page_token")?;
     let offset = page_token::offset(token.as_deref())?;
-    let points = state
+    let json = state
         .read(move |tx| {
             // One more than asked for says whether there is a next page.
-            Ok(metrics::history(tx, &run_id, &key, offset, limit.map(|l| l + 1))?)
+            let points = metrics::history(tx, &run_id, &key, offset, limit.map(|l| l + 1))?;
+            let shown = limit.unwrap_or(usize::MAX).min(points.len());
+            let next = (shown < points.len()).then(|| page_token::at(offset + shown));
+            wire::series([(key.as_str(), None, &points[..shown])], next)
         })
         .await?;
-    let shown = limit.unwrap_or(usize::MAX).min(points.len());
-    let next = (shown < points.len()).then(|| page_token::at(offset + shown));
-    let items: Vec<Value> = points[..shown].iter().map(|p| wire::metric(p, None)).collect();
-    Ok(Json(wire::page("metrics", items, next)))
+    Ok(written(json))
 }
 
-async fn bulk_interval(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+async fn bulk_interval(State(state): State<crate::State>, _: Caller, fields: Fields) -> Result<Response, ApiError> {
     let mut run_ids = fields.texts("run_ids")?;
     if run_ids.is_empty() {
         return Err(ApiError::missing("run_ids"));
@@ -97,16 +103,17 @@ async fn bulk_interval(State(state): State<crate::State>, _: Caller, fields: Fie
             return Err(ApiError::invalid("If either start step or end step are specified, both must be specified."));
         }
     };
-    let items = state
+    let json = state
         .read(move |tx| {
-            let mut items: Vec<Value> = Vec::new();
+            let mut found = Vec::new();
             for run_id in &run_ids {
                 let mut points = metrics::sampled(tx, run_id, &key, steps, limit)?;
-                points.sort_by_key(|p| (p.timestamp, p.step));
-                items.extend(points.iter().map(|p| wire::metric(p, Some(run_id))));
+                points.sort_by_key(|p| (p.at, p.step));
+                found.push((run_id, points));
             }
-            Ok(items)
+            let series = found.iter().map(|(run_id, points)| (key.as_str(), Some(run_id.as_str()), points.as_slice()));
+            wire::series(series, None)
         })
         .await?;
-    Ok(Json(wire::page("metrics", items, None)))
+    Ok(written(json))
 }

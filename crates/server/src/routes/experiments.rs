@@ -145,7 +145,7 @@ async fn series(
         run_id,
         key: asked.key.clone(),
         steps: points.iter().map(|p| p.step).collect(),
-        times: points.iter().map(|p| Timestamp(p.timestamp)).collect(),
+        times: points.iter().map(|p| Timestamp(p.at)).collect(),
         values: points.iter().map(|p| (!p.value.is_nan()).then_some(p.value)).collect(),
     });
     Ok(Json(shown.collect()))

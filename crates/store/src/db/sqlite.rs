@@ -188,13 +188,21 @@ fn commit_group(
     notifications: &mut Vec<Notification>,
 ) -> Result<(), StoreError> {
     let run = (|| {
-        connection.execute_batch("begin immediate")?;
-        for job in group.iter_mut() {
-            connection.execute_batch("savepoint job")?;
+        let execute = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(|_| ());
+        execute("begin immediate")?;
+        if let [job] = group {
+            // Nobody else's changes would go with it.
             let keep = job.run(connection, notifications);
-            connection.execute_batch(if keep { "release job" } else { "rollback to job; release job" })?;
+            return execute(if keep { "commit" } else { "rollback" });
         }
-        connection.execute_batch("commit")
+        for job in group.iter_mut() {
+            execute("savepoint job")?;
+            if !job.run(connection, notifications) {
+                execute("rollback to job")?;
+            }
+            execute("release job")?;
+        }
+        execute("commit")
     })();
     if !connection.is_autocommit() {
         // The failed commit left the transaction open; nothing of it may stay.

@@ -194,10 +194,12 @@ pub(crate) fn with_data(
 ) -> Result<Vec<RegisteredModel>, TrackingError> {
     let names: Vec<String> = models.iter().map(|m| m.name.clone()).collect();
     let position: BTreeMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
-    for row in rows::of_many(tx, "select model, key, value from registered_model_tags where model in ({})", &names)? {
+    for row in
+        rows::of_many(tx, "select model, key, value from registered_model_tags where model in ({})", &[], &names)?
+    {
         models[position[row.text("model")?.as_str()]].tags.insert(row.text("key")?, row.text("value")?);
     }
-    for row in rows::of_many(tx, "select model, alias, version from model_aliases where model in ({})", &names)? {
+    for row in rows::of_many(tx, "select model, alias, version from model_aliases where model in ({})", &[], &names)? {
         models[position[row.text("model")?.as_str()]].aliases.insert(row.text("alias")?, row.int("version")?);
     }
     let newest = rows::of_many(
@@ -205,6 +207,7 @@ pub(crate) fn with_data(
         "select v.* from model_versions v join (select model, stage, max(version) as version \
          from model_versions where deleted = 0 and model in ({}) group by model, stage) n \
          on n.model = v.model and n.version = v.version order by v.model, v.version",
+        &[],
         &names,
     )?
     .iter()

@@ -272,6 +272,7 @@ pub fn with_files_at(tx: &mut Tx<'_>, path: &str) -> Result<Option<(String, i64)
         "select v.model, v.version from model_versions v \
          join model_lineage l on l.model = v.model and l.version = v.version \
          where v.storage_location in ({})",
+        &[],
         &at_or_above,
     )?;
     // Below the path: between "path/" and "path0", the next character.
@@ -359,15 +360,18 @@ pub(crate) fn with_data(tx: &mut Tx<'_>, mut versions: Vec<ModelVersion>) -> Res
     let position: BTreeMap<(String, i64), usize> =
         versions.iter().enumerate().map(|(i, v)| ((v.model.clone(), v.version), i)).collect();
     for row in
-        rows::of_many(tx, "select model, version, key, value from model_version_tags where model in ({})", &names)?
+        rows::of_many(tx, "select model, version, key, value from model_version_tags where model in ({})", &[], &names)?
     {
         if let Some(&i) = position.get(&(row.text("model")?, row.int("version")?)) {
             versions[i].tags.insert(row.text("key")?, row.text("value")?);
         }
     }
-    for row in
-        rows::of_many(tx, "select model, version, alias from model_aliases where model in ({}) order by alias", &names)?
-    {
+    for row in rows::of_many(
+        tx,
+        "select model, version, alias from model_aliases where model in ({}) order by alias",
+        &[],
+        &names,
+    )? {
         if let Some(&i) = position.get(&(row.text("model")?, row.int("version")?)) {
             versions[i].aliases.push(row.text("alias")?);
         }

@@ -13,6 +13,7 @@ pub mod registered_models;
 pub mod runs;
 mod tokens;
 pub mod versions;
+pub(crate) mod walk;
 
 use crate::TrackingError;
 
@@ -35,24 +36,33 @@ pub struct Found<T> {
     pub total: usize,
 }
 
+/// One page of a search that does not count what else matches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part<T> {
+    pub items: Vec<T>,
+    pub next_page_token: Option<String>,
+}
+
 /// Longest filter or order clause, in bytes.
 const LONGEST: usize = 100_000;
 /// Candidates read at a time.
 const PAGE: i64 = 1000;
 
 impl Query {
+    /// With the offset that the page token carries.
     fn parse(
         &self,
         grammar: &filter::Grammar,
     ) -> Result<(Vec<filter::Clause>, Vec<order::OrderBy>, usize), TrackingError> {
+        let (clauses, orders) = self.terms(grammar)?;
+        Ok((clauses, orders, page_token::offset(self.page_token.as_deref())?))
+    }
+
+    fn terms(&self, grammar: &filter::Grammar) -> Result<(Vec<filter::Clause>, Vec<order::OrderBy>), TrackingError> {
         if self.filter.len() > LONGEST || self.order_by.iter().any(|o| o.len() > LONGEST) {
             return Err(TrackingError::Filter(format!("a filter or an order has at most {LONGEST} characters")));
         }
-        Ok((
-            filter::parse(&self.filter, grammar)?,
-            order::parse(&self.order_by, grammar)?,
-            page_token::offset(self.page_token.as_deref())?,
-        ))
+        Ok((filter::parse(&self.filter, grammar)?, order::parse(&self.order_by, grammar)?))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use super::evaluate::{Subject, Value};
 use super::filter::{Entity, Field, Grammar};
 use super::tokens::{self, Token};
@@ -70,7 +72,12 @@ impl SortKey {
     }
 
     pub(super) fn cmp(&self, other: &Self) -> Ordering {
-        let pairs = self.0.iter().zip(&other.0);
+        self.cmp_first(other, usize::MAX)
+    }
+
+    /// By the first `orders` only.
+    pub(super) fn cmp_first(&self, other: &Self, orders: usize) -> Ordering {
+        let pairs = self.0.iter().zip(&other.0).take(orders);
         for ((ascending, a), (_, b)) in pairs {
             let by_value = match (a, b) {
                 (Slot::Text(a), Slot::Text(b)) => a.cmp(b),
@@ -83,6 +90,50 @@ impl SortKey {
             }
         }
         Ordering::Equal
+    }
+}
+
+/// As a page token carries it: numbers by their bits, so that they come back as they were.
+#[derive(Serialize, Deserialize)]
+enum Carried {
+    T(String),
+    N(u64),
+    Nan,
+    Missing,
+}
+
+impl SortKey {
+    /// The value of the first order, if it is a number.
+    pub(super) fn first_number(&self) -> Option<f64> {
+        match self.0.first() {
+            Some((_, Slot::Number(number))) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn to_token(&self) -> serde_json::Value {
+        let carried = self.0.iter().map(|(_, slot)| match slot {
+            Slot::Text(text) => Carried::T(text.clone()),
+            Slot::Number(number) => Carried::N(number.to_bits()),
+            Slot::Nan => Carried::Nan,
+            Slot::Missing => Carried::Missing,
+        });
+        serde_json::json!(carried.collect::<Vec<_>>())
+    }
+
+    /// `None` if it is not one of these orders.
+    pub(super) fn from_token(token: serde_json::Value, orders: &[OrderBy]) -> Option<Self> {
+        let carried: Vec<Carried> = serde_json::from_value(token).ok()?;
+        if carried.len() != orders.len() {
+            return None;
+        }
+        let slot = |carried| match carried {
+            Carried::T(text) => Slot::Text(text),
+            Carried::N(bits) => Slot::Number(f64::from_bits(bits)),
+            Carried::Nan => Slot::Nan,
+            Carried::Missing => Slot::Missing,
+        };
+        Some(Self(orders.iter().zip(carried).map(|(o, c)| (o.ascending, slot(c))).collect()))
     }
 }
 

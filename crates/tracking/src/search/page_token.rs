@@ -1,8 +1,10 @@
-//! Page tokens: base64 of `{"offset": N}`.
+//! Page tokens: base64 of `{"offset": N}`, or of the last thing that was shown and the search it was
+//! found by.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::TrackingError;
 
@@ -24,6 +26,33 @@ pub fn offset(token: Option<&str>) -> Result<usize, TrackingError> {
         .and_then(|bytes| serde_json::from_slice::<Token>(&bytes).ok())
         .map(|t| t.offset)
         .ok_or_else(|| TrackingError::Filter("Invalid page token, could not base64-decode".into()))
+}
+
+#[derive(Serialize, Deserialize)]
+struct After {
+    after: Value,
+    /// What was searched for.
+    of: String,
+}
+
+/// A page that begins after this key of an order, of the search that `of` tells from others.
+pub(super) fn after(key: Value, of: &str) -> String {
+    STANDARD.encode(serde_json::json!(After { after: key, of: of.to_owned() }).to_string())
+}
+
+/// The key after which a page of that search begins.
+pub(super) fn key_of(token: &str, of: &str) -> Result<Value, TrackingError> {
+    STANDARD
+        .decode(token)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<After>(&bytes).ok())
+        .filter(|after| after.of == of)
+        .map(|after| after.after)
+        .ok_or_else(invalid)
+}
+
+pub(super) fn invalid() -> TrackingError {
+    TrackingError::Filter("Invalid page token: it is not one that this search answered".into())
 }
 
 #[cfg(test)]

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use towpath_store::{ToValue, Tx};
+use towpath_core::Digest;
+use towpath_store::Tx;
 
 use super::evaluate::{self, Subject, Value};
 use super::filter::{Clause, Entity, Field, Grammar};
 use super::order::{OrderBy, SortKey};
-use super::{Found, PAGE, Query, page};
+use super::walk::{Seen, Walk};
+use super::{Part, Query, page_token};
 use crate::inputs::{self, DatasetInput};
 use crate::runs::{self, Run, RunInfo};
-use crate::{TrackingError, View, metrics};
+use crate::{Lifecycle, TrackingError, View, metrics, rows};
 
 pub const GRAMMAR: Grammar = Grammar {
     entities: &[Entity::Metric, Entity::Parameter, Entity::Tag, Entity::Attribute, Entity::Dataset],
@@ -28,43 +30,94 @@ pub const GRAMMAR: Grammar = Grammar {
 };
 
 /// Runs of these experiments, newest first where the order leaves it open.
-pub fn search(tx: &mut Tx<'_>, experiments: &[i64], view: View, query: &Query) -> Result<Found<Run>, TrackingError> {
-    let (clauses, mut orders, offset) = query.parse(&GRAMMAR)?;
+pub fn search(tx: &mut Tx<'_>, experiments: &[i64], view: View, query: &Query) -> Result<Part<Run>, TrackingError> {
+    let (clauses, mut orders) = query.terms(&GRAMMAR)?;
     for tie in [OrderBy::attribute("start_time", true, false), OrderBy::attribute("run_id", false, true)] {
         if !orders.iter().any(|o| o.field == tie.field) {
             orders.push(tie);
         }
     }
-    let needed = Needed::of(tx, &clauses, &orders)?;
-    let mut matched = Vec::new();
-    let wanted: BTreeSet<i64> = experiments.iter().copied().collect();
-    for experiment in wanted {
-        let mut after = i64::MIN;
-        loop {
-            let rows = tx.all(
-                "select * from tracked_runs where experiment = $1 and id > $2 order by id limit $3",
-                &[&experiment, &after, &PAGE],
-            )?;
-            let infos = rows.iter().map(runs::info_from_row).collect::<Result<Vec<_>, _>>()?;
-            let Some(last) = infos.last().map(|r| r.id) else { break };
-            let mut values = needed.read(tx, &infos)?;
-            for info in infos {
-                let candidate = Candidate { logged: values.remove(&info.id).unwrap_or_default(), info };
-                if view.shows(candidate.info.lifecycle) && evaluate::matches(&candidate, &clauses) {
-                    matched.push((SortKey::of(&candidate, &orders), candidate.info.run_id));
+    let experiments: BTreeSet<i64> = experiments.iter().copied().collect();
+    let of = format!("{experiments:?} {view:?} {} {:?}", query.filter, query.order_by);
+    let of = Digest::of(of.as_bytes()).as_str()[..16].to_owned();
+    let after = match query.page_token.as_deref().filter(|t| !t.is_empty()) {
+        None => None,
+        Some(token) => {
+            let key = page_token::key_of(token, &of)?;
+            Some(SortKey::from_token(key, &orders).ok_or_else(page_token::invalid)?)
+        }
+    };
+    let mut matched: Vec<(SortKey, RunInfo)> = Vec::new();
+    for experiment in experiments {
+        matched.append(&mut first_of(tx, experiment, view, &clauses, &orders, after.as_ref(), query.limit)?);
+    }
+    matched.sort_by(|a, b| a.0.cmp(&b.0));
+    let more = matched.len() > query.limit;
+    matched.truncate(query.limit);
+    let next_page_token = matched.last().filter(|_| more).map(|(key, _)| page_token::after(key.to_token(), &of));
+    let infos = matched.into_iter().map(|(_, info)| info).collect();
+    Ok(Part { items: runs::with_data(tx, infos)?, next_page_token })
+}
+
+/// How many runs match.
+pub fn count(tx: &mut Tx<'_>, experiments: &[i64], view: View, filter: &str) -> Result<usize, TrackingError> {
+    let query = Query { filter: filter.to_owned(), ..Query::default() };
+    let (clauses, _) = query.terms(&GRAMMAR)?;
+    let mut total = 0;
+    for experiment in experiments.iter().copied().collect::<BTreeSet<i64>>() {
+        if clauses.is_empty() {
+            for row in tx.all(
+                "select lifecycle_stage, count(*) as n from tracked_runs where experiment = $1 group by lifecycle_stage",
+                &[&experiment],
+            )? {
+                if view.shows(Lifecycle::from_column(&row.text("lifecycle_stage")?)) {
+                    total += row.int("n")? as usize;
                 }
             }
-            after = last;
+        } else {
+            total += first_of(tx, experiment, view, &clauses, &[], None, usize::MAX)?.len();
         }
     }
-    let (run_ids, next_page_token, total) = page(matched, offset, query.limit);
-    let mut infos = HashMap::new();
-    for row in crate::rows::of_many(tx, "select * from tracked_runs where run_id in ({})", &run_ids)? {
-        let info = runs::info_from_row(&row)?;
-        infos.insert(info.run_id.clone(), info);
+    Ok(total)
+}
+
+/// The first runs of one experiment that match, more than `limit` if there are more, in no order.
+fn first_of(
+    tx: &mut Tx<'_>,
+    experiment: i64,
+    view: View,
+    clauses: &[Clause],
+    orders: &[OrderBy],
+    after: Option<&SortKey>,
+    limit: usize,
+) -> Result<Vec<(SortKey, RunInfo)>, TrackingError> {
+    let needed = Needed::of(tx, clauses, orders)?;
+    let mut walk = Walk::choose(tx, experiment, clauses, orders, after)?;
+    let mut matched = Vec::new();
+    while let Some(stretch) = walk.next(tx)? {
+        let mut values = needed.read(tx, &stretch.seen)?;
+        let mut edge = None;
+        for Seen { info, metric } in stretch.seen {
+            let mut logged = values.remove(&info.id).unwrap_or_default();
+            logged.metrics.extend(metric);
+            let candidate = Candidate { logged, info };
+            let key = SortKey::of(&candidate, orders);
+            if view.shows(candidate.info.lifecycle)
+                && evaluate::matches(&candidate, clauses)
+                && after.is_none_or(|after| key.cmp(after).is_gt())
+            {
+                matched.push((key.clone(), candidate.info));
+            }
+            edge = Some(key);
+        }
+        // Whatever comes later in the walk comes after these.
+        let settled =
+            |edge: &SortKey| matched.iter().filter(|(key, _)| key.cmp_first(edge, stretch.agreeing).is_lt()).count();
+        if matched.len() > limit && stretch.agreeing > 0 && edge.as_ref().is_some_and(|e| settled(e) > limit) {
+            break;
+        }
     }
-    let infos = run_ids.iter().filter_map(|id| infos.remove(id)).collect();
-    Ok(Found { items: runs::with_data(tx, infos)?, next_page_token, total })
+    Ok(matched)
 }
 
 /// The keys that filter and order name: nothing else is read of runs that may not match.
@@ -104,35 +157,31 @@ impl Needed {
         })
     }
 
-    /// Their values for a page of runs, which is a range of ids.
-    fn read(&self, tx: &mut Tx<'_>, page: &[RunInfo]) -> Result<HashMap<i64, Logged>, TrackingError> {
+    /// Their values for some runs; what the walk has read is not read again.
+    fn read(&self, tx: &mut Tx<'_>, seen: &[Seen]) -> Result<HashMap<i64, Logged>, TrackingError> {
         let mut logged: HashMap<i64, Logged> = HashMap::new();
-        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(logged) };
-        for (key, number) in &self.metrics {
-            for row in tx.all(
-                "select run, value, is_nan from metric_latest where key = $1 and run between $2 and $3",
-                &[number, &first.id, &last.id],
-            )? {
+        let ids: Vec<i64> = seen.iter().map(|s| s.info.id).collect();
+        let known = seen.first().and_then(|s| s.metric.as_ref()).map(|(key, _)| key.as_str());
+        for (key, number) in self.metrics.iter().filter(|(key, _)| Some(key.as_str()) != known) {
+            let sql = "select run, value, is_nan from metric_latest where key = $1 and run in ({})";
+            for row in rows::of_many(tx, sql, &[number], &ids)? {
                 let value = metrics::value_of(&row)?;
                 logged.entry(row.int("run")?).or_default().metrics.insert(key.clone(), value);
             }
         }
         for key in &self.params {
-            let params: [&dyn ToValue; 3] = [key, &first.id, &last.id];
-            for row in tx.all("select run, value from run_params where key = $1 and run between $2 and $3", &params)? {
-                let run = logged.entry(row.int("run")?).or_default();
-                run.params.insert(key.clone(), row.text("value")?);
+            let sql = "select run, value from run_params where key = $1 and run in ({})";
+            for row in rows::of_many(tx, sql, &[key], &ids)? {
+                logged.entry(row.int("run")?).or_default().params.insert(key.clone(), row.text("value")?);
             }
         }
         for key in &self.tags {
-            let params: [&dyn ToValue; 3] = [key, &first.id, &last.id];
-            for row in tx.all("select run, value from run_tags where key = $1 and run between $2 and $3", &params)? {
-                let run = logged.entry(row.int("run")?).or_default();
-                run.tags.insert(key.clone(), row.text("value")?);
+            let sql = "select run, value from run_tags where key = $1 and run in ({})";
+            for row in rows::of_many(tx, sql, &[key], &ids)? {
+                logged.entry(row.int("run")?).or_default().tags.insert(key.clone(), row.text("value")?);
             }
         }
         if self.datasets {
-            let ids: Vec<i64> = page.iter().map(|r| r.id).collect();
             for (run, datasets) in inputs::datasets_of(tx, &ids)? {
                 logged.entry(run).or_default().datasets = datasets;
             }

@@ -8,4 +8,5 @@ mod data_plane_killed;
 mod data_remote;
 mod installation;
 mod lifetime;
+mod log_storm;
 mod server_killed;
