@@ -10,7 +10,7 @@ pub(super) fn evenly(points: &[Point], limit: usize) -> Vec<Point> {
     }
     let stride = (points.len() - 1).div_ceil(limit - 1).max(1);
     let mut chosen: Vec<Point> = points.iter().step_by(stride).copied().collect();
-    if (points.len() - 1) % stride != 0 {
+    if !(points.len() - 1).is_multiple_of(stride) {
         chosen.push(*last);
     }
     chosen

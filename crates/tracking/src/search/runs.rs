@@ -100,7 +100,7 @@ fn first_of(
         for Seen { info, metric } in stretch.seen {
             let mut logged = values.remove(&info.id).unwrap_or_default();
             logged.metrics.extend(metric);
-            let candidate = Candidate { logged, info };
+            let candidate = Candidate { info, logged };
             let key = SortKey::of(&candidate, orders);
             if view.shows(candidate.info.lifecycle)
                 && evaluate::matches(&candidate, clauses)
