@@ -4,6 +4,7 @@
 
 mod blame;
 mod data;
+mod data_faults;
 mod diff_rows;
 mod dvc_flags;
 mod end_to_end;
