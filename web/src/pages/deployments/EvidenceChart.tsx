@@ -10,7 +10,7 @@ const TOP = 20;
 const BOTTOM = 22;
 const HEIGHT = 212;
 /** Room for the names at the ends of the lines. */
-const NAMES = 92;
+const NAMES = 110;
 /** Narrower than this the legend alone names the lines. */
 const NAMES_FROM = 480;
 const LOG_TICKS = [0.001, 0.01, 0.1, 1, 10, 100, 1000];
