@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test sets up by hand panics where it breaks")]
 
+mod azure_remote;
 mod crash;
 mod dvc_2;
 mod faults;
