@@ -9,7 +9,7 @@ use towpath_store::Tx;
 use towpath_tracking::logged_models::{self, LoggedModel, NewModel};
 use towpath_tracking::registry::versions;
 use towpath_tracking::runs::{self, NewRun};
-use towpath_tracking::{KeyValue, tags};
+use towpath_tracking::{KeyValue, tags, traces};
 
 use crate::ApiError;
 
@@ -86,6 +86,17 @@ impl Caller {
             None => self.may_write()?,
         }
         Ok(model)
+    }
+
+    /// Writing to an experiment: traces.
+    pub(crate) fn may_write_experiment(&self, tx: &mut Tx<'_>, experiment: i64) -> Result<(), ApiError> {
+        if self.0.is_user() { self.may_write() } else { self.in_own_experiment(tx, experiment) }
+    }
+
+    /// Writing to a trace: whoever may write to its experiment.
+    pub(crate) fn may_write_trace(&self, tx: &mut Tx<'_>, trace_id: &str) -> Result<(), ApiError> {
+        let experiment = traces::experiment_of(tx, trace_id)?;
+        self.may_write_experiment(tx, experiment)
     }
 
     fn in_own_experiment(&self, tx: &mut Tx<'_>, experiment: i64) -> Result<(), ApiError> {

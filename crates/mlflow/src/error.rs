@@ -21,10 +21,6 @@ impl ApiError {
         Self { status: StatusCode::BAD_REQUEST, code: "INVALID_PARAMETER_VALUE", message: message.into() }
     }
 
-    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "BAD_REQUEST", message: message.into() }
-    }
-
     pub(crate) fn missing(parameter: &str) -> Self {
         Self::invalid(format!(
             "Missing value for required parameter '{parameter}'. See the API docs for more information about request parameters."
@@ -77,7 +73,7 @@ impl From<TrackingError> for ApiError {
         match error {
             TrackingError::Missing(parameter) => Self::missing(&parameter),
             // MLflow answers 500 here, which makes its client try again for minutes.
-            TrackingError::ExperimentState { .. } => Self { code: "INVALID_STATE", ..Self::invalid(error.to_string()) },
+            TrackingError::RenamedDeleted => Self { code: "INVALID_STATE", ..Self::invalid(error.to_string()) },
             error => Self::classified(&error),
         }
     }
@@ -103,8 +99,4 @@ pub(crate) async fn no_such_endpoint(uri: Uri) -> ApiError {
         code: "ENDPOINT_NOT_FOUND",
         message: format!("No such endpoint: {}", uri.path()),
     }
-}
-
-pub(crate) async fn not_implemented() -> ApiError {
-    ApiError::unimplemented("storing traces")
 }

@@ -3,12 +3,13 @@
 
 mod access;
 mod error;
+mod otlp;
 mod request;
 mod routes;
 mod wire;
 
 use axum::Router;
-use axum::routing::{any, get};
+use axum::routing::{get, post};
 use towpath_store::{Durability, Store, StoreError, Tx};
 use towpath_tracking::artifacts::Artifacts;
 
@@ -77,13 +78,12 @@ pub fn router(state: State) -> Router {
         .merge(routes::logged_models::router())
         .merge(routes::registered_models::router())
         .merge(routes::model_versions::router())
-        .route("/traces", any(error::not_implemented))
-        .route("/traces/{*rest}", any(error::not_implemented))
+        .merge(routes::traces::v2())
         .fallback(error::no_such_endpoint);
     let v3 = Router::new()
         .route("/server-info", get(routes::probes::server_info))
-        .route("/traces", any(error::not_implemented))
-        .route("/traces/{*rest}", any(error::not_implemented))
+        .merge(routes::traces::v3())
+        .merge(routes::assessments::router())
         .fallback(error::no_such_endpoint);
     Router::new()
         .nest("/api/2.0/mlflow", v2.clone())
@@ -92,7 +92,9 @@ pub fn router(state: State) -> Router {
         .nest("/ajax-api/3.0/mlflow", v3)
         .nest("/api/2.0/mlflow-artifacts", routes::artifacts::router())
         .nest("/ajax-api/2.0/mlflow-artifacts", routes::artifacts::router())
-        .route("/v1/traces", any(error::not_implemented))
+        .route("/v1/traces", post(routes::traces::spans))
+        .route("/get-artifact", get(routes::artifacts::of_run))
+        .route("/model-versions/get-artifact", get(routes::artifacts::of_version))
         .route("/health", get(routes::probes::health))
         .route("/version", get(routes::probes::version))
         .with_state(state)

@@ -1,6 +1,8 @@
 //! What a request says: query parameters of GET, a JSON body of everything else (DELETE and PATCH
 //! too), read field by field with MLflow's own messages. Unknown fields are ignored.
 
+use std::collections::BTreeMap;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
@@ -35,7 +37,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
                 .to_str()
                 .is_ok_and(|k| k.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")));
             if !json {
-                return Err(ApiError::bad_request("Bad Request. Content-Type must be 'application/json'."));
+                return Err(ApiError::invalid("Bad Request. Content-Type must be one of ['application/json']."));
             }
         }
         let body = to_bytes(request.into_body(), BODY)
@@ -50,7 +52,7 @@ impl Fields {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        let malformed = |detail: String| ApiError::bad_request(format!("Malformed request body: {detail}"));
+        let malformed = |detail: String| ApiError::invalid(format!("Malformed request body: {detail}"));
         let mut value: Value = serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))?;
         // Old clients send a JSON string that holds the JSON.
         if let Value::String(inner) = &value {
@@ -97,6 +99,11 @@ impl Fields {
     /// A text that must be there and not empty.
     pub(crate) fn required(&self, name: &str) -> Result<String, ApiError> {
         self.text(name)?.filter(|t| !t.is_empty()).ok_or_else(|| ApiError::missing(name))
+    }
+
+    /// A text that must be there, and may be empty.
+    pub(crate) fn given(&self, name: &str) -> Result<String, ApiError> {
+        self.text(name)?.ok_or_else(|| ApiError::missing(name))
     }
 
     /// `run_id`, or `run_uuid` of old clients.
@@ -159,6 +166,24 @@ impl Fields {
             Some(Value::String(text)) if text == "false" => Ok(Some(false)),
             Some(other) => Err(wrong_type(name, other)),
         }
+    }
+
+    /// An object of texts: `{"key": "value"}`.
+    pub(crate) fn text_map(&self, name: &str) -> Result<BTreeMap<String, String>, ApiError> {
+        let Some(object) = self.object(name)? else { return Ok(BTreeMap::new()) };
+        object
+            .fields
+            .into_iter()
+            .map(|(key, value)| match value {
+                Value::String(text) => Ok((key, text)),
+                other => Err(wrong_type(&format!("{name}.{key}"), &other)),
+            })
+            .collect()
+    }
+
+    /// The object itself.
+    pub(crate) fn into_object(self) -> Map<String, Value> {
+        self.fields
     }
 
     /// A list of texts; one of a query may stand alone.
@@ -245,7 +270,7 @@ fn wrong_type(name: &str, value: &Value) -> ApiError {
         shown.truncate(end);
     }
     ApiError::invalid(format!(
-        "Invalid value {shown} for parameter '{name}' supplied: Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
+        "Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
         python_type(value)
     ))
 }
@@ -275,7 +300,7 @@ fn holds_nul(value: &Value) -> bool {
 
 /// Percent decoding of a form: `+` is a space.
 fn decoded(text: &str) -> Result<String, ApiError> {
-    let malformed = || ApiError::bad_request("Malformed query parameters");
+    let malformed = || ApiError::invalid("Malformed query parameters");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -333,7 +358,7 @@ mod tests {
         assert_eq!(
             fields.required("name").unwrap_err(),
             ApiError::invalid(
-                "Invalid value 5 for parameter 'name' supplied: Hint: Value was of type 'int'. See the API docs for more information about request parameters."
+                "Invalid value 5 for parameter 'name' supplied:  Hint: Value was of type 'int'. See the API docs for more information about request parameters."
             )
         );
         assert_eq!(fields.required("nothing").unwrap_err(), ApiError::missing("nothing"));

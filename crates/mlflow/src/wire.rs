@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use towpath_core::Timestamp;
 use towpath_tracking::experiments::Experiment;
-use towpath_tracking::inputs::{Dataset, DatasetInput};
+use towpath_tracking::inputs::{Dataset, DatasetInput, DatasetSummary};
 use towpath_tracking::logged_models::LoggedModel;
 use towpath_tracking::metrics::{Metric, Point};
 use towpath_tracking::registry::models::RegisteredModel;
@@ -59,7 +59,7 @@ pub(crate) fn experiment(experiment: &Experiment) -> Value {
         .done()
 }
 
-fn float(value: f64) -> Value {
+pub(crate) fn float(value: f64) -> Value {
     if value.is_nan() {
         Value::String("NaN".into())
     } else if value.is_infinite() {
@@ -148,6 +148,15 @@ fn dataset(dataset: &Dataset) -> Value {
         .done()
 }
 
+pub(crate) fn dataset_summary(summary: &DatasetSummary) -> Value {
+    Object::new()
+        .set("experiment_id", summary.experiment.to_string())
+        .set("name", &summary.name)
+        .set("digest", &summary.digest)
+        .set("context", &summary.context)
+        .done()
+}
+
 fn dataset_input(input: &DatasetInput) -> Value {
     Object::new().set("tags", &input.tags).set("dataset", dataset(&input.dataset)).done()
 }
@@ -192,12 +201,18 @@ pub(crate) fn logged_model(model: &LoggedModel) -> Value {
 pub(crate) fn registered_model(model: &RegisteredModel) -> Value {
     let aliases: Vec<Value> =
         model.aliases.iter().map(|(alias, version)| json!({"alias": alias, "version": version.to_string()})).collect();
+    let latest_versions: Vec<Value> = model
+        .latest_versions
+        .iter()
+        // MLflow fills in the aliases of the model only.
+        .map(|version| model_version(&ModelVersion { aliases: Vec::new(), ..version.clone() }))
+        .collect();
     Object::new()
         .set("name", &model.name)
         .set("creation_timestamp", model.created_at)
         .set("last_updated_timestamp", model.updated_at)
         .set("description", &model.description)
-        .set("latest_versions", model.latest_versions.iter().map(model_version).collect::<Vec<_>>())
+        .set("latest_versions", latest_versions)
         .set("tags", pairs(&model.tags))
         .set("aliases", aliases)
         .done()
@@ -211,9 +226,9 @@ pub(crate) fn model_version(version: &ModelVersion) -> Value {
         .set("last_updated_timestamp", version.updated_at)
         .set("user_id", &version.created_by)
         .set("current_stage", &version.stage)
-        .set("description", &version.description)
+        .set("description", version.description.as_deref().unwrap_or(""))
         .set("source", &version.source)
-        .set("run_id", &version.run_id)
+        .set("run_id", version.run_id.as_deref().unwrap_or(""))
         .set("status", "READY")
         .set("tags", pairs(&version.tags))
         .set("run_link", &version.run_link)

@@ -70,9 +70,49 @@ pub fn path_of_uri(uri: &str) -> Option<&str> {
 fn confined(path: &str) -> Result<Path, TrackingError> {
     let refused = || TrackingError::ArtifactPath(path.chars().take(200).collect());
     let drive = path.as_bytes().get(1) == Some(&b':');
+    if !stays_inside(path) {
+        return Err(refused());
+    }
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let path = names::confined_path(trimmed).filter(|p| !p.contains('#') && !drive).ok_or_else(refused)?;
     Path::parse(path).map_err(|_| refused())
+}
+
+/// False where a path that is decoded once more, by somebody on the way, would lead elsewhere.
+fn stays_inside(path: &str) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..4 {
+        if path.starts_with('/') || path.contains('\\') || path.split('/').any(|part| part == "..") {
+            return false;
+        }
+        let decoded = percent_decoded(&path);
+        if decoded == path {
+            return true;
+        }
+        path = decoded;
+    }
+    // Nobody encodes a name five times.
+    false
+}
+
+/// `%2e` is `.`; what is no such triple, or no text, stays.
+fn percent_decoded(text: &str) -> String {
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let (from, mut to) = (text.as_bytes(), Vec::with_capacity(text.len()));
+    let mut at = 0;
+    while at < from.len() {
+        match (from[at], digit(from.get(at + 1)), digit(from.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                to.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                to.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(to).unwrap_or_else(|_| text.to_owned())
 }
 
 fn failed(path: &str, error: object_store::Error) -> TrackingError {
@@ -318,7 +358,21 @@ mod tests {
     #[tokio::test]
     async fn paths_that_leave_the_root_are_refused() {
         let artifacts = in_memory();
-        for bad in ["../x", "a/../../x", "/etc/passwd", "a\\b", "a#b", "C:/x", "", "a//b"] {
+        for bad in [
+            "../x",
+            "a/../../x",
+            "/etc/passwd",
+            "%2e%2e/x",
+            "%252e%252e%252fx",
+            "a/..%2fx",
+            "%2fetc",
+            "a%5cb",
+            "a\\b",
+            "a#b",
+            "C:/x",
+            "",
+            "a//b",
+        ] {
             let refused = artifacts.put(bad, chunks(&["x"])).await.unwrap_err();
             assert!(matches!(refused, TrackingError::ArtifactPath(_)), "{bad:?}");
             assert!(artifacts.get(bad, None).await.is_err(), "{bad:?}");

@@ -8,6 +8,8 @@ use crate::metrics::Damaged;
 pub enum TrackingError {
     #[error("Invalid value {value} for parameter '{parameter}' supplied: {reason}")]
     InvalidValue { parameter: String, value: String, reason: String },
+    #[error("Invalid value {value} for parameter 'max_results' supplied. {reason}")]
+    MaxResults { value: i64, reason: String },
     #[error("Missing value for required parameter '{0}'.")]
     Missing(String),
     #[error("'{parameter}' exceeds the maximum length of {limit} characters")]
@@ -18,12 +20,16 @@ pub enum TrackingError {
     Conflicting(String),
     #[error("No Experiment with id={0} exists")]
     NoExperiment(String),
+    #[error("Invalid experiment ID '{0}'. Experiment ID must be a valid integer.")]
+    NotAnExperiment(String),
     #[error("Could not find experiment with name '{0}'")]
     NoExperimentNamed(String),
     #[error("Experiment(name={0}) already exists.")]
     ExperimentExists(String),
     #[error("The experiment {id} must be in the '{expected}' state. Current state is {found}.")]
     ExperimentState { id: i64, expected: &'static str, found: &'static str },
+    #[error("Cannot rename a non-active experiment.")]
+    RenamedDeleted,
     #[error("Run with id={0} not found")]
     NoRun(String),
     #[error("The run {run_id} must be in the '{expected}' state. Current state is {found}.")]
@@ -32,16 +38,22 @@ pub enum TrackingError {
         "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' for run ID='{run_id}'. Attempted logging new value '{new}'."
     )]
     ParamChanged { run_id: String, key: String, old: String, new: String },
-    #[error("No tag with name: {key} in run with id {run_id}")]
-    NoTag { run_id: String, key: String },
+    #[error("No tag with name: {key} in {of} with id {id}")]
+    NoTag { key: String, of: &'static str, id: String },
     #[error("Logged model with ID '{0}' not found.")]
     NoLoggedModel(String),
+    #[error("Trace with ID '{0}' not found.")]
+    NoTrace(String),
+    #[error("Assessment with ID '{id}' not found for trace '{trace_id}'")]
+    NoAssessment { id: String, trace_id: String },
     #[error("Registered Model with name={0} not found")]
     NoModel(String),
     #[error("Registered Model (name={0}) already exists.")]
     ModelExists(String),
     #[error("Model Version (name={model}, version={version}) not found")]
     NoVersion { model: String, version: String },
+    #[error("Parameter 'version' must be an integer, got '{0}'.")]
+    NotAVersion(String),
     #[error("Registered model alias {0} not found.")]
     NoAlias(String),
     #[error(
@@ -82,11 +94,15 @@ impl Classify for TrackingError {
     fn kind(&self) -> Kind {
         match self {
             Self::InvalidValue { .. }
+            | Self::MaxResults { .. }
             | Self::Missing(_)
             | Self::TooLong { .. }
             | Self::Filter(_)
             | Self::Conflicting(_)
             | Self::ExperimentState { .. }
+            | Self::RenamedDeleted
+            | Self::NotAVersion(_)
+            | Self::NotAnExperiment(_)
             | Self::RunState { .. }
             | Self::ParamChanged { .. }
             // MLflow calls a missing alias an invalid parameter; its client asks for exactly that.
@@ -98,6 +114,8 @@ impl Classify for TrackingError {
             | Self::NoRun(_)
             | Self::NoTag { .. }
             | Self::NoLoggedModel(_)
+            | Self::NoTrace(_)
+            | Self::NoAssessment { .. }
             | Self::NoModel(_)
             | Self::NoVersion { .. }
             | Self::NoArtifact(_) => Kind::NotFound,

@@ -35,7 +35,7 @@ pub(crate) fn from_row(row: &Row) -> Result<Experiment, TrackingError> {
 
 /// What a client sends as an experiment's id.
 pub fn parse_id(text: &str) -> Result<i64, TrackingError> {
-    text.trim().parse().map_err(|_| TrackingError::NoExperiment(text.to_owned()))
+    text.trim().parse().map_err(|_| TrackingError::NotAnExperiment(text.chars().take(64).collect()))
 }
 
 pub fn create(
@@ -104,15 +104,19 @@ pub fn ensure(tx: &mut Tx<'_>, now: Timestamp, name: &str) -> Result<Experiment,
     }
 }
 
-/// Marks it and its active runs deleted.
+/// Marks it and its active runs deleted. One that is deleted already is not there.
 pub fn delete(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<(), TrackingError> {
-    in_state(tx, id, Lifecycle::Active)?;
+    if get(tx, id)?.lifecycle != Lifecycle::Active {
+        return Err(TrackingError::NoExperiment(id.to_string()));
+    }
     set_lifecycle(tx, now, id, Lifecycle::Deleted)
 }
 
-/// Makes it and all its runs active.
+/// Makes it and all its runs active. One that is active is not among the deleted ones.
 pub fn restore(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<(), TrackingError> {
-    in_state(tx, id, Lifecycle::Deleted)?;
+    if get(tx, id)?.lifecycle != Lifecycle::Deleted {
+        return Err(TrackingError::NoExperiment(id.to_string()));
+    }
     set_lifecycle(tx, now, id, Lifecycle::Active)
 }
 
@@ -125,7 +129,9 @@ fn set_lifecycle(tx: &mut Tx<'_>, now: Timestamp, id: i64, to: Lifecycle) -> Res
 
 pub fn rename(tx: &mut Tx<'_>, now: Timestamp, id: i64, name: &str) -> Result<(), TrackingError> {
     validate::experiment_name(name)?;
-    in_state(tx, id, Lifecycle::Active)?;
+    if get(tx, id)?.lifecycle != Lifecycle::Active {
+        return Err(TrackingError::RenamedDeleted);
+    }
     if tx.opt("select id from experiments where name = $1 and id <> $2", &[&name, &id])?.is_some() {
         return Err(TrackingError::ExperimentExists(name.to_owned()));
     }
@@ -142,10 +148,13 @@ pub fn set_tag(tx: &mut Tx<'_>, id: i64, key: &str, value: &str) -> Result<(), T
     Ok(())
 }
 
-/// Deleting a tag that is not there is no error.
+/// Deleting a tag that is not there is an error, as in MLflow.
 pub fn delete_tag(tx: &mut Tx<'_>, id: i64, key: &str) -> Result<(), TrackingError> {
     in_state(tx, id, Lifecycle::Active)?;
-    tx.run("delete from experiment_tags where experiment = $1 and key = $2", &[&id, &key])?;
+    let gone = tx.run("delete from experiment_tags where experiment = $1 and key = $2", &[&id, &key])?;
+    if gone == 0 {
+        return Err(TrackingError::NoTag { key: key.to_owned(), of: "experiment", id: id.to_string() });
+    }
     notify(tx, id);
     Ok(())
 }

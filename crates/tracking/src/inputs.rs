@@ -1,6 +1,6 @@
 //! What a run read and made: datasets, logged models in and out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use towpath_core::ids;
@@ -38,16 +38,6 @@ pub const CONTEXT: &str = "mlflow.data.context";
 impl DatasetInput {
     fn check(&self) -> Result<(), TrackingError> {
         let dataset = &self.dataset;
-        for (what, value) in [
-            ("name", &dataset.name),
-            ("digest", &dataset.digest),
-            ("source_type", &dataset.source_type),
-            ("source", &dataset.source),
-        ] {
-            if value.is_empty() {
-                return Err(TrackingError::Missing(format!("datasets.dataset.{what}")));
-            }
-        }
         validate::length("name", &dataset.name, validate::DATASET_NAME)?;
         validate::length("digest", &dataset.digest, validate::DATASET_DIGEST)?;
         validate::length("source_type", &dataset.source_type, validate::KEY)?;
@@ -118,6 +108,40 @@ pub fn log_outputs(tx: &mut Tx<'_>, run_id: &str, models: &[ModelOutput]) -> Res
     }
     runs::notify(tx, &run);
     Ok(())
+}
+
+/// A dataset that runs of an experiment read, once for each use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatasetSummary {
+    pub experiment: i64,
+    pub name: String,
+    pub digest: String,
+    pub context: Option<String>,
+}
+
+/// What active runs of these experiments read, by name; at most 1000 for each.
+pub fn summaries(tx: &mut Tx<'_>, experiments: &[i64]) -> Result<Vec<DatasetSummary>, TrackingError> {
+    let mut found = Vec::new();
+    for experiment in experiments {
+        let mut seen: BTreeSet<(String, String, Option<String>)> = BTreeSet::new();
+        for row in tx.all(
+            "select distinct d.name, d.digest, r.tags from run_datasets r join datasets d on d.id = r.dataset \
+             join tracked_runs t on t.id = r.run \
+             where d.experiment = $1 and t.lifecycle_stage = 'active' order by d.name, d.digest limit 1000",
+            &[experiment],
+        )? {
+            let tags: Vec<KeyValue> = row.json("tags")?;
+            let context = tags.into_iter().find(|tag| tag.key == CONTEXT).map(|tag| tag.value);
+            seen.insert((row.text("name")?, row.text("digest")?, context));
+        }
+        found.extend(seen.into_iter().map(|(name, digest, context)| DatasetSummary {
+            experiment: *experiment,
+            name,
+            digest,
+            context,
+        }));
+    }
+    Ok(found)
 }
 
 fn put_model(

@@ -19,6 +19,7 @@ mod run_names;
 pub mod runs;
 pub mod search;
 pub mod tags;
+pub mod traces;
 pub mod validate;
 pub mod views;
 

@@ -183,7 +183,7 @@ pub fn delete_tag(tx: &mut Tx<'_>, now: Timestamp, model_id: &str, key: &str) ->
     let model = get(tx, model_id)?;
     let gone = tx.run("delete from logged_model_tags where model = $1 and key = $2", &[&model.id, &key])?;
     if gone == 0 {
-        return Err(TrackingError::NoTag { run_id: model_id.to_owned(), key: key.to_owned() });
+        return Err(TrackingError::NoTag { key: key.to_owned(), of: "logged model", id: model_id.to_owned() });
     }
     touch(tx, now, &model)
 }

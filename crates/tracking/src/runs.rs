@@ -101,8 +101,9 @@ pub(crate) fn info_from_row(row: &Row) -> Result<RunInfo, TrackingError> {
 /// Starts a run in an active experiment; its status is `Running`.
 pub fn create(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, new: &NewRun) -> Result<Run, TrackingError> {
     let experiment = experiments::in_state(tx, new.experiment, Lifecycle::Active)?;
+    // As in MLflow, only tags that are set later are checked for their spelling.
     for (i, tag) in new.tags.iter().enumerate() {
-        validate::key(&format!("tags[{i}].key"), &tag.key)?;
+        validate::length(&format!("tags[{i}].key"), &tag.key, validate::KEY)?;
     }
     let tagged = new.tags.iter().find(|t| t.key == tags::RUN_NAME).map(|t| t.value.as_str());
     let given = new.name.as_deref().filter(|n| !n.is_empty());
@@ -169,14 +170,12 @@ pub fn get(tx: &mut Tx<'_>, run_id: &str) -> Result<Run, TrackingError> {
 
 /// The run, if it may be written to.
 pub fn active(tx: &mut Tx<'_>, run_id: &str) -> Result<RunInfo, TrackingError> {
-    in_state(info(tx, run_id)?, Lifecycle::Active)
-}
-
-fn in_state(run: RunInfo, wanted: Lifecycle) -> Result<RunInfo, TrackingError> {
-    if run.lifecycle == wanted {
-        Ok(run)
-    } else {
-        Err(TrackingError::RunState { run_id: run.run_id, expected: wanted.as_str(), found: run.lifecycle.as_str() })
+    let run = info(tx, run_id)?;
+    match run.lifecycle {
+        Lifecycle::Active => Ok(run),
+        found @ Lifecycle::Deleted => {
+            Err(TrackingError::RunState { run_id: run.run_id, expected: "active", found: found.as_str() })
+        }
     }
 }
 
@@ -224,15 +223,17 @@ pub fn finish(tx: &mut Tx<'_>, now: Timestamp, run_id: &str, status: RunStatus) 
     Ok(())
 }
 
+/// Marks it deleted; twice is once.
 pub fn delete(tx: &mut Tx<'_>, run_id: &str) -> Result<(), TrackingError> {
-    let run = active(tx, run_id)?;
+    let run = info(tx, run_id)?;
     tx.run("update tracked_runs set lifecycle_stage = 'deleted' where id = $1", &[&run.id])?;
     notify(tx, &run);
     Ok(())
 }
 
+/// Makes it active; twice is once.
 pub fn restore(tx: &mut Tx<'_>, run_id: &str) -> Result<(), TrackingError> {
-    let run = in_state(info(tx, run_id)?, Lifecycle::Deleted)?;
+    let run = info(tx, run_id)?;
     tx.run("update tracked_runs set lifecycle_stage = 'active' where id = $1", &[&run.id])?;
     notify(tx, &run);
     Ok(())

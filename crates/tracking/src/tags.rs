@@ -43,7 +43,7 @@ pub fn delete(tx: &mut Tx<'_>, run_id: &str, key: &str) -> Result<(), TrackingEr
     let run = runs::active(tx, run_id)?;
     let gone = tx.run("delete from run_tags where run = $1 and key = $2", &[&run.id, &key])?;
     if gone == 0 {
-        return Err(TrackingError::NoTag { run_id: run_id.to_owned(), key: key.to_owned() });
+        return Err(TrackingError::NoTag { key: key.to_owned(), of: "run", id: run_id.to_owned() });
     }
     runs::notify(tx, &run);
     Ok(())

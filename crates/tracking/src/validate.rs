@@ -161,11 +161,7 @@ pub(crate) fn alias(alias: &str) -> Result<(), TrackingError> {
 /// `max_results` of a list.
 pub fn max_results(given: Option<i64>, default: usize, cap: usize) -> Result<usize, TrackingError> {
     let Some(given) = given else { return Ok(default) };
-    let refused = |reason: String| TrackingError::InvalidValue {
-        parameter: "max_results".into(),
-        value: given.to_string(),
-        reason,
-    };
+    let refused = |reason: String| TrackingError::MaxResults { value: given, reason };
     if given < 1 {
         return Err(refused("It must be a positive integer".into()));
     }
@@ -222,7 +218,7 @@ mod tests {
         assert_eq!(max_results(None, 100, 1000).unwrap(), 100);
         assert_eq!(
             max_results(Some(0), 100, 1000).unwrap_err().to_string(),
-            "Invalid value 0 for parameter 'max_results' supplied: It must be a positive integer"
+            "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"
         );
         assert!(max_results(Some(1001), 100, 1000).is_err());
     }

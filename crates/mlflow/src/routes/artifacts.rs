@@ -9,8 +9,9 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use towpath_tracking::TrackingError;
 use towpath_tracking::artifacts::{ByteRange, Entry, path_of_uri};
+use towpath_tracking::registry::versions;
+use towpath_tracking::{TrackingError, runs};
 
 use super::{Answer, empty};
 use crate::access::Caller;
@@ -40,9 +41,7 @@ fn file(entry: &Entry, path: String) -> Value {
 
 /// `artifacts/list` of a run or a logged model: paths relative to its root.
 pub(super) async fn list_below(state: &crate::State, root_uri: &str, path: &str) -> Answer {
-    let Some(root) = path_of_uri(root_uri) else {
-        return Err(ApiError::invalid(format!("the artifacts are at {root_uri}, not on this server: list them there")));
-    };
+    let Some(root) = path_of_uri(root_uri) else { return Err(elsewhere(root_uri)) };
     let path = path.trim_matches('/');
     let folder = if path.is_empty() { root.to_owned() } else { format!("{root}/{path}") };
     let entries = state.artifacts.list(&folder).await?;
@@ -95,6 +94,48 @@ async fn download(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    answer(&state, path, &headers).await
+}
+
+/// `/get-artifact?run_id=&path=`: a file of a run, as MLflow's page and `load_table` ask for it.
+pub(crate) async fn of_run(
+    State(state): State<crate::State>,
+    _: Caller,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    let (run_id, path) = (fields.run_id()?, fields.required("path")?);
+    let run = state.read(move |tx| Ok(runs::info(tx, &run_id)?)).await?;
+    below(&state, &run.artifact_uri, &path, &headers).await
+}
+
+/// `/model-versions/get-artifact?name=&version=&path=`.
+pub(crate) async fn of_version(
+    State(state): State<crate::State>,
+    _: Caller,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    let (name, version) = (fields.required("name")?, versions::parse(&fields.version()?)?);
+    let path = fields.required("path")?;
+    let version = state.read(move |tx| Ok(versions::get(tx, &name, version)?)).await?;
+    below(&state, &version.storage_location, &path, &headers).await
+}
+
+async fn below(state: &crate::State, root_uri: &str, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let Some(root) = path_of_uri(root_uri) else { return Err(elsewhere(root_uri)) };
+    // Confined by itself: below the root, not only below all roots.
+    if path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..") {
+        return Err(TrackingError::ArtifactPath(path.to_owned()).into());
+    }
+    answer(state, format!("{root}/{path}"), headers).await
+}
+
+fn elsewhere(root_uri: &str) -> ApiError {
+    ApiError::invalid(format!("the artifacts are at {root_uri}, not on this server: ask for them there"))
+}
+
+async fn answer(state: &crate::State, path: String, headers: &HeaderMap) -> Result<Response, ApiError> {
     let asked = headers.get(header::RANGE).and_then(|r| r.to_str().ok()).and_then(byte_range);
     if let Some(range) = asked {
         let size = state.artifacts.size(&path).await?;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use towpath_tracking::{experiments, search};
+use towpath_tracking::{experiments, inputs, search};
 
 use super::{Answer, empty, query};
 use crate::access::Caller;
@@ -17,6 +17,7 @@ pub(crate) fn router() -> Router<crate::State> {
         .route("/experiments/get", get(fetch))
         .route("/experiments/get-by-name", get(by_name))
         .route("/experiments/search", post(find).get(find))
+        .route("/experiments/search-datasets", post(datasets))
         .route("/experiments/delete", post(delete))
         .route("/experiments/restore", post(restore))
         .route("/experiments/update", post(rename))
@@ -54,8 +55,25 @@ async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> A
     let view = fields.view("view_type")?;
     let query = query(&fields, 1000, 50_000)?;
     let found = state.read(move |tx| Ok(search::experiments::search(tx, view, &query)?)).await?;
-    let items = found.items.iter().map(wire::experiment).collect();
-    Ok(Json(wire::page("experiments", items, found.next_page_token)))
+    super::found(&fields, "experiments", found, |item| wire::experiment(&item))
+}
+
+/// What runs of these experiments read: MLflow's page asks.
+async fn datasets(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+    const EXPERIMENTS: usize = 20;
+    let ids = super::experiment_ids(&fields)?;
+    if ids.is_empty() {
+        return Err(ApiError::missing("experiment_ids"));
+    }
+    if ids.len() > EXPERIMENTS {
+        return Err(ApiError::invalid(format!(
+            "SearchDatasets request cannot specify more than {EXPERIMENTS} experiment_ids. Received {} experiment_ids.",
+            ids.len()
+        )));
+    }
+    let found = state.read(move |tx| Ok(inputs::summaries(tx, &ids)?)).await?;
+    let shown = found.iter().map(wire::dataset_summary).collect();
+    Ok(Json(wire::page("dataset_summaries", shown, None)))
 }
 
 async fn delete(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {

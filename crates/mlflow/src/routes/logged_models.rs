@@ -8,7 +8,7 @@ use towpath_tracking::logged_models::{self, LoggedModel, NewModel, Status};
 use towpath_tracking::search::logged_models::OnDataset;
 use towpath_tracking::{experiments, search};
 
-use super::{Answer, artifacts, empty, query};
+use super::{Answer, artifacts, empty, experiment_ids, query};
 use crate::access::Caller;
 use crate::request::Fields;
 use crate::{ApiError, wire};
@@ -122,8 +122,7 @@ async fn delete_tag(
 }
 
 async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
-    let ids: Vec<i64> =
-        fields.texts("experiment_ids")?.iter().filter_map(|id| experiments::parse_id(id).ok()).collect();
+    let ids = experiment_ids(&fields)?;
     let datasets = fields
         .objects("datasets")?
         .iter()
@@ -140,8 +139,7 @@ async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> A
     }
     let query = search::Query { order_by, ..query(&fields.without("order_by"), 100, 50_000)? };
     let found = state.read(move |tx| Ok(search::logged_models::search(tx, &ids, &datasets, &query)?)).await?;
-    let items = found.items.iter().map(wire::logged_model).collect();
-    Ok(Json(wire::page("models", items, found.next_page_token)))
+    super::found(&fields, "models", found, |item| wire::logged_model(&item))
 }
 
 async fn list_artifacts(

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use towpath_tracking::metrics::{self, Metric};
 use towpath_tracking::search::page_token;
-use towpath_tracking::validate;
+use towpath_tracking::{TrackingError, validate};
 
 use super::{Answer, empty};
 use crate::access::Caller;
@@ -21,6 +21,7 @@ const POINTS: usize = 2500;
 pub(crate) fn router() -> Router<crate::State> {
     Router::new()
         .route("/metrics/get-history", get(history))
+        .route("/metrics/get-history-bulk", get(bulk))
         .route("/metrics/get-history-bulk-interval", get(bulk_interval))
 }
 
@@ -67,10 +68,54 @@ async fn history(State(state): State<crate::State>, _: Caller, fields: Fields) -
     let json = state
         .read(move |tx| {
             // One more than asked for says whether there is a next page.
-            let points = metrics::history(tx, &run_id, &key, offset, limit.map(|l| l + 1))?;
+            let points = match metrics::history(tx, &run_id, &key, offset, limit.map(|l| l + 1)) {
+                // MLflow looks at the points only.
+                Err(TrackingError::NoRun(_)) => Vec::new(),
+                points => points?,
+            };
             let shown = limit.unwrap_or(usize::MAX).min(points.len());
             let next = (shown < points.len()).then(|| page_token::at(offset + shown));
             wire::series([(key.as_str(), None, &points[..shown])], next)
+        })
+        .await?;
+    Ok(written(json))
+}
+
+/// Whole series of several runs, as MLflow's page asks for them.
+async fn bulk(State(state): State<crate::State>, _: Caller, fields: Fields) -> Result<Response, ApiError> {
+    const LONGEST: usize = 25_000;
+    let mut run_ids = fields.texts("run_id")?;
+    if run_ids.is_empty() {
+        return Err(ApiError::invalid("GetMetricHistoryBulk request must specify at least one run_id."));
+    }
+    if run_ids.len() > RUNS {
+        return Err(ApiError::invalid(format!(
+            "GetMetricHistoryBulk request cannot specify more than {RUNS} run_ids. Received {} run_ids.",
+            run_ids.len()
+        )));
+    }
+    run_ids.sort();
+    run_ids.dedup();
+    let Some(key) = fields.text("metric_key")?.filter(|key| !key.is_empty()) else {
+        return Err(ApiError::invalid("GetMetricHistoryBulk request must specify a metric_key."));
+    };
+    let limit = match fields.int("max_results")? {
+        Some(0) | None => LONGEST,
+        given => validate::max_results(given, LONGEST, usize::MAX)?.min(LONGEST),
+    };
+    let json = state
+        .read(move |tx| {
+            let (mut found, mut left) = (Vec::new(), limit);
+            for run_id in &run_ids {
+                let points = match metrics::history(tx, run_id, &key, 0, Some(left)) {
+                    Err(TrackingError::NoRun(_)) => continue,
+                    points => points?,
+                };
+                left -= points.len();
+                found.push((run_id, points));
+            }
+            let series = found.iter().map(|(run_id, points)| (key.as_str(), Some(run_id.as_str()), points.as_slice()));
+            wire::series(series, None)
         })
         .await?;
     Ok(written(json))

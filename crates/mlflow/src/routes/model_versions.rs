@@ -29,7 +29,7 @@ pub(crate) fn router() -> Router<crate::State> {
 /// `name` and `version`.
 fn named(fields: &Fields) -> Result<(String, i64), ApiError> {
     let name = fields.required("name")?;
-    let version = versions::parse(&name, &fields.version()?)?;
+    let version = versions::parse(&fields.version()?)?;
     Ok((name, version))
 }
 
@@ -85,16 +85,11 @@ async fn remove(State(state): State<crate::State>, caller: Caller, fields: Field
 async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
     let query = query(&fields, 10_000, 200_000)?;
     let found = state.read(move |tx| Ok(search::versions::search(tx, &query)?)).await?;
-    let items: Vec<Value> = found
-        .items
-        .into_iter()
-        .map(|mut version| {
-            // MLflow does not fill them in here.
-            version.aliases.clear();
-            wire::model_version(&version)
-        })
-        .collect();
-    Ok(Json(wire::page("model_versions", items, found.next_page_token)))
+    super::found(&fields, "model_versions", found, |mut version| {
+        // MLflow does not fill them in here.
+        version.aliases.clear();
+        wire::model_version(&version)
+    })
 }
 
 async fn transition(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {

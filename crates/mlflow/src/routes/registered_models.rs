@@ -75,8 +75,7 @@ async fn remove(State(state): State<crate::State>, caller: Caller, fields: Field
 async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
     let query = query(&fields, 100, 1000)?;
     let found = state.read(move |tx| Ok(search::registered_models::search(tx, &query)?)).await?;
-    let items = found.items.iter().map(wire::registered_model).collect();
-    Ok(Json(wire::page("registered_models", items, found.next_page_token)))
+    super::found(&fields, "registered_models", found, |item| wire::registered_model(&item))
 }
 
 async fn latest(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
@@ -105,7 +104,7 @@ async fn delete_tag(State(state): State<crate::State>, caller: Caller, fields: F
 async fn set_alias(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
     caller.may_write()?;
     let (name, alias) = (fields.required("name")?, fields.required("alias")?);
-    let version = versions::parse(&name, &fields.version()?)?;
+    let version = versions::parse(&fields.version()?)?;
     let now = state.store.now();
     state.commit(move |tx| Ok(aliases::set(tx, now, caller.actor(), &name, &alias, version)?)).await?;
     Ok(empty())

@@ -9,7 +9,7 @@ use towpath_tracking::inputs::{self, Dataset, DatasetInput, ModelOutput};
 use towpath_tracking::runs::{self, NewRun, RunStatus, Update};
 use towpath_tracking::{KeyValue, experiments, params, search, tags};
 
-use super::{Answer, artifacts, empty, metrics, query};
+use super::{Answer, artifacts, empty, experiment_ids, metrics, query};
 use crate::access::{Caller, may_tag};
 use crate::request::Fields;
 use crate::{ApiError, wire};
@@ -102,10 +102,12 @@ async fn restore(State(state): State<crate::State>, caller: Caller, fields: Fiel
 
 async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
     let view = fields.view("run_view_type")?;
-    // What is no number names no experiment.
-    let ids: Vec<i64> =
-        fields.texts("experiment_ids")?.iter().filter_map(|id| experiments::parse_id(id).ok()).collect();
+    let ids = experiment_ids(&fields)?;
     let query = query(&fields, 1000, 50_000)?;
+    if fields.flag("count_only")?.unwrap_or(false) {
+        let count = state.read(move |tx| Ok(search::runs::count(tx, &ids, view, &query.filter)?)).await?;
+        return Ok(Json(json!({"count": count})));
+    }
     let found = state.read(move |tx| Ok(search::runs::search(tx, &ids, view, &query)?)).await?;
     let items = found.items.iter().map(wire::run).collect();
     Ok(Json(wire::page("runs", items, found.next_page_token)))
@@ -190,9 +192,9 @@ fn dataset_input(input: &Fields) -> Result<DatasetInput, ApiError> {
     Ok(DatasetInput {
         dataset: Dataset {
             name: dataset.required("name")?,
-            digest: dataset.required("digest")?,
-            source_type: dataset.required("source_type")?,
-            source: dataset.required("source")?,
+            digest: dataset.given("digest")?,
+            source_type: dataset.given("source_type")?,
+            source: dataset.given("source")?,
             schema: dataset.text("schema")?,
             profile: dataset.text("profile")?,
         },

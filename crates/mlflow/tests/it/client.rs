@@ -43,6 +43,11 @@ async fn experiments_runs_metrics_params_and_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_public_call_of_the_client_answers_as_a_real_mlflow_server() {
+    run(&Server::new().await, "differential").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn searches_find_what_their_filters_say() {
     run(&Server::new().await, "search").await;
 }

@@ -1,4 +1,5 @@
-"""Random filters: the client library's own parser and the server accept and refuse the same."""
+"""Random filters: the client library's own parser and the server accept and refuse the same, but for OR and IN,
+which the server takes wherever they make sense."""
 import random
 
 from mlflow import MlflowClient
@@ -60,7 +61,8 @@ for _ in range(600):
         text += rng.choices(JOINS, [6, 3, 1, 1])[0] + clause()
     library = by_library(text)
     accepted_count += bool(library)
-    if library is not None and library != by_server(text):
+    beyond = " OR " in text or " IN (" in text
+    if library is not None and library != by_server(text) and (library or not beyond):
         differences.append((text, library))
 assert not differences, "\n".join(f"{text}   library accepts: {verdict}" for text, verdict in differences[:40])
 assert accepted_count > 40, accepted_count

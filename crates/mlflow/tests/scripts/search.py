@@ -43,7 +43,11 @@ assert len(page) == 4 and page.token
 assert len(client.search_runs([experiment], max_results=4, page_token=page.token)) == 2
 assert len(mlflow.search_runs([experiment])) == 6
 
-for bad in ["metrics.acc > 1 OR metrics.acc < 0", "foo.a = 'x'", "metrics.acc > nan", "(metrics.acc > 1)"]:
+# Beyond MLflow.
+assert names("metrics.acc > 0.8 OR params.model IN ('none') OR `run name` = 'run 0'", ["start_time"]) == ["0", "1"]
+assert names("(metrics.acc > 0.8 OR metrics.acc < 0.6) AND params.model = 'Tree'") == ["1"]
+
+for bad in ["metrics.acc > 1 XOR metrics.acc < 0", "foo.a = 'x'", "metrics.acc > nan", "(metrics.acc > 1"]:
     with refused() as error:
         names(bad)
     assert error.error_code == "INVALID_PARAMETER_VALUE", bad

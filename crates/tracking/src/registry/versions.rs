@@ -64,10 +64,8 @@ pub(crate) fn from_row(row: &Row) -> Result<ModelVersion, TrackingError> {
 }
 
 /// What a client sends as a version.
-pub fn parse(model: &str, text: &str) -> Result<i64, TrackingError> {
-    text.trim()
-        .parse()
-        .map_err(|_| TrackingError::NoVersion { model: model.to_owned(), version: text.chars().take(64).collect() })
+pub fn parse(text: &str) -> Result<i64, TrackingError> {
+    text.trim().parse().map_err(|_| TrackingError::NotAVersion(text.chars().take(64).collect()))
 }
 
 /// Registers the next version of a model, with the ledger entry `model_version.created`. The model
@@ -182,7 +180,7 @@ fn resolve(tx: &mut Tx<'_>, new: &NewVersion) -> Result<Resolved, TrackingError>
         let version = match rest.split_once('@') {
             Some((name, alias)) => super::aliases::resolve(tx, name, alias)?,
             None => match rest.split_once('/') {
-                Some((name, number)) => get(tx, name, parse(name, number)?)?,
+                Some((name, number)) => get(tx, name, parse(number)?)?,
                 None => return refused("It names no version."),
             },
         };

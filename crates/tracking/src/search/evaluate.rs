@@ -1,6 +1,6 @@
 //! Whether a thing satisfies a filter.
 
-use super::filter::{Clause, Comparator, Field, Test};
+use super::filter::{Clause, Comparator, Field, Filter, Test};
 use super::like;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,17 +16,20 @@ pub trait Subject {
     fn values(&self, field: &Field) -> Vec<Value<'_>>;
 }
 
-/// All clauses hold. A thing without the key satisfies only `IS NULL`; of several values one is
-/// enough.
-pub fn matches(subject: &impl Subject, clauses: &[Clause]) -> bool {
-    clauses.iter().all(|clause| {
-        let values = subject.values(&clause.field);
-        match &clause.test {
-            Test::IsNull => values.is_empty(),
-            Test::IsNotNull => !values.is_empty(),
-            test => values.iter().any(|value| holds(*value, test)),
-        }
-    })
+/// All clauses hold, and one of each group of alternatives.
+pub fn matches(subject: &impl Subject, filter: &Filter) -> bool {
+    filter.all.iter().all(|clause| satisfies(subject, clause))
+        && filter.any.iter().all(|alternatives| alternatives.iter().any(|filter| matches(subject, filter)))
+}
+
+/// A thing without the key satisfies only `IS NULL`; of several values one is enough.
+fn satisfies(subject: &impl Subject, clause: &Clause) -> bool {
+    let values = subject.values(&clause.field);
+    match &clause.test {
+        Test::IsNull => values.is_empty(),
+        Test::IsNotNull => !values.is_empty(),
+        test => values.iter().any(|value| holds(*value, test)),
+    }
 }
 
 #[expect(clippy::float_cmp, reason = "equality is what the filter asks for")]
@@ -40,6 +43,8 @@ fn holds(value: Value<'_>, test: &Test) -> bool {
             Comparator::Greater => value > *limit,
             Comparator::GreaterOrEqual => value >= *limit,
         },
+        (Value::Number(value), Test::NumberIn(values)) => values.contains(&value),
+        (Value::Number(value), Test::NumberNotIn(values)) => !values.contains(&value),
         (Value::Text(value), Test::Equal(wanted)) => value == wanted,
         (Value::Text(value), Test::NotEqual(unwanted)) => value != unwanted,
         (Value::Text(value), Test::Like(pattern)) => like::fits(value, pattern),

@@ -14,13 +14,12 @@ pub const GRAMMAR: Grammar = Grammar {
     text: &["name", "experiment_id"],
     numeric: &["creation_time", "last_update_time"],
     synonyms: &[],
-    lists: &["experiment_id"],
     order_only: &[],
 };
 
 /// Newest first where no order is asked for.
 pub fn search(tx: &mut Tx<'_>, view: View, query: &Query) -> Result<Found<Experiment>, TrackingError> {
-    let (clauses, mut orders, offset) = query.parse(&GRAMMAR)?;
+    let (filter, mut orders, offset) = query.parse(&GRAMMAR)?;
     if orders.is_empty() {
         orders.push(OrderBy::attribute("creation_time", true, false));
     }
@@ -35,7 +34,7 @@ pub fn search(tx: &mut Tx<'_>, view: View, query: &Query) -> Result<Found<Experi
         let Some(last) = experiments.last().map(|e| e.id) else { break };
         for experiment in experiments::with_tags(tx, experiments)? {
             let candidate = Candidate { id: experiment.id.to_string(), experiment };
-            if view.shows(candidate.experiment.lifecycle) && evaluate::matches(&candidate, &clauses) {
+            if view.shows(candidate.experiment.lifecycle) && evaluate::matches(&candidate, &filter) {
                 // Ties stay in the order of ids: the sort is stable.
                 matched.push((SortKey::of(&candidate, &orders), candidate.experiment));
             }

@@ -1,4 +1,5 @@
-//! Filters: comparisons joined by AND, as MLflow's search syntax has them.
+//! Filters: comparisons joined by AND, as MLflow's search syntax has them, and beyond it OR,
+//! parentheses, and IN for every field. A filter of MLflow's means the same here.
 
 use super::tokens::{self, Token};
 use crate::TrackingError;
@@ -11,6 +12,11 @@ pub enum Entity {
     Tag,
     Attribute,
     Dataset,
+    /// Of traces.
+    Metadata,
+    Span,
+    Feedback,
+    Expectation,
 }
 
 impl Entity {
@@ -21,6 +27,10 @@ impl Entity {
             Self::Tag => "tag",
             Self::Attribute => "attribute",
             Self::Dataset => "dataset",
+            Self::Metadata => "metadata",
+            Self::Span => "span",
+            Self::Feedback => "feedback",
+            Self::Expectation => "expectation",
         }
     }
 
@@ -31,6 +41,10 @@ impl Entity {
             "tag" | "tags" => Self::Tag,
             "attribute" | "attributes" | "attr" | "run" => Self::Attribute,
             "dataset" | "datasets" => Self::Dataset,
+            "metadata" | "request_metadata" => Self::Metadata,
+            "span" => Self::Span,
+            "feedback" => Self::Feedback,
+            "expectation" => Self::Expectation,
             _ => return None,
         })
     }
@@ -67,6 +81,8 @@ pub enum Test {
     ILike(String),
     In(Vec<String>),
     NotIn(Vec<String>),
+    NumberIn(Vec<f64>),
+    NumberNotIn(Vec<f64>),
     IsNull,
     IsNotNull,
 }
@@ -77,6 +93,31 @@ pub struct Clause {
     pub test: Test,
 }
 
+/// A whole filter. One of MLflow's has no `any`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// All of these hold.
+    pub all: Vec<Clause>,
+    /// Of each of these, one or more hold.
+    pub any: Vec<Vec<Filter>>,
+}
+
+impl Filter {
+    /// Every clause at every depth: what a search needs to read.
+    pub fn clauses(&self) -> Vec<&Clause> {
+        let mut found: Vec<&Clause> = self.all.iter().collect();
+        for alternative in self.any.iter().flatten() {
+            found.extend(alternative.clauses());
+        }
+        found
+    }
+
+    fn and(&mut self, mut other: Filter) {
+        self.all.append(&mut other.all);
+        self.any.append(&mut other.any);
+    }
+}
+
 /// The vocabulary of one search.
 pub struct Grammar {
     pub entities: &'static [Entity],
@@ -84,8 +125,6 @@ pub struct Grammar {
     pub numeric: &'static [&'static str],
     /// Other names of attributes, with the canonical ones.
     pub synonyms: &'static [(&'static str, &'static str)],
-    /// Attributes that may be compared with a list.
-    pub lists: &'static [&'static str],
     /// Attributes that can be ordered by but not filtered.
     pub order_only: &'static [&'static str],
 }
@@ -96,6 +135,9 @@ impl Grammar {
         let (entity, key) = match split_entity(identifier) {
             Some((word, key)) => {
                 let word = unquoted(word);
+                // A trace calls its attributes its own.
+                let of_trace = word == "trace" && self.entities.contains(&Entity::Span);
+                let word = if of_trace { "attribute" } else { word };
                 let entity = Entity::parse(word).filter(|e| self.entities.contains(e)).ok_or_else(|| {
                     let valid: Vec<String> = self.entities.iter().map(|e| format!("'{}'", e.word())).collect();
                     TrackingError::Filter(format!(
@@ -152,24 +194,80 @@ fn unquoted(text: &str) -> &str {
     ['`', '"', '\''].into_iter().find_map(|q| text.strip_prefix(q)?.strip_suffix(q)).unwrap_or(text)
 }
 
+/// Parentheses in parentheses.
+const DEEPEST: usize = 32;
+
 /// Reads a filter; the empty one has no clause.
-pub fn parse(filter: &str, grammar: &Grammar) -> Result<Vec<Clause>, TrackingError> {
+pub fn parse(filter: &str, grammar: &Grammar) -> Result<Filter, TrackingError> {
     let tokens = tokens::split(filter)?;
-    let mut rest = tokens.as_slice();
-    let mut clauses = Vec::new();
-    while !rest.is_empty() {
-        let (clause, after) = comparison(rest, grammar)?;
-        clauses.push(clause);
-        rest = match after {
-            [] => after,
-            // A trailing AND is tolerated.
-            [and, tail @ ..] if and.is_word("and") => tail,
-            [other, ..] => {
-                return Err(TrackingError::Filter(format!("Invalid clause(s) in filter string: '{}'", other.text())));
-            }
-        };
+    if tokens.is_empty() {
+        return Ok(Filter::default());
     }
-    Ok(clauses)
+    let (filter, rest) = alternatives(&tokens, grammar, 0)?;
+    match rest {
+        [] => Ok(filter),
+        [other, ..] => Err(invalid(other)),
+    }
+}
+
+fn invalid(token: &Token) -> TrackingError {
+    TrackingError::Filter(format!("Invalid clause(s) in filter string: '{}'", token.text()))
+}
+
+/// Conjunctions joined by OR.
+fn alternatives<'t>(
+    tokens: &'t [Token],
+    grammar: &Grammar,
+    depth: usize,
+) -> Result<(Filter, &'t [Token]), TrackingError> {
+    let (first, mut rest) = conjunction(tokens, grammar, depth)?;
+    let mut found = vec![first];
+    while let [or, tail @ ..] = rest {
+        if !or.is_word("or") {
+            break;
+        }
+        let (next, after) = conjunction(tail, grammar, depth)?;
+        found.push(next);
+        rest = after;
+    }
+    let filter = match found.len() {
+        1 => found.remove(0),
+        _ => Filter { all: Vec::new(), any: vec![found] },
+    };
+    Ok((filter, rest))
+}
+
+/// Comparisons and parentheses joined by AND.
+fn conjunction<'t>(
+    tokens: &'t [Token],
+    grammar: &Grammar,
+    depth: usize,
+) -> Result<(Filter, &'t [Token]), TrackingError> {
+    let mut filter = Filter::default();
+    let mut rest = tokens;
+    loop {
+        rest = if let [Token::Open, inside @ ..] = rest {
+            if depth == DEEPEST {
+                return Err(TrackingError::Filter(format!("at most {DEEPEST} parentheses inside each other")));
+            }
+            let (inner, after) = alternatives(inside, grammar, depth + 1)?;
+            let [Token::Close, after @ ..] = after else {
+                return Err(TrackingError::Filter("Invalid filter: a parenthesis is not closed.".into()));
+            };
+            filter.and(inner);
+            after
+        } else {
+            let (clause, after) = comparison(rest, grammar)?;
+            filter.all.push(clause);
+            after
+        };
+        match rest {
+            // A trailing AND is tolerated.
+            [and] if and.is_word("and") => return Ok((filter, &[])),
+            [and, tail @ ..] if and.is_word("and") => rest = tail,
+            _ => return Ok((filter, rest)),
+        }
+    }
 }
 
 fn comparison<'t>(tokens: &'t [Token], grammar: &Grammar) -> Result<(Clause, &'t [Token]), TrackingError> {
@@ -193,7 +291,8 @@ fn comparison<'t>(tokens: &'t [Token], grammar: &Grammar) -> Result<(Clause, &'t
             return Err(unparsed());
         };
         let field = grammar.field(identifier, false)?;
-        if !matches!(field.entity, Entity::Tag | Entity::Parameter) {
+        let nullable = [Entity::Tag, Entity::Parameter, Entity::Metadata, Entity::Feedback, Entity::Expectation];
+        if !nullable.contains(&field.entity) {
             return Err(TrackingError::Filter(format!(
                 "IS NULL / IS NOT NULL is only supported for tags and params, not for '{}' '{}'",
                 field.entity.word(),
@@ -205,17 +304,15 @@ fn comparison<'t>(tokens: &'t [Token], grammar: &Grammar) -> Result<(Clause, &'t
     if keyword(0, "in") || (keyword(0, "not") && keyword(1, "in")) {
         let negative = keyword(0, "not");
         let field = grammar.field(identifier, false)?;
-        let listed = field.entity == Entity::Dataset
-            || (field.entity == Entity::Attribute && grammar.lists.contains(&field.key.as_str()));
-        if !listed {
-            let valid: Vec<String> = grammar.lists.iter().map(|k| format!("'{k}'")).collect();
-            return Err(TrackingError::Filter(format!(
-                "Only [{}] attributes support comparison with a list of quoted string values.",
-                valid.join(", ")
-            )));
-        }
         let (values, after) = list(&rest[if negative { 2 } else { 1 }..]).ok_or_else(unparsed)?;
-        let test = if negative { Test::NotIn(values) } else { Test::In(values) };
+        let test = match (field.numeric, negative) {
+            (true, negative) => {
+                let numbers = values.iter().map(|value| finite(&field, value)).collect::<Result<_, _>>()?;
+                if negative { Test::NumberNotIn(numbers) } else { Test::NumberIn(numbers) }
+            }
+            (false, true) => Test::NotIn(texts(&field, &values)?),
+            (false, false) => Test::In(texts(&field, &values)?),
+        };
         return Ok((Clause { field, test }, after));
     }
     let [operator, value, after @ ..] = rest else { return Err(unparsed()) };
@@ -240,29 +337,40 @@ fn number(field: &Field, operator: &str, value: &Token) -> Result<Test, Tracking
         ">=" => Comparator::GreaterOrEqual,
         _ => return Err(wrong_comparator(operator, "'=', '!=', '<', '<=', '>', '>='")),
     };
+    Ok(Test::Number(comparator, finite(field, value)?))
+}
+
+fn finite(field: &Field, value: &Token) -> Result<f64, TrackingError> {
     let parsed = match value {
         Token::Number(text) => text.parse::<f64>().ok().filter(|v| v.is_finite()),
         _ => None,
     };
-    let value = parsed.ok_or_else(|| {
+    parsed.ok_or_else(|| {
         let what = match field.entity {
             Entity::Metric => "metric".to_owned(),
             _ => format!("numeric attribute: {}", field.key),
         };
         TrackingError::Filter(format!("Expected numeric value type for {what}. Found {}", value.text()))
-    })?;
-    Ok(Test::Number(comparator, value))
+    })
+}
+
+fn quoted(field: &Field, value: &Token) -> Result<String, TrackingError> {
+    match value {
+        Token::Text(quoted) => Ok(inner(quoted)),
+        other => Err(TrackingError::Filter(format!(
+            "Expected a quoted string value for {} (e.g. 'my-value'). Got value {}",
+            field.entity.word(),
+            other.text()
+        ))),
+    }
+}
+
+fn texts(field: &Field, values: &[&Token]) -> Result<Vec<String>, TrackingError> {
+    values.iter().map(|value| quoted(field, value)).collect()
 }
 
 fn text(field: &Field, operator: &str, value: &Token) -> Result<Test, TrackingError> {
-    let Token::Text(quoted) = value else {
-        return Err(TrackingError::Filter(format!(
-            "Expected a quoted string value for {} (e.g. 'my-value'). Got value {}",
-            field.entity.word(),
-            value.text()
-        )));
-    };
-    let value = inner(quoted);
+    let value = quoted(field, value)?;
     Ok(match operator {
         "=" => Test::Equal(value),
         "!=" => Test::NotEqual(value),
@@ -284,14 +392,14 @@ fn inner(quoted: &str) -> String {
     chars.collect()
 }
 
-/// `('a', 'b')`
-fn list(tokens: &[Token]) -> Option<(Vec<String>, &[Token])> {
+/// `('a', 'b')` or `(1, 2)`
+fn list(tokens: &[Token]) -> Option<(Vec<&Token>, &[Token])> {
     let [Token::Open, rest @ ..] = tokens else { return None };
     let mut rest = rest;
     let mut values = Vec::new();
     loop {
-        let [Token::Text(value), separator, tail @ ..] = rest else { return None };
-        values.push(inner(value));
+        let [value @ (Token::Text(_) | Token::Number(_)), separator, tail @ ..] = rest else { return None };
+        values.push(value);
         rest = tail;
         match separator {
             Token::Close => return Some((values, rest)),
@@ -309,8 +417,9 @@ mod tests {
     use crate::search::runs::GRAMMAR;
 
     fn read(filter: &str) -> Vec<(Entity, String, Test)> {
-        let clauses = parse(filter, &GRAMMAR).unwrap();
-        clauses.into_iter().map(|c| (c.field.entity, c.field.key, c.test)).collect()
+        let filter = parse(filter, &GRAMMAR).unwrap();
+        assert!(filter.any.is_empty());
+        filter.all.into_iter().map(|c| (c.field.entity, c.field.key, c.test)).collect()
     }
 
     fn refused(filter: &str) -> String {
@@ -358,8 +467,22 @@ mod tests {
     }
 
     #[test]
+    fn alternatives_and_parentheses_go_beyond_mlflow() {
+        let filter =
+            parse("tags.a = '1' AND (params.p IN ('x') OR metrics.m IN (1, 2) AND status = 'x')", &GRAMMAR).unwrap();
+        assert_eq!(filter.all.len(), 1);
+        let [alternatives] = filter.any.as_slice() else { panic!("{filter:?}") };
+        assert_eq!(alternatives.iter().map(|f| f.all.len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(alternatives[1].all[0].test, Test::NumberIn(vec![1.0, 2.0]));
+        assert_eq!(filter.clauses().len(), 4);
+        assert_eq!(read("((status = 'x')) AND (tags.a = 'b')").len(), 2, "parentheses alone change nothing");
+        let deep = format!("{}status = 'x'{}", "(".repeat(40), ")".repeat(40));
+        assert!(refused(&deep).contains("at most 32"));
+    }
+
+    #[test]
     fn what_is_not_a_filter_says_why() {
-        assert_eq!(refused("metrics.a > 1 OR metrics.b > 1"), "Invalid clause(s) in filter string: 'OR'");
+        assert_eq!(refused("metrics.a > 1 XOR metrics.b > 1"), "Invalid clause(s) in filter string: 'XOR'");
         assert_eq!(
             refused("foo.a = 'x'"),
             "Invalid entity type 'foo'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"
@@ -368,7 +491,11 @@ mod tests {
         assert_eq!(refused("metrics.a > nan"), "Expected numeric value type for metric. Found nan");
         assert_eq!(refused("metrics.a > '1'"), "Expected numeric value type for metric. Found '1'");
         for bad in [
-            "(metrics.a > 1)",
+            "(metrics.a > 1",
+            "metrics.a > 1)",
+            "()",
+            "metrics.a > 1 OR",
+            "OR metrics.a > 1",
             "NOT metrics.a > 1",
             "metrics.a > 1;",
             "metrics.a",
@@ -376,7 +503,8 @@ mod tests {
             "params.a > 'x'",
             "params.a = 'x",
             "= 1",
-            "status IN ('x')",
+            "status IN (1)",
+            "metrics.a IN ('x')",
             "metrics.a IS NULL",
             "run_id IN ()",
             "run_id IN ('a'",

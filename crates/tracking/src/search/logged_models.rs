@@ -21,7 +21,6 @@ pub const GRAMMAR: Grammar = Grammar {
         ("last_updated_time", "last_updated_timestamp"),
         ("last_updated_timestamp_ms", "last_updated_timestamp"),
     ],
-    lists: &["name", "model_id", "model_type", "status", "source_run_id"],
     order_only: &[],
 };
 
@@ -41,7 +40,7 @@ pub fn search(
     datasets: &[OnDataset],
     query: &Query,
 ) -> Result<Found<LoggedModel>, TrackingError> {
-    let (clauses, mut orders, offset) = query.parse(&GRAMMAR)?;
+    let (filter, mut orders, offset) = query.parse(&GRAMMAR)?;
     for tie in [OrderBy::attribute("creation_timestamp", true, false), OrderBy::attribute("model_id", false, true)] {
         if !orders.iter().any(|o| o.field == tie.field) {
             orders.push(tie);
@@ -62,7 +61,7 @@ pub fn search(
             for model in logged_models::with_data(tx, page)? {
                 let candidate = Candidate { model, datasets };
                 let measured = datasets.is_empty() || candidate.metrics().next().is_some();
-                if measured && evaluate::matches(&candidate, &clauses) {
+                if measured && evaluate::matches(&candidate, &filter) {
                     matched.push((SortKey::of(&candidate, &orders), candidate.model));
                 }
             }

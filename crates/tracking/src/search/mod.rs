@@ -46,19 +46,19 @@ pub struct Part<T> {
 /// Longest filter or order clause, in bytes.
 const LONGEST: usize = 100_000;
 /// Candidates read at a time.
-const PAGE: i64 = 1000;
+pub(crate) const PAGE: i64 = 1000;
 
 impl Query {
     /// With the offset that the page token carries.
-    fn parse(
+    pub(crate) fn parse(
         &self,
         grammar: &filter::Grammar,
-    ) -> Result<(Vec<filter::Clause>, Vec<order::OrderBy>, usize), TrackingError> {
-        let (clauses, orders) = self.terms(grammar)?;
-        Ok((clauses, orders, page_token::offset(self.page_token.as_deref())?))
+    ) -> Result<(filter::Filter, Vec<order::OrderBy>, usize), TrackingError> {
+        let (filter, orders) = self.terms(grammar)?;
+        Ok((filter, orders, page_token::offset(self.page_token.as_deref())?))
     }
 
-    fn terms(&self, grammar: &filter::Grammar) -> Result<(Vec<filter::Clause>, Vec<order::OrderBy>), TrackingError> {
+    fn terms(&self, grammar: &filter::Grammar) -> Result<(filter::Filter, Vec<order::OrderBy>), TrackingError> {
         if self.filter.len() > LONGEST || self.order_by.iter().any(|o| o.len() > LONGEST) {
             return Err(TrackingError::Filter(format!("a filter or an order has at most {LONGEST} characters")));
         }
@@ -67,7 +67,11 @@ impl Query {
 }
 
 /// Sorts what matched and cuts the page out.
-fn page<T>(mut matched: Vec<(order::SortKey, T)>, offset: usize, limit: usize) -> (Vec<T>, Option<String>, usize) {
+pub(crate) fn page<T>(
+    mut matched: Vec<(order::SortKey, T)>,
+    offset: usize,
+    limit: usize,
+) -> (Vec<T>, Option<String>, usize) {
     matched.sort_by(|a, b| a.0.cmp(&b.0));
     let total = matched.len();
     let items: Vec<T> = matched.into_iter().skip(offset).take(limit).map(|(_, item)| item).collect();

@@ -17,7 +17,7 @@ pub struct OrderBy {
 
 impl OrderBy {
     /// By an attribute: what makes an order total.
-    pub(super) fn attribute(key: &str, numeric: bool, ascending: bool) -> Self {
+    pub(crate) fn attribute(key: &str, numeric: bool, ascending: bool) -> Self {
         Self { field: Field { entity: Entity::Attribute, key: key.to_owned(), numeric }, ascending }
     }
 }
@@ -61,7 +61,7 @@ enum Slot {
 }
 
 impl SortKey {
-    pub(super) fn of(subject: &impl Subject, orders: &[OrderBy]) -> Self {
+    pub(crate) fn of(subject: &impl Subject, orders: &[OrderBy]) -> Self {
         let slot = |order: &OrderBy| match subject.values(&order.field).into_iter().next() {
             Some(Value::Number(n)) if n.is_nan() => Slot::Nan,
             Some(Value::Number(n)) => Slot::Number(n),

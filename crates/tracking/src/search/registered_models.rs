@@ -14,7 +14,6 @@ pub const GRAMMAR: Grammar = Grammar {
     text: &["name"],
     numeric: &[],
     synonyms: &[("timestamp", "last_updated_timestamp")],
-    lists: &["name"],
     order_only: &["last_updated_timestamp"],
 };
 
@@ -23,7 +22,7 @@ pub const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
 
 /// By name where no order is asked for.
 pub fn search(tx: &mut Tx<'_>, query: &Query) -> Result<Found<RegisteredModel>, TrackingError> {
-    let (clauses, mut orders, offset) = query.parse(&GRAMMAR)?;
+    let (filter, mut orders, offset) = query.parse(&GRAMMAR)?;
     let by_name = OrderBy::attribute("name", false, true);
     if !orders.iter().any(|o| o.field == by_name.field) {
         orders.push(by_name);
@@ -38,7 +37,7 @@ pub fn search(tx: &mut Tx<'_>, query: &Query) -> Result<Found<RegisteredModel>, 
         )?;
         let Some(last) = page.last().map(|m| m.name.clone()) else { break };
         for model in models::with_data(tx, page)? {
-            if evaluate::matches(&model, &clauses) {
+            if evaluate::matches(&model, &filter) {
                 matched.push((SortKey::of(&model, &orders), model));
             }
         }

@@ -6,7 +6,7 @@ use towpath_core::Digest;
 use towpath_store::Tx;
 
 use super::evaluate::{self, Subject, Value};
-use super::filter::{Clause, Entity, Field, Grammar};
+use super::filter::{Entity, Field, Filter, Grammar};
 use super::order::{OrderBy, SortKey};
 use super::walk::{Seen, Walk};
 use super::{Part, Query, page_token};
@@ -25,13 +25,12 @@ pub const GRAMMAR: Grammar = Grammar {
         ("Run name", "run_name"),
         ("Run Name", "run_name"),
     ],
-    lists: &["run_id"],
     order_only: &[],
 };
 
 /// Runs of these experiments, newest first where the order leaves it open.
 pub fn search(tx: &mut Tx<'_>, experiments: &[i64], view: View, query: &Query) -> Result<Part<Run>, TrackingError> {
-    let (clauses, mut orders) = query.terms(&GRAMMAR)?;
+    let (filter, mut orders) = query.terms(&GRAMMAR)?;
     for tie in [OrderBy::attribute("start_time", true, false), OrderBy::attribute("run_id", false, true)] {
         if !orders.iter().any(|o| o.field == tie.field) {
             orders.push(tie);
@@ -49,7 +48,7 @@ pub fn search(tx: &mut Tx<'_>, experiments: &[i64], view: View, query: &Query) -
     };
     let mut matched: Vec<(SortKey, RunInfo)> = Vec::new();
     for experiment in experiments {
-        matched.append(&mut first_of(tx, experiment, view, &clauses, &orders, after.as_ref(), query.limit)?);
+        matched.append(&mut first_of(tx, experiment, view, &filter, &orders, after.as_ref(), query.limit)?);
     }
     matched.sort_by(|a, b| a.0.cmp(&b.0));
     let more = matched.len() > query.limit;
@@ -62,10 +61,10 @@ pub fn search(tx: &mut Tx<'_>, experiments: &[i64], view: View, query: &Query) -
 /// How many runs match.
 pub fn count(tx: &mut Tx<'_>, experiments: &[i64], view: View, filter: &str) -> Result<usize, TrackingError> {
     let query = Query { filter: filter.to_owned(), ..Query::default() };
-    let (clauses, _) = query.terms(&GRAMMAR)?;
+    let (filter, _) = query.terms(&GRAMMAR)?;
     let mut total = 0;
     for experiment in experiments.iter().copied().collect::<BTreeSet<i64>>() {
-        if clauses.is_empty() {
+        if filter == Filter::default() {
             for row in tx.all(
                 "select lifecycle_stage, count(*) as n from tracked_runs where experiment = $1 group by lifecycle_stage",
                 &[&experiment],
@@ -75,7 +74,7 @@ pub fn count(tx: &mut Tx<'_>, experiments: &[i64], view: View, filter: &str) -> 
                 }
             }
         } else {
-            total += first_of(tx, experiment, view, &clauses, &[], None, usize::MAX)?.len();
+            total += first_of(tx, experiment, view, &filter, &[], None, usize::MAX)?.len();
         }
     }
     Ok(total)
@@ -86,13 +85,13 @@ fn first_of(
     tx: &mut Tx<'_>,
     experiment: i64,
     view: View,
-    clauses: &[Clause],
+    filter: &Filter,
     orders: &[OrderBy],
     after: Option<&SortKey>,
     limit: usize,
 ) -> Result<Vec<(SortKey, RunInfo)>, TrackingError> {
-    let needed = Needed::of(tx, clauses, orders)?;
-    let mut walk = Walk::choose(tx, experiment, clauses, orders, after)?;
+    let needed = Needed::of(tx, filter, orders)?;
+    let mut walk = Walk::choose(tx, experiment, &filter.all, orders, after)?;
     let mut matched = Vec::new();
     while let Some(stretch) = walk.next(tx)? {
         let mut values = needed.read(tx, &stretch.seen)?;
@@ -103,7 +102,7 @@ fn first_of(
             let candidate = Candidate { info, logged };
             let key = SortKey::of(&candidate, orders);
             if view.shows(candidate.info.lifecycle)
-                && evaluate::matches(&candidate, clauses)
+                && evaluate::matches(&candidate, filter)
                 && after.is_none_or(|after| key.cmp(after).is_gt())
             {
                 matched.push((key.clone(), candidate.info));
@@ -137,9 +136,9 @@ struct Logged {
 }
 
 impl Needed {
-    fn of(tx: &mut Tx<'_>, clauses: &[Clause], orders: &[OrderBy]) -> Result<Self, TrackingError> {
+    fn of(tx: &mut Tx<'_>, filter: &Filter, orders: &[OrderBy]) -> Result<Self, TrackingError> {
         let fields: BTreeSet<&Field> =
-            clauses.iter().map(|c| &c.field).chain(orders.iter().map(|o| &o.field)).collect();
+            filter.clauses().into_iter().map(|c| &c.field).chain(orders.iter().map(|o| &o.field)).collect();
         let keys = |entity: Entity| -> Vec<String> {
             fields.iter().filter(|f| f.entity == entity).map(|f| f.key.clone()).collect()
         };
@@ -223,6 +222,7 @@ impl Subject for Candidate {
                 "end_time" => self.info.end_time.map(|t| Value::Number(t.millis() as f64)).into_iter().collect(),
                 _ => Vec::new(),
             },
+            _ => Vec::new(),
         }
     }
 }

@@ -14,20 +14,23 @@ pub const GRAMMAR: Grammar = Grammar {
     text: &["name", "run_id", "source_path"],
     numeric: &["version_number"],
     synonyms: &[],
-    lists: &["name", "run_id"],
     order_only: &["creation_timestamp", "last_updated_timestamp"],
 };
 
-/// By name, newest version first, where the order leaves it open.
+/// Those changed last first, then by name, then newest version first, where the order leaves it open.
 pub fn search(tx: &mut Tx<'_>, query: &Query) -> Result<Found<ModelVersion>, TrackingError> {
-    let (clauses, mut orders, offset) = query.parse(&GRAMMAR)?;
-    for tie in [OrderBy::attribute("name", false, true), OrderBy::attribute("version_number", true, false)] {
+    let (filter, mut orders, offset) = query.parse(&GRAMMAR)?;
+    for tie in [
+        OrderBy::attribute("last_updated_timestamp", true, false),
+        OrderBy::attribute("name", false, true),
+        OrderBy::attribute("version_number", true, false),
+    ] {
         if !orders.iter().any(|o| o.field == tie.field) {
             orders.push(tie);
         }
     }
     // Nearly every search is for one model: look at that one only.
-    let named = clauses.iter().find_map(|c| match (&c.field.entity, c.field.key.as_str(), &c.test) {
+    let named = filter.all.iter().find_map(|c| match (&c.field.entity, c.field.key.as_str(), &c.test) {
         (Entity::Attribute, "name", Test::Equal(name)) => Some(name.clone()),
         _ => None,
     });
@@ -42,7 +45,7 @@ pub fn search(tx: &mut Tx<'_>, query: &Query) -> Result<Found<ModelVersion>, Tra
         )?;
         let Some(last) = page.last().map(|v| (v.model.clone(), v.version)) else { break };
         for version in versions::with_data(tx, page)? {
-            if evaluate::matches(&version, &clauses) {
+            if evaluate::matches(&version, &filter) {
                 matched.push((SortKey::of(&version, &orders), version));
             }
         }

@@ -58,7 +58,7 @@ struct Values {
 }
 
 impl Walk {
-    /// `after` is where the page before ended.
+    /// `clauses` must all hold; a filter may ask for more. `after` is where the page before ended.
     pub(super) fn choose(
         tx: &mut Tx<'_>,
         experiment: i64,
@@ -127,8 +127,9 @@ fn along_a_metric(
         Step::Values(Values { name: order.field.key.clone(), key, nan, ascending, position, end })
     };
     let mut steps = VecDeque::from([values(false, low, high)]);
-    // NaN satisfies `!=` only.
-    if clauses.iter().filter(own).all(|c| matches!(c.test, Test::Number(Comparator::NotEqual, _))) {
+    // NaN satisfies `!=` and NOT IN only.
+    let of_nan = |test: &Test| matches!(test, Test::Number(Comparator::NotEqual, _) | Test::NumberNotIn(_));
+    if clauses.iter().filter(own).all(|c| of_nan(&c.test)) {
         steps.push_back(values(true, 0.0, 0.0));
     }
     if !clauses.iter().any(|c| own(&c)) {
