@@ -312,7 +312,7 @@ def runs(s, e):
     s.http("bulk: half an interval", "GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={r}&metric_key=b&start_step=1")
     s.http("bulk: interval of no runs", "GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?metric_key=b", show=code)
     s.http("datasets of experiments", "POST", "/ajax-api/2.0/mlflow/experiments/search-datasets", {"experiment_ids": [e]},
-           show=lambda b: sorted(b["dataset_summaries"], key=str))
+           show=lambda b: sorted(b["dataset_summaries"], key=lambda d: d["digest"]))
     return r
 
 
