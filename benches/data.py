@@ -1,111 +1,233 @@
-"""What versioning many files costs: the same tree added, looked at and checked out by Towpath and DVC.
+"""What versioning data costs: the same trees added, looked at, checked out, pushed and pulled by Towpath and DVC.
 
-FILES files of 1-10 KB in folders of 1,000. Beside each figure stands what the machine can do at
-best (`crates/data/examples/floors.rs`): copy, hash, or walk the same tree on all cores. The caches
-of the operating system are warm for all of them. `TOWPATH_BENCH_FILES` sets FILES,
-`TOWPATH_BENCH_DVC=0` leaves the real dvc out.
+Beside each figure stands what the machine can do at best with the same files, measured in turns with
+it (`crates/data/examples/floors.rs`): copy, hash or walk them on all cores, hash one on one core. The
+caches of the operating system are warm for all of them. A target is the smaller of the machine's best
+and of DVC's time, each with its factor. DVC runs once, Towpath several times.
+
+`TOWPATH_BENCH_FILES` and `TOWPATH_BENCH_GIB` make the work smaller, `TOWPATH_BENCH_DVC=0` leaves DVC
+out, `TOWPATH_BENCH_MILLION` sets the files of the figures of memory, 0 leaves them out.
 """
 
 import os
-import random
 import shutil
+import urllib.request
 
-from processes import run, timed
-from report import Figure, median, spread
+from processes import free_port, run, timed
+from report import Figure, median, number
 from subject import ROOT
+from trees import Tool, write_file, write_tree
 
 FILES = int(os.environ.get("TOWPATH_BENCH_FILES", "100000"))
+OBJECTS = FILES // 10
+GIB = int(os.environ.get("TOWPATH_BENCH_GIB", "4"))
 WITH_DVC = os.environ.get("TOWPATH_BENCH_DVC", "1") != "0"
+MILLION = int(os.environ.get("TOWPATH_BENCH_MILLION", "1000000"))
 TIMES = 5
 
-
-def write_tree(folder):
-    rng = random.Random(1)
-    noise = rng.randbytes(1 << 20)
-    for i in range(FILES):
-        if i % 1000 == 0:
-            (folder / f"{i // 1000:04}").mkdir(parents=True)
-        start = rng.randrange(len(noise) - 10_240)
-        content = i.to_bytes(8) + noise[start:start + rng.randrange(1016, 10_232)]
-        (folder / f"{i // 1000:04}" / f"{i:06}.bin").write_bytes(content)
-
-
-class Tool:
-    """A repository of its own with a copy of the tree."""
-
-    def __init__(self, subject, tree, name, program):
-        self.subject, self.program = subject, program
-        self.folder = subject.repository(name, {"README": "data\n"})
-        shutil.copytree(tree, self.folder / "data")
-
-    def seconds(self, *args):
-        return timed(self.program, *args, cwd=self.folder, env=self.subject.environment)
-
-    def link(self, kind):
-        self.subject.run(self.program, "config", "cache.type", kind, cwd=self.folder)
-
-    def forget(self):
-        """As if the data had never been added."""
-        for path in [".dvc/cache", ".dvc/tmp"]:
-            shutil.rmtree(self.folder / path, ignore_errors=True)
-        (self.folder / "data.dvc").unlink(missing_ok=True)
+#: That moto takes.
+CREDENTIALS = {"region": "us-east-1", "access_key_id": "id", "secret_access_key": "secret"}
 
 
 def measure(subject):
-    run("cargo", "build", "--quiet", "--release", "-p", "towpath-data", "--example", "floors", cwd=ROOT)
-    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+    floors = Floors(subject)
+    figures = [*small_files(subject, floors), *one_file(subject, floors), *remotes(subject, floors), *starts(subject)]
+    return [*figures, *(memory(subject) if MILLION else [])]
+
+
+class Floors:
+    """The machine's limits."""
+
+    def __init__(self, subject):
+        run("cargo", "build", "--quiet", "--release", "-p", "towpath-data", "--example", "floors", cwd=ROOT)
+        self.subject = subject
+        self.program = f"{os.environ.get('CARGO_TARGET_DIR', ROOT / 'target')}/release/examples/floors"
+
+    def seconds(self, work, *paths):
+        return float(self.subject.run(self.program, work, *paths).strip())
+
+    def copy(self, tree):
+        copied = self.subject.dir / "copied"
+        shutil.rmtree(copied, ignore_errors=True)
+        seconds = self.seconds("copy", tree, copied)
+        shutil.rmtree(copied)
+        return seconds
+
+
+def figure(subject, what, work, theirs, times, best=None, limit=None, repetitions=TIMES):
+    """`work` and `best` take turns; `limit` and `times` are the factors to the best and to `theirs`."""
+    pairs = [(work(), best() if best else None) for _ in range(repetitions)]
+    seconds = median([ours for ours, _ in pairs])
+    note, peers, targets = f"median of {len(pairs)}", {}, []
+    if best:
+        peers["at best on this machine"] = floor = median([floor for _, floor in pairs])
+        targets.append(limit * floor)
+        note += f", {number(median([ours / floor for ours, floor in pairs]))} times the best"
+    if theirs is not None:
+        peers[subject.version("dvc")] = theirs
+        targets.append(theirs / times)
+    return Figure(what, "s", seconds, note, peers, target=min(targets, default=None))
+
+
+def tools(subject, name):
+    """Ours, and the real dvc unless that is left out."""
+    ours = Tool(subject, f"{name}-ours", subject.towpath)
+    return ours, Tool(subject, f"{name}-theirs", subject.peers / "dvc") if WITH_DVC else None
+
+
+def small_files(subject, floors):
     tree = subject.dir / "tree"
-    write_tree(tree)
-    ours = Tool(subject, tree, "ours", subject.towpath)
-    theirs = Tool(subject, tree, "theirs", subject.peers / "dvc") if WITH_DVC else None
+    write_tree(tree, FILES, 1024, 10_240)
+    ours, theirs = tools(subject, "files")
+    for tool in filter(None, [ours, theirs]):
+        tool.hold(tree)
 
-    def floor(work, *paths):
-        return float(subject.run(f"{target}/release/examples/floors", work, *paths).strip())
-
-    def copy():
-        shutil.rmtree(subject.dir / "copied", ignore_errors=True)
-        return floor("copy", tree, subject.dir / "copied")
+    def once(*args, before=lambda tool: None):
+        if not theirs:
+            return None
+        before(theirs)
+        return theirs.seconds(*args)
 
     def add():
         ours.forget()
         return ours.seconds("add", "data")
 
     def checkout():
-        shutil.rmtree(ours.folder / "data")
+        ours.lose()
         return ours.seconds("checkout")
 
-    def figure(what, work, best, limit, *command, prepare=lambda: None):
-        values = sorted((work(), best()) for _ in range(TIMES))
-        seconds, floors = [value for value, _ in values], [value for _, value in values]
-        peers = {"at best on this machine": median(floors)}
-        if theirs:
-            prepare()
-            peers[subject.version("dvc")] = theirs.seconds(*command)
-        return Figure(what, "s", median(seconds), spread(seconds, "s"), peers, target=limit * median(floors))
+    def copy():
+        return floors.copy(tree)
 
-    walk = lambda: floor("walk", tree)
     figures = [
-        figure(f"add of {FILES:,} files, copied", add, copy, 1.3, "add", "data"),
-        figure("status of them, unchanged", lambda: ours.seconds("status"), walk, 1.5, "status"),
+        figure(subject, f"add of {FILES:,} files, copied", add, once("add", "data"), 8, copy, 1.3),
         figure(
-            "checkout of them", checkout, copy, 1.5, "checkout",
-            prepare=lambda: shutil.rmtree(theirs.folder / "data"),
+            subject, "status of them, unchanged", lambda: ours.seconds("status"), once("status"), 30,
+            lambda: floors.seconds("walk", tree), 1.5,
+        ),
+        figure(
+            subject, "checkout of them, copied", checkout, once("checkout", before=Tool.lose), 10, copy, 1.5,
         ),
     ]
     for tool in filter(None, [ours, theirs]):
-        tool.link("hardlink")
-    hardlinked = figure(
-        "add of them, hard links", add, lambda: floor("hash", tree), 2, "add", "data",
-        prepare=lambda: theirs.forget(),
-    )
+        tool.set("config", "cache.type", "hardlink")
+        # A file that is checked out is a link already or not, so each begins with files of its own.
+        tool.lose()
+        tool.hold(tree)
+    hash_all = lambda: floors.seconds("hash", tree)
+    theirs_linked = once("add", "data", before=Tool.forget)
+    figures.append(figure(subject, "add of them, hard links", add, theirs_linked, 15, hash_all, 2))
+    for tool in filter(None, [ours, theirs]):
+        tool.remove()
+    shutil.rmtree(tree)
+    return figures
+
+
+def one_file(subject, floors):
+    ours, theirs = tools(subject, "file")
+    write_file(ours.data, GIB << 30)
+
+    def add():
+        ours.forget()
+        return ours.seconds("add", "data")
+
+    seconds = None
+    if theirs:
+        ours.data.rename(theirs.data)
+        seconds = theirs.seconds("add", "data")
+        theirs.data.rename(ours.data)
+        theirs.remove()
+    best = lambda: floors.seconds("hash-one", ours.data)
+    figures = [figure(subject, f"add of one file of {GIB} GiB, copied", add, seconds, 1, best, 1.1, repetitions=3)]
+    ours.remove()
+    return figures
+
+
+def remotes(subject, floors):
+    tree = subject.dir / "objects"
+    write_tree(tree, OBJECTS, 100_000, 100_000)
+    both = tools(subject, "objects")
+    ours, theirs = both
+    for tool in filter(None, both):
+        tool.hold(tree)
+        tool.seconds("add", "data")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with subject.service(
+        subject.peers / "moto_server", "-H", "127.0.0.1", "-p", port, ready=f"{url}/moto-api/data.json"
+    ):
+        for tool in filter(None, both):
+            tool.set("remote", "add", "folder", str(subject.dir / f"{tool.name}-remote"))
+            tool.set("remote", "add", "s3", f"s3://{tool.name}/data")
+            for key, value in [("endpointurl", url), *CREDENTIALS.items()]:
+                tool.set("remote", "modify", "s3", key, value)
+        return [
+            *pushed_and_pulled(subject, both, "folder", lambda tool: empty_folder(subject, tool), TIMES,
+                               lambda: floors.copy(tree)),
+            *pushed_and_pulled(subject, both, "s3", lambda tool: empty_bucket(url, tool), 3),
+        ]
+
+
+def empty_folder(subject, tool):
+    shutil.rmtree(subject.dir / f"{tool.name}-remote", ignore_errors=True)
+
+
+def empty_bucket(url, tool):
+    """moto forgets all buckets, and makes this one."""
+    for method, path in [("POST", "/moto-api/reset"), ("PUT", f"/{tool.name}")]:
+        request = urllib.request.Request(url + path, method=method, headers={"Content-Length": "0"})
+        urllib.request.urlopen(request, timeout=60).close()
+
+
+def pushed_and_pulled(subject, both, remote, empty, repetitions, best=None):
+    ours, theirs = both
+    where = {"folder": "a folder", "s3": "S3 (moto)"}[remote]
+
+    def push(tool):
+        empty(tool)
+        return tool.seconds("push", "-r", remote)
+
+    def fetch(tool):
+        shutil.rmtree(tool.folder / ".dvc/cache")
+        return tool.seconds("fetch", "-r", remote)
+
+    return [
+        figure(
+            subject, f"{verb} of {OBJECTS:,} x 100 KB {way} {where}", lambda: work(ours),
+            work(theirs) if theirs else None, 5, best, 1.5, repetitions,
+        )
+        for verb, way, work in [("push", "to", push), ("fetch", "from", fetch)]
+    ]
+
+
+def starts(subject):
     empty = subject.repository("empty", {"README": "nothing\n"})
-    starts = {
-        "start: --version": lambda: timed(subject.towpath, "--version", env=subject.environment),
-        "start: status of an empty repository": lambda: timed(
-            subject.towpath, "status", cwd=empty, env=subject.environment
-        ),
-    }
-    for what, work in starts.items():
-        values = [work() for _ in range(4 * TIMES)]
-        figures.append(Figure(what, "s", median(values), spread(values, "s"), target=0.010))
-    return [*figures, hardlinked]
+    dvc = subject.peers / "dvc"
+
+    def started(program, *args):
+        return timed(program, *args, cwd=empty, env=subject.environment)
+
+    figures = []
+    for what, arg in [("start: --version", "--version"), ("start: status of an empty repository", "status")]:
+        values = [started(subject.towpath, arg) for _ in range(8 * TIMES)]
+        peers = {subject.version("dvc"): started(dvc, arg)} if WITH_DVC else {}
+        figures.append(Figure(what, "s", median(values), f"median of {len(values)}", peers, target=0.010))
+    return figures
+
+
+def memory(subject):
+    """Hard links, so that a million files are a million inodes."""
+    ours = Tool(subject, "million", subject.towpath)
+    ours.set("config", "cache.type", "hardlink")
+    write_tree(ours.data, MILLION, 16, 64)
+    figures = []
+    for what, args, before in [
+        ("memory of add", ["add", "data"], lambda: None),
+        ("memory of status", ["status"], lambda: None),
+        ("memory of checkout", ["checkout"], ours.lose),
+    ]:
+        before()
+        mib = ours.peak(*args) / 2**20
+        figures.append(Figure(f"{what}, {MILLION:,} files", "MiB", mib, target=200 / 1.048576))
+    ours.remove()
+    return figures

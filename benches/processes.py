@@ -36,6 +36,16 @@ def cpu_timed(*command, **options):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def peak_memory_of(*command, **options):
+    """The largest resident set of a command that ends well, in bytes."""
+    with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, **options) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    return used.ru_maxrss * 1024
+
+
 class Service:
     """A process of its own group that listens; ended with all its children."""
 

@@ -45,8 +45,8 @@ def command(i):
     return f"cp {i}.txt {i + 1}.txt"
 
 
-def dvc_yaml():
-    stages = (f"  s{i}:\n    cmd: {command(i)}\n    deps: [{i}.txt]\n    outs: [{i + 1}.txt]\n" for i in range(STAGES))
+def dvc_yaml(count=STAGES):
+    stages = (f"  s{i}:\n    cmd: {command(i)}\n    deps: [{i}.txt]\n    outs: [{i + 1}.txt]\n" for i in range(count))
     return "stages:\n" + "".join(stages)
 
 

@@ -30,6 +30,12 @@ pub(crate) trait Destination: Sync {
     /// Takes a large file: reads it, refuses it if it is not as `stamp` says afterwards, and returns
     /// its digest.
     fn take_large(&self, file: &File, path: &Path, stamp: Stamp, hash: HashName) -> Result<[u8; 16], Error>;
+
+    /// True when taking a file changes its stamp, and whoever has all of them remembers them as they
+    /// are then.
+    fn changes_files(&self) -> bool {
+        false
+    }
 }
 
 /// Hashes without keeping anything.
@@ -83,7 +89,9 @@ pub(crate) fn digests(
         let mut file = open_walked(&path)?;
         if stamp.size() > SMALL {
             let md5 = to.take_large(&file, &path, stamp, hash)?;
-            workspace.state().record(hash, stamp, md5);
+            if !to.changes_files() {
+                workspace.state().record(hash, stamp, md5);
+            }
             together.hashed.push(Hashed { relpath, oid: Oid::of_file(md5, hash), size: stamp.size() });
         } else {
             together.read(&mut file, &path, relpath, stamp)?;
@@ -138,7 +146,9 @@ impl Together<'_> {
         for ((relpath, stamp, range), md5) in self.files.drain(..).zip(digests) {
             let oid = Oid::of_file(md5, self.hash);
             self.to.take(&oid, &self.bytes[range], &self.folder.join(&relpath), stamp)?;
-            self.workspace.state().record(self.hash, stamp, md5);
+            if !self.to.changes_files() {
+                self.workspace.state().record(self.hash, stamp, md5);
+            }
             self.hashed.push(Hashed { relpath, oid, size: stamp.size() });
         }
         self.bytes.clear();

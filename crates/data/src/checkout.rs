@@ -220,13 +220,15 @@ fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) 
         Err(_) => {}
     }
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut files: HashSet<&Path> = HashSet::new();
     let mut folders: HashSet<&Path> = HashSet::new();
     for entry in manifest.entries() {
-        let path = Path::new(&entry.relpath);
-        files.insert(path);
-        folders.extend(path.ancestors().skip(1));
+        for folder in Path::new(&entry.relpath).ancestors().skip(1) {
+            if !folders.insert(folder) {
+                break;
+            }
+        }
     }
+    let is_file_of_it = |below: &Path| below.to_str().is_some_and(|below| manifest.entry(below).is_some());
     let mut removed = false;
     let mut walker = WalkDir::new(folder).min_depth(1).into_iter();
     while let Some(entry) = walker.next() {
@@ -243,7 +245,7 @@ fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) 
             fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
             walker.skip_current_dir();
             removed = true;
-        } else if !is_dir && !files.contains(below) {
+        } else if !is_dir && !is_file_of_it(below) {
             fs::remove_file(path).map_err(Error::io("remove", path))?;
             removed = true;
         }

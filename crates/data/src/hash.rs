@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use md5::{Digest as _, Md5};
+use rustix::fs::Advice;
 use towpath_core::HashName;
 
 use crate::dos2unix::Dos2unix;
@@ -96,11 +98,13 @@ pub(crate) fn digest_while_copying(
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let (mut from, mut copy) = (from.take(size), copy);
+            let mut written = Written { file: copy, to_disk: 0, length: 0 };
             loop {
                 let mut buffer = to_fill.try_recv().unwrap_or_default();
                 buffer.clear();
                 let read = (&mut from).take(LARGE_BUFFER).read_to_end(&mut buffer).map_err(StreamError::Read)?;
                 copy.write_all(&buffer).map_err(StreamError::Write)?;
+                written.grown_by(read as u64);
                 if read == 0 || full.send(buffer).is_err() {
                     return Ok(());
                 }
@@ -116,6 +120,31 @@ pub(crate) fn digest_while_copying(
         reader.join().map_err(|_| stopped)??;
         Ok(hasher.finalize())
     })
+}
+
+/// So much is handed to the disk at a time.
+const TO_DISK: u64 = 16 << 20;
+
+/// A file that grows. The disk begins with what is there while the rest is still read, so that the
+/// sync at the end finds little left to do.
+struct Written<'f> {
+    file: &'f File,
+    /// Where the bytes begin that the disk was not yet given.
+    to_disk: u64,
+    length: u64,
+}
+
+impl Written<'_> {
+    fn grown_by(&mut self, bytes: u64) {
+        self.length += bytes;
+        let waiting = self.length - self.to_disk;
+        if waiting >= TO_DISK {
+            // On Linux this starts to write what is not on the disk and does not wait for it. Where it
+            // is not done, the sync does it.
+            let _ = rustix::fs::fadvise(self.file, self.to_disk, NonZeroU64::new(waiting), Advice::DontNeed);
+            self.to_disk = self.length;
+        }
+    }
 }
 
 /// Of at most `size` bytes, so that a file that grows as fast as it is read comes to an end.

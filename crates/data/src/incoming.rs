@@ -176,4 +176,8 @@ impl Destination for Incoming<'_> {
         }
         Ok(md5)
     }
+
+    fn changes_files(&self) -> bool {
+        self.cache.shares_files()
+    }
 }

@@ -38,7 +38,8 @@ impl Listing {
     fn list(&self, oid: &Oid) -> Result<Vec<Oid>, Error> {
         let path = self.dir.join(oid.object_path());
         let folder = path.parent().unwrap_or(&self.dir);
-        let digits = &oid.to_string()[..2];
+        let mut digits = oid.to_string();
+        digits.truncate(2);
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -47,9 +48,11 @@ impl Listing {
         let mut oids = Vec::new();
         for entry in entries {
             let name = entry.map_err(Error::io("read", folder))?.file_name();
-            let oid = name.to_str().and_then(|rest| Oid::parse(&format!("{digits}{rest}")).ok());
-            oids.extend(oid.map(|oid| oid.hashed_by(self.hash)));
+            digits.truncate(2);
+            digits.push_str(name.to_str().unwrap_or_default());
+            oids.extend(Oid::parse(&digits).ok().map(|oid| oid.hashed_by(self.hash)));
         }
+        oids.shrink_to_fit();
         oids.sort_unstable();
         Ok(oids)
     }

@@ -8,9 +8,10 @@
 //! end the MD5 of the MD5s of its pieces of 64 KiB. A snapshot that does not check is dropped: it
 //! costs time only.
 
-use std::fs::{self, Metadata};
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use towpath_core::{Clock, HashName, SystemClock};
@@ -20,6 +21,9 @@ use crate::{Error, files};
 const MAGIC: &[u8; 8] = b"TPSTATE3";
 const RECORD: usize = 56;
 const PIECE: usize = 1 << 16;
+
+/// So much of a snapshot is in memory as bytes: as many pieces as are hashed side by side.
+const PORTION: usize = 16 * PIECE;
 
 /// File systems stamp files with a clock of up to 10 ms a tick: a file this young could change once
 /// more without a visible trace, so its digest is not remembered. Git does so when it reads its
@@ -76,8 +80,28 @@ impl Stamp {
 struct Record {
     /// The device, and one bit for the hash: Linux numbers devices with 32 bits.
     place: u64,
-    stamp: Stamp,
+    inode: u64,
+    mtime: i64,
+    ctime: i64,
+    size: u64,
     md5: [u8; 16],
+}
+
+impl Record {
+    fn new(hash: HashName, stamp: Stamp, md5: [u8; 16]) -> Self {
+        let Stamp { device, inode, mtime, ctime, size } = stamp;
+        Self { place: place(hash, device), inode, mtime, ctime, size, md5 }
+    }
+
+    /// One of each file and hash.
+    fn key(&self) -> (u64, u64) {
+        (self.place, self.inode)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let Self { place, inode, mtime, ctime, size, .. } = *self;
+        Stamp { device: place >> 1, inode, mtime, ctime, size }
+    }
 }
 
 fn place(hash: HashName, device: u64) -> u64 {
@@ -113,8 +137,7 @@ impl State {
 
     fn table(&self) -> &RwLock<Table> {
         self.table.get_or_init(|| {
-            let bytes = self.file.as_ref().and_then(|file| fs::read(file).ok());
-            let sorted = bytes.as_deref().and_then(decode).unwrap_or_default();
+            let sorted = self.file.as_deref().and_then(read_snapshot).unwrap_or_default();
             RwLock::new(Table { sorted, ..Table::default() })
         })
     }
@@ -132,9 +155,10 @@ impl State {
         {
             let table = self.read();
             if table.recent.len() <= UNSORTED {
-                let same = |r: &&Record| r.place == place(hash, stamp.device) && r.stamp.inode == stamp.inode;
-                let newest = table.recent.iter().rev().find(same).or_else(|| table.find(hash, stamp));
-                return newest.filter(|r| r.stamp == stamp).map(|r| r.md5);
+                let wanted = (place(hash, stamp.device), stamp.inode);
+                let newest = table.recent.iter().rev().find(|record| record.key() == wanted);
+                let newest = newest.or_else(|| table.find(hash, stamp));
+                return newest.filter(|record| record.stamp() == stamp).map(|record| record.md5);
             }
         }
         self.write().sort_in();
@@ -144,7 +168,7 @@ impl State {
     /// As [`get`](Self::get), for the many files of a folder: what was recorded since they began to
     /// be asked for is not looked at.
     pub(crate) fn get_sorted(&self, hash: HashName, stamp: Stamp) -> Option<[u8; 16]> {
-        self.read().find(hash, stamp).filter(|r| r.stamp == stamp).map(|r| r.md5)
+        self.read().find(hash, stamp).filter(|record| record.stamp() == stamp).map(|record| record.md5)
     }
 
     /// Remembers what was read; `stamp` is from before reading and equal after it.
@@ -157,7 +181,7 @@ impl State {
     /// Remembers a file that we put there ourselves: nobody knew of it within its first tick.
     pub(crate) fn record_own(&self, hash: HashName, stamp: Stamp, md5: [u8; 16]) {
         let mut table = self.write();
-        table.recent.push(Record { place: place(hash, stamp.device), stamp, md5 });
+        table.recent.push(Record::new(hash, stamp, md5));
         table.changed = true;
     }
 
@@ -170,7 +194,7 @@ impl State {
         let mut table = self.write();
         if table.changed {
             table.sort_in();
-            files::write_unsynced(file, &encode(&table.sorted))?;
+            files::write_unsynced_by(file, |to| write_snapshot(&table.sorted, to))?;
             table.changed = false;
         }
         Ok(())
@@ -180,7 +204,7 @@ impl State {
 impl Table {
     fn find(&self, hash: HashName, stamp: Stamp) -> Option<&Record> {
         let wanted = (place(hash, stamp.device), stamp.inode);
-        let at = self.sorted.binary_search_by_key(&wanted, |r| (r.place, r.stamp.inode)).ok()?;
+        let at = self.sorted.binary_search_by_key(&wanted, Record::key).ok()?;
         self.sorted.get(at)
     }
 
@@ -188,13 +212,19 @@ impl Table {
         if self.sorted.len() + self.recent.len() > MOST_RECORDS {
             self.sorted.clear();
         }
-        self.sorted.append(&mut self.recent);
-        self.recent.shrink_to_fit();
+        // A million records are not held twice.
+        if self.sorted.is_empty() {
+            self.sorted = std::mem::take(&mut self.recent);
+        } else {
+            self.sorted.reserve_exact(self.recent.len());
+            self.sorted.append(&mut self.recent);
+            self.recent = Vec::new();
+        }
         // Stable, so that of one file the newest comes last; each later one takes the place of the
         // one before it.
-        self.sorted.sort_by_key(|r| (r.place, r.stamp.inode));
+        self.sorted.sort_by_key(Record::key);
         self.sorted.dedup_by(|later, earlier| {
-            let same = (later.place, later.stamp.inode) == (earlier.place, earlier.stamp.inode);
+            let same = later.key() == earlier.key();
             if same {
                 *earlier = *later;
             }
@@ -203,47 +233,78 @@ impl Table {
     }
 }
 
-fn encode(records: &[Record]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MAGIC.len() + records.len() * RECORD + 16);
+/// The MD5 of the MD5s of the pieces, of bytes that come in portions.
+#[derive(Default)]
+struct Checksum(Vec<u8>);
+
+impl Checksum {
+    /// All but the last portion have whole pieces.
+    fn update(&mut self, portion: &[u8]) {
+        let pieces: Vec<&[u8]> = portion.chunks(PIECE).collect();
+        self.0.extend(towpath_md5::digest_all(&pieces).as_flattened());
+    }
+
+    fn finish(self) -> [u8; 16] {
+        towpath_md5::digest_all(&[&self.0])[0]
+    }
+}
+
+fn write_snapshot(records: &[Record], to: &mut dyn Write) -> io::Result<()> {
+    let mut sum = Checksum::default();
+    let mut bytes = Vec::with_capacity(PORTION + RECORD);
     bytes.extend_from_slice(MAGIC);
-    for Record { place, stamp, md5 } in records {
+    for Record { place, inode, mtime, ctime, size, md5 } in records {
         bytes.extend_from_slice(&place.to_le_bytes());
-        bytes.extend_from_slice(&stamp.inode.to_le_bytes());
-        bytes.extend_from_slice(&stamp.mtime.to_le_bytes());
-        bytes.extend_from_slice(&stamp.ctime.to_le_bytes());
-        bytes.extend_from_slice(&stamp.size.to_le_bytes());
+        bytes.extend_from_slice(&inode.to_le_bytes());
+        bytes.extend_from_slice(&mtime.to_le_bytes());
+        bytes.extend_from_slice(&ctime.to_le_bytes());
+        bytes.extend_from_slice(&size.to_le_bytes());
         bytes.extend_from_slice(md5);
+        if bytes.len() >= PORTION {
+            sum.update(&bytes[..PORTION]);
+            to.write_all(&bytes[..PORTION])?;
+            bytes.drain(..PORTION);
+        }
     }
-    let sum = checksum(&bytes);
-    bytes.extend_from_slice(&sum);
-    bytes
+    sum.update(&bytes);
+    to.write_all(&bytes)?;
+    to.write_all(&sum.finish())
 }
 
-fn checksum(bytes: &[u8]) -> [u8; 16] {
-    let pieces: Vec<&[u8]> = bytes.chunks(PIECE).collect();
-    let sums = towpath_md5::digest_all(&pieces).concat();
-    towpath_md5::digest_all(&[&sums])[0]
-}
-
-fn decode(bytes: &[u8]) -> Option<Vec<Record>> {
-    let (body, sum) = bytes.split_last_chunk::<16>()?;
-    if checksum(body) != *sum {
-        return None;
+/// `None` when there is none, or it does not check.
+fn read_snapshot(path: &Path) -> Option<Vec<Record>> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len().checked_sub(16)?;
+    let mut records = Vec::with_capacity(usize::try_from(length).ok()? / RECORD);
+    let mut sum = Checksum::default();
+    let mut body = (&mut file).take(length);
+    let (mut portion, mut undecoded) = (Vec::with_capacity(PORTION), Vec::new());
+    let mut prefix = MAGIC.as_slice();
+    while (&mut body).take(PORTION as u64).read_to_end(&mut portion).ok()? > 0 {
+        sum.update(&portion);
+        undecoded.extend_from_slice(portion.strip_prefix(std::mem::take(&mut prefix))?);
+        let (whole, _) = undecoded.as_chunks::<RECORD>();
+        for record in whole {
+            records.push(decode_record(record)?);
+        }
+        let decoded = whole.as_flattened().len();
+        undecoded.drain(..decoded);
+        portion.clear();
     }
-    let (records, []) = body.strip_prefix(MAGIC)?.as_chunks::<RECORD>() else { return None };
-    records.iter().map(|record| decode_record(record)).collect()
+    let mut expected = [0; 16];
+    file.read_exact(&mut expected).ok()?;
+    (undecoded.is_empty() && prefix.is_empty() && sum.finish() == expected).then_some(records)
 }
 
 fn decode_record(mut rest: &[u8]) -> Option<Record> {
-    let place = u64::from_le_bytes(take(&mut rest)?);
-    let stamp = Stamp {
-        device: place >> 1,
+    Some(Record {
+        place: u64::from_le_bytes(take(&mut rest)?),
         inode: u64::from_le_bytes(take(&mut rest)?),
         mtime: i64::from_le_bytes(take(&mut rest)?),
         ctime: i64::from_le_bytes(take(&mut rest)?),
         size: u64::from_le_bytes(take(&mut rest)?),
-    };
-    Some(Record { place, stamp, md5: take(&mut rest)? })
+        md5: take(&mut rest)?,
+    })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -254,6 +315,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const OLD: Stamp = Stamp { device: 3, inode: 7, mtime: 1_000, ctime: 1_000, size: 3 };
@@ -298,6 +361,24 @@ mod tests {
         let state = State::in_memory();
         state.record(HashName::Md5, future, [1; 16]);
         assert_eq!(state.get(HashName::Md5, future), None);
+    }
+
+    #[test]
+    fn records_of_many_portions_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state");
+        let state = State::open(file.clone());
+        let files = (3 * PORTION / RECORD) as u64;
+        let digest = |inode: u64| (u128::from(inode) << 64 | 1).to_le_bytes();
+        for inode in 0..files {
+            state.record(HashName::Md5, Stamp { inode, ..OLD }, digest(inode));
+        }
+        state.save().unwrap();
+        let again = State::open(file);
+        for inode in 0..files {
+            assert_eq!(again.get(HashName::Md5, Stamp { inode, ..OLD }), Some(digest(inode)));
+        }
+        assert_eq!(again.get(HashName::Md5, Stamp { inode: files, ..OLD }), None);
     }
 
     #[test]

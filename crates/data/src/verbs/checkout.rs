@@ -156,6 +156,10 @@ impl CheckedOut {
             self.files.1 += modified;
             return Ok(());
         }
+        if let (None, Some(nfiles)) = (before, piece.content.nfiles) {
+            self.files.0 += nfiles;
+            return Ok(());
+        }
         let new = cache.manifest(&oid)?.unwrap_or_default();
         let (added, modified) = compared(&new, &old);
         let (deleted, _) = compared(&old, &new);
