@@ -6,6 +6,7 @@
 
 mod batch;
 mod certificates;
+mod command;
 mod http;
 mod local;
 mod object;

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::http::{Auth, HttpRemote, decoded, password_of, refused, send};
-use super::{Download, Listed, Listing, Remote, Stat, Wanted};
+use super::{Download, Listed, Listing, Remote, Stat, Wanted, command};
 use crate::Error;
 use crate::config::RemoteConfig;
 
@@ -36,12 +36,17 @@ pub struct WebDavRemote {
 }
 
 impl WebDavRemote {
-    /// Credentials as DVC takes them: a token, else user and password, else a header.
+    /// Credentials as DVC takes them: a token that a command prints, one that is configured, else user
+    /// and password, else a header.
     pub fn open(config: &RemoteConfig) -> Result<Self, Error> {
-        if config.text("bearer_token_command").is_some() {
-            return Err(config.bad("bearer_token_command is not supported; set token"));
-        }
-        let auth = if let Some(token) = config.text("token") {
+        let auth = if let Some(command) = config.text("bearer_token_command") {
+            let printed = command::output_of(command).map(|text| text.trim().to_owned());
+            let token = printed.map_err(|problem| config.bad(format!("bearer_token_command: {problem}")))?;
+            if token.is_empty() {
+                return Err(config.bad("bearer_token_command printed nothing"));
+            }
+            Auth::Bearer(token)
+        } else if let Some(token) = config.text("token") {
             Auth::Bearer(token.to_owned())
         } else if let Some(user) = config.text("user") {
             Auth::Basic { user: user.to_owned(), password: password_of(config, Some(user))? }

@@ -64,6 +64,35 @@ fn a_wrong_bucket_and_missing_objects_are_named() {
     assert!(error.to_string().contains("NoSuchBucket"), "{error}");
 }
 
+#[test]
+fn a_profile_may_assume_a_role_with_the_keys_of_another() {
+    let moto = Moto::start();
+    let project = Project::ours();
+    let files = project.beside("aws");
+    let profiles = format!(
+        "[profile base]\naws_access_key_id = id\naws_secret_access_key = secret\n\
+         [profile role]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = base\n\
+         region = us-east-1\nendpoint_url = {}\n\
+         [profile round]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = trip\n\
+         [profile trip]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = round\n",
+        moto.endpoint
+    );
+    fs::write(&files, profiles).unwrap();
+    project.configure(&[
+        ("core.remote", "s3"),
+        ("remote.s3.url", "s3://bucket/data"),
+        ("remote.s3.configpath", files.to_str().unwrap()),
+        ("remote.s3.profile", "role"),
+    ]);
+    project.write("one", "content");
+    verbs::add(&project.repository(), &[PathBuf::from("one")], &[], &Silent).unwrap();
+    assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 1);
+
+    project.configure(&[("remote.s3.profile", "round")]);
+    let error = verbs::push(&project.repository(), &[], None, &Silent).unwrap_err();
+    assert!(error.to_string().contains("'round' is assumed from itself"), "{error}");
+}
+
 /// The folder that the child process works in; set by the test below only.
 const CHILD: &str = "TOWPATH_TEST_KILLED_PUSH";
 

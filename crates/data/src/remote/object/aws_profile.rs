@@ -1,19 +1,20 @@
 //! Where boto3 finds credentials: the remote's options, the environment, the files of `~/.aws`
-//! (keys, `credential_process`, single sign-on, web identity), the machine.
-//!
-//! Roles that are assumed from another profile (`role_arn` with `source_profile`) are not followed.
+//! (keys, `credential_process`, single sign-on, web identity, roles assumed from another profile), the
+//! machine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
+use object_store::aws::AwsCredential;
 use reqwest::Url;
 use reqwest::blocking::Client;
 use serde_json::Value;
 
+use super::assume_role::{self, Role};
 use crate::config::RemoteConfig;
+use crate::remote::command::output_of;
 use crate::{Error, files};
 
 const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +45,10 @@ pub(super) struct Profile {
     /// Of the `[sso-session]` that the profile names.
     session: BTreeMap<String, String>,
     sign_on_cache: Option<PathBuf>,
+    /// The profiles whose roles are assumed with this one.
+    assumed_by: Vec<String>,
+    /// Its own role is not assumed: its keys are wanted.
+    assumed_from_itself: bool,
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -52,29 +57,36 @@ fn variable(name: &str) -> Option<String> {
 
 impl Profile {
     pub(super) fn of(config: &RemoteConfig) -> Result<Self, Error> {
+        let chosen = config.text("profile").map(str::to_owned);
+        let default = || variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
+        let name = chosen.clone().or_else(default).unwrap_or_else(|| "default".into());
+        Self::named(name, chosen.is_some(), config)
+    }
+
+    /// `chosen`: it must be there.
+    fn named(name: String, chosen: bool, config: &RemoteConfig) -> Result<Self, Error> {
         let aws = env::home_dir().map(|home| home.join(".aws"));
         let place = |name: &str, option: &str, default: &str| {
             let set = variable(name).map(PathBuf::from).or_else(|| config.path(option));
             set.or_else(|| aws.as_ref().map(|aws| aws.join(default)))
         };
-        let chosen = config.text("profile").map(str::to_owned);
-        let default = || variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
-        let name = chosen.clone().or_else(default).unwrap_or_else(|| "default".into());
         let configuration = sections(place("AWS_CONFIG_FILE", "configpath", "config").as_deref())?;
         let credentials = sections(place("AWS_SHARED_CREDENTIALS_FILE", "credentialpath", "credentials").as_deref())?;
         let headed = if name == "default" { name.clone() } else { format!("profile {name}") };
         let mut settings = configuration.get(&headed).cloned().unwrap_or_default();
         settings.extend(credentials.get(&name).cloned().unwrap_or_default());
-        if chosen.is_some() && settings.is_empty() {
+        if chosen && settings.is_empty() {
             return Err(config.bad(format!("there is no profile '{name}' in the files of AWS")));
         }
         let session = settings.get("sso_session").and_then(|name| configuration.get(&format!("sso-session {name}")));
         Ok(Self {
             name,
-            chosen: chosen.is_some(),
+            chosen,
             session: session.cloned().unwrap_or_default(),
             settings,
             sign_on_cache: aws.map(|aws| aws.join("sso/cache")),
+            assumed_by: Vec::new(),
+            assumed_from_itself: false,
         })
     }
 
@@ -101,14 +113,17 @@ impl Profile {
         if let Some(identity) = of_environment.filter(|_| !self.chosen) {
             return Ok(identity);
         }
-        if let Some(identity) = identity(self.setting("role_arn"), self.setting("web_identity_token_file")) {
-            return Ok(identity);
+        self.credentials_of_files(config)
+    }
+
+    /// What the profile itself has, or else the machine.
+    fn credentials_of_files(&self, config: &RemoteConfig) -> Result<Credentials, Error> {
+        let of_file = (self.setting("role_arn"), self.setting("web_identity_token_file"));
+        if let (Some(role), Some(token_file)) = of_file {
+            return Ok(Credentials::WebIdentity { role, token_file });
         }
-        if self.settings.contains_key("role_arn") {
-            return Err(config.bad(format!(
-                "profile '{}' assumes a role from another profile, which is not supported: name a profile with keys, or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
-                self.name
-            )));
+        if let Some(arn) = self.settings.get("role_arn").filter(|_| !self.assumed_from_itself) {
+            return self.assume(arn, config);
         }
         let of_file = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
         if let Some(keys) = keys(|key| self.setting(key), of_file) {
@@ -123,6 +138,38 @@ impl Profile {
             });
         }
         Ok(Credentials::OfTheMachine)
+    }
+
+    /// Keys of the role that the profile assumes with the credentials of its `source_profile`.
+    fn assume(&self, arn: &str, config: &RemoteConfig) -> Result<Credentials, Error> {
+        let bad = |problem: &str| config.bad(format!("profile '{}' assumes {arn}: {problem}", self.name));
+        let Some(name) = self.settings.get("source_profile") else {
+            return Err(bad("it needs a source_profile with keys; credential_source is not supported"));
+        };
+        if self.assumed_by.contains(name) {
+            return Err(bad(&format!("'{name}' is assumed from itself")));
+        }
+        let mut source = Self::named(name.clone(), true, config)?;
+        // A profile may name itself: then its own keys sign.
+        source.assumed_from_itself = *name == self.name;
+        source.assumed_by = self.assumed_by.iter().chain([&self.name]).filter(|by| *by != name).cloned().collect();
+        let Credentials::Keys { id, secret, token } = source.credentials_of_files(config)? else {
+            return Err(bad(&format!("profile '{name}' has no keys")));
+        };
+        let region = config.text("region").map(str::to_owned).or_else(|| self.setting("region"));
+        let region = region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
+        let endpoint = variable("AWS_ENDPOINT_URL_STS").or_else(|| variable("AWS_ENDPOINT_URL"));
+        let role = Role {
+            arn,
+            session: self.settings.get("role_session_name").map(String::as_str),
+            external_id: self.settings.get("external_id").map(String::as_str),
+            seconds: self.settings.get("duration_seconds").map(String::as_str),
+            region: region.as_deref(),
+            endpoint: endpoint.or_else(|| self.setting("endpoint_url")),
+        };
+        let signer = AwsCredential { key_id: id, secret_key: secret, token };
+        let keys = assume_role::keys(&role, &signer).map_err(|problem| bad(&problem))?;
+        Ok(Credentials::Keys { id: keys.key_id, secret: keys.secret_key, token: keys.token })
     }
 
     /// Keys for the token that `aws sso login` left.
@@ -168,11 +215,7 @@ fn token_for(cache: &Path, start_url: &str) -> Option<String> {
 
 /// The protocol of `credential_process`: JSON on the standard output.
 fn process(command: &str) -> Result<Credentials, String> {
-    let output = Command::new("sh").args(["-c", command]).output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    let answer: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    let answer: Value = serde_json::from_str(&output_of(command)?).map_err(|error| error.to_string())?;
     let key = |name: &str| answer[name].as_str().map(str::to_owned);
     keys(key, ["AccessKeyId", "SecretAccessKey", "SessionToken"]).ok_or_else(|| "no keys in its answer".into())
 }
@@ -202,7 +245,15 @@ mod tests {
 
     fn profile(settings: &[(&str, &str)]) -> Profile {
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Profile { name: "p".into(), chosen: true, settings, session: BTreeMap::new(), sign_on_cache: None }
+        Profile {
+            name: "p".into(),
+            chosen: true,
+            settings,
+            session: BTreeMap::new(),
+            sign_on_cache: None,
+            assumed_by: Vec::new(),
+            assumed_from_itself: false,
+        }
     }
 
     #[test]

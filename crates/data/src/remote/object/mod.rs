@@ -3,6 +3,7 @@
 //! The client is asynchronous; each request is waited for where it was made, on a runtime that the
 //! remote brings along.
 
+mod assume_role;
 mod aws_profile;
 mod azure;
 mod gs;
