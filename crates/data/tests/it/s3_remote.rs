@@ -73,7 +73,7 @@ fn a_profile_may_assume_a_role_with_the_keys_of_another() {
         "[profile base]\naws_access_key_id = id\naws_secret_access_key = secret\n\
          [profile role]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = base\n\
          region = us-east-1\nendpoint_url = {}\n\
-         [profile round]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = trip\n\
+         [profile round]\nrole_arn = arn:aws:iam::123456789012:role/data\nregion = us-east-1\nsource_profile = trip\n\
          [profile trip]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = round\n",
         moto.endpoint
     );
