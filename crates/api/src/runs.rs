@@ -41,7 +41,7 @@ pub struct RunSummary {
     pub status: RunStatus,
     pub commit: Commit,
     pub branch: Option<String>,
-    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`.
+    /// `push`, `tag`, `manual`, `retry`, `schedule`, `data`, `model`, `run`, `webhook`.
     pub trigger: String,
     /// The name of the trigger, when `towpath.yaml` gave it one.
     #[serde(default)]
@@ -203,6 +203,17 @@ pub struct StartRun {
     /// Parameters that `on.manual` of `towpath.yaml` declares.
     #[serde(default)]
     pub params: BTreeMap<String, serde_json::Value>,
+    /// The stage from which on everything runs, whatever the cache says.
+    #[serde(default)]
+    pub from: Option<String>,
+}
+
+/// Makes a run that is over once more: `POST .../{n}/again`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunAgain {
+    /// The stage from which on everything runs, whatever the cache says.
+    #[serde(default)]
+    pub from: Option<String>,
 }
 
 /// One line of a stage's log. The log route answers `Page<LogLine>`-like JSON, or with

@@ -30,9 +30,48 @@ pub struct ProjectFile {
     pub environments: Vec<Environment>,
     /// Longest time a stage may run, in seconds, by stage name; `"*"` is the default for all.
     pub timeouts: BTreeMap<String, u64>,
+    /// How often a stage that failed is tried again, by stage name; `"*"` is the default for all.
+    #[serde(default)]
+    pub retries: BTreeMap<String, Retries>,
+    /// Runs of one group follow each other.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
+}
+
+/// When a stage is tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Attempts after the first.
+    pub count: u32,
+    /// Before the second attempt; each further wait is twice as long.
+    pub delay_seconds: f64,
+    pub max_delay_seconds: f64,
+    /// The only exit codes that are tried again; empty means any failure of the command.
+    pub exit_codes: Vec<i32>,
+}
+
+/// Runs that must not go on at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// `${branch}` and `${trigger}` stand for those of the run.
+    pub group: String,
+    /// A new run cancels the older ones of its group.
+    pub cancel_in_progress: bool,
+}
+
+impl Concurrency {
+    /// The group of a run.
+    pub fn group_of(&self, branch: Option<&str>, trigger: &str) -> String {
+        self.group.replace("${branch}", branch.unwrap_or_default()).replace("${trigger}", trigger)
+    }
 }
 
 impl ProjectFile {
+    /// How often a stage is tried again.
+    pub fn retries_of(&self, stage: &str) -> Option<&Retries> {
+        self.retries.get(stage).or_else(|| self.retries.get("*"))
+    }
+
     pub fn environment(&self, name: &str) -> Option<&Environment> {
         self.environments.iter().find(|e| e.name == name)
     }

@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 /// A switch that is thrown once, by any thread. Whoever waits for a process waits for its
 /// descriptor too, so that cancellation needs no polling.
@@ -30,6 +31,22 @@ impl Cancel {
 
     pub fn is_cancelled(&self) -> bool {
         self.thrown.load(Ordering::SeqCst)
+    }
+
+    /// Waits for so long, or until cancelled: then true.
+    pub fn wait(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.is_cancelled() || left.is_zero() {
+                return self.is_cancelled();
+            }
+            // Longer than a Timespec holds is longer than anybody waits: then it is looked at again.
+            let limit = Timespec { tv_sec: left.as_secs().min(86_400) as i64, tv_nsec: left.subsec_nanos().into() };
+            let mut watched = [PollFd::new(&self.descriptor, PollFlags::IN)];
+            // Interrupted by a signal: the time that is left is waited for again.
+            let _ = poll(&mut watched, Some(&limit));
+        }
     }
 
     /// Readable once cancelled.

@@ -17,6 +17,8 @@ pub enum Error {
     NoSchedule { project: String, name: String },
     #[error("parameter '{name}' {problem}")]
     Param { name: String, problem: String },
+    #[error("run {number} of '{project}' is not over yet")]
+    NotOver { project: String, number: i64 },
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
     #[error(transparent)]
@@ -42,7 +44,7 @@ impl Classify for Error {
         match self {
             Self::ProjectName(_) | Self::ProjectFile { .. } | Self::Param { .. } => Kind::Invalid,
             Self::NoProject(_) | Self::NoRun { .. } | Self::NoStage { .. } | Self::NoSchedule { .. } => Kind::NotFound,
-            Self::Over { .. } => Kind::Conflict,
+            Self::Over { .. } | Self::NotOver { .. } => Kind::Conflict,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),
             Self::Tracking(e) => e.kind(),

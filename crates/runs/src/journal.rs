@@ -235,6 +235,18 @@ impl<'a> DatabaseJournal<'a> {
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }
 
+    /// The stage goes on running; it says what happened and which attempt comes.
+    fn retrying(&self, stage: &str, attempt: u32, failure: &StageFailure, wait: Duration) -> Result<(), JournalError> {
+        let row = self.change(stage, |row| {
+            row.process = None;
+            row.shown.attempt = attempt;
+            row.shown.log_lines = 0;
+            row.shown.error = Some(format!("{failure}; attempt {attempt} begins in {:.1} s", wait.as_secs_f64()));
+        })?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
     fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
         let now = self.store.now();
         let outputs: Vec<Item> = outcome.outputs.iter().map(|(path, content)| item(path, content)).collect();
@@ -248,6 +260,7 @@ impl<'a> DatabaseJournal<'a> {
         };
         let row = self.change(&outcome.stage, |row| {
             row.process = None;
+            row.tracked = None;
             let stage = &mut row.shown;
             stage.status = match outcome.status {
                 Outcome::Ran => StageStatus::Succeeded,
@@ -379,13 +392,14 @@ impl Journal for DatabaseJournal<'_> {
             Event::Checked(outcome) => self.checked(outcome),
             Event::Process { stage, id } => self.process(stage, i64::from(id.pid), id.start_time as i64),
             Event::Logged { stage, lines } => self.logged(stage, lines),
+            Event::Retrying { stage, attempt, failure, wait } => self.retrying(stage, attempt, failure, wait),
             Event::Finished(outcome) => self.finished(outcome),
         }
     }
 
     fn stage_variables(&self, stage: &Stage) -> Result<Vec<Variable>, JournalError> {
         let mut made = None;
-        self.change(&stage.name, |row| made = row.tracked.take())?;
+        self.change(&stage.name, |row| made = row.tracked.clone())?;
         let Some(tracked) = made else { return Err(format!("stage '{}' was not decided", stage.name).into()) };
         Ok(vec![
             Variable::new("MLFLOW_TRACKING_URI", self.server_url),

@@ -10,6 +10,7 @@ use towpath_api::runs::{
 };
 use towpath_checks::baseline::Baseline;
 use towpath_core::ledger::{self as words, Entry};
+use towpath_core::project::Concurrency;
 use towpath_core::{Actor, Timestamp};
 use towpath_pipeline::environment::Resolved;
 use towpath_store::{Row, Tx, ledger, sequence};
@@ -38,6 +39,12 @@ pub struct NewRun {
     pub priority: i64,
     /// How many runs in a row were started by the end of another one.
     pub chain: i64,
+    /// The stage from which on everything runs again.
+    pub from: Option<String>,
+    /// The run that is made once more.
+    pub again_of: Option<i64>,
+    /// As `towpath.yaml` at the commit says.
+    pub concurrency: Option<Concurrency>,
 }
 
 impl NewRun {
@@ -56,6 +63,9 @@ impl NewRun {
             force: false,
             priority: 0,
             chain: 0,
+            from: None,
+            again_of: None,
+            concurrency: None,
         }
     }
 }
@@ -63,11 +73,18 @@ impl NewRun {
 /// Queues a run; its number.
 pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Error> {
     let number = sequence::next(tx, &format!("runs/{}", new.project))?;
+    let group = new.concurrency.as_ref().map(|c| c.group_of(new.branch.as_deref(), new.trigger));
+    if let (Some(group), true) = (&group, new.concurrency.as_ref().is_some_and(|c| c.cancel_in_progress)) {
+        for older in open_of_group(tx, &new.project, group)? {
+            request_cancel(tx, now, &new.project, older, &new.started_by)?;
+        }
+    }
     tx.run(
         "insert into pipeline_runs (project, number, status, commit_id, commit_subject, author, author_email, \
          commit_at, branch, cause, started_by, force, cancel_requested, created_at, sources, trigger_name, planned_at, \
-         reason, params, priority, chain) \
-         values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]', $13, $14, $15, $16, $17, $18)",
+         reason, params, priority, chain, from_stage, concurrency_group, again_of) \
+         values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]', $13, $14, $15, $16, $17, $18, $19, \
+         $20, $21)",
         &[
             &new.project,
             &number,
@@ -87,6 +104,9 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
             &json!(new.params),
             &new.priority,
             &new.chain,
+            &new.from,
+            &group,
+            &new.again_of,
         ],
     )?;
     let entry = Entry::new("run.queued", &new.started_by, now).about(words::run(&new.project, number));
@@ -157,6 +177,70 @@ pub struct Open {
     pub tracking_run: Option<String>,
     pub experiment: Option<String>,
     pub params: Params,
+    pub from: Option<String>,
+    pub again_of: Option<i64>,
+    pub group: Option<String>,
+    pub(crate) claim: Option<Claim>,
+}
+
+/// Which server makes a run, and until when nobody else may take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) by: String,
+    pub(crate) until: Timestamp,
+}
+
+fn open_of_group(tx: &mut Tx<'_>, project: &str, group: &str) -> Result<Vec<i64>, Error> {
+    tx.list(
+        "select number from pipeline_runs where project = $1 and concurrency_group = $2 \
+         and status in ('queued', 'running') order by number",
+        &[&project, &group],
+        |row| Ok(row.int("number")?),
+    )
+}
+
+/// Takes a run for a server until `until`. False when it is over, or another server has it.
+pub(crate) fn claim(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    project: &str,
+    number: i64,
+    by: &str,
+    until: Timestamp,
+) -> Result<bool, Error> {
+    // One statement: of several servers one sees the old row, the others the new one.
+    let taken = tx.run(
+        "update pipeline_runs set claimed_by = $3, lease_until = $4 where project = $1 and number = $2 \
+         and status in ('queued', 'running') and (claimed_by is null or claimed_by = $3 or lease_until < $5)",
+        &[&project, &number, &by, &until, &now],
+    )?;
+    Ok(taken == 1)
+}
+
+/// Which server has a run.
+pub(crate) fn holder(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Option<String>, Error> {
+    let row =
+        tx.opt("select claimed_by from pipeline_runs where project = $1 and number = $2", &[&project, &number])?;
+    Ok(row.map(|r| r.opt_text("claimed_by")).transpose()?.flatten())
+}
+
+/// Gives up what a server has not begun or has ended on purpose, so that another one may take it.
+pub(crate) fn let_go(tx: &mut Tx<'_>, project: &str, number: i64, by: &str) -> Result<(), Error> {
+    tx.run(
+        "update pipeline_runs set claimed_by = null, lease_until = null \
+         where project = $1 and number = $2 and claimed_by = $3",
+        &[&project, &number, &by],
+    )?;
+    Ok(())
+}
+
+/// The names of stages that ran to their end in this run.
+pub(crate) fn succeeded_stages(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<String>, Error> {
+    tx.list(
+        "select name from stage_runs where project = $1 and number = $2 and status = 'succeeded'",
+        &[&project, &number],
+        |row| Ok(row.text("name")?),
+    )
 }
 
 /// The runs of a trigger that are not over, oldest first.
@@ -169,10 +253,10 @@ pub(crate) fn open_of_trigger(tx: &mut Tx<'_>, project: &str, trigger: &str) -> 
     )
 }
 
-/// Runs that are queued or running: by priority, then oldest first.
+/// Runs that are queued or running: those under way first, then by priority, then oldest first.
 pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
     tx.list(
-        "select * from pipeline_runs where status in ('queued', 'running') order by priority desc, created_at, number limit 500",
+        "select * from pipeline_runs where status in ('queued', 'running') order by status desc, priority desc, created_at, number limit 500",
         &[],
         |row| {
             Ok(Open {
@@ -188,6 +272,13 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
                 tracking_run: row.opt_text("tracking_run")?,
                 experiment: row.opt_text("experiment")?,
                 params: row.json("params")?,
+                from: row.opt_text("from_stage")?,
+                again_of: row.opt_int("again_of")?,
+                group: row.opt_text("concurrency_group")?,
+                claim: row
+                    .opt_text("claimed_by")?
+                    .zip(row.opt_time("lease_until")?)
+                    .map(|(by, until)| Claim { by, until }),
             })
         },
     )

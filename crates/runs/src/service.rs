@@ -1,7 +1,7 @@
 //! Makes the runs that are queued, a few at a time, and goes on with those that a crash left behind.
 //! What is to be done is read from the rows; nothing is remembered but which are being made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,12 +11,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{LogLine, LogPage, RunStatus, StageStatus};
+use towpath_core::project::Concurrency;
 use towpath_core::{Actor, Classify, Timestamp};
 use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request};
 use towpath_pipeline::{Cancel, Environments, Local, kill_orphan, log};
+use towpath_plan::lock::{Lock, LockedStage};
 use towpath_store::{Durability, Store};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
@@ -47,6 +49,8 @@ pub struct Config {
     pub server_url: String,
     /// Runs made at the same time.
     pub slots: usize,
+    /// Tells this server from others on the same database; the same after a restart.
+    pub server: String,
 }
 
 /// A run that somebody asks for.
@@ -58,6 +62,15 @@ pub struct Manual {
     pub force: bool,
     /// As `on.manual` of `towpath.yaml` declares them.
     pub params: Params,
+    /// The stage from which on everything runs, whatever the cache says.
+    pub from: Option<String>,
+}
+
+/// A commit to be run, and what its `towpath.yaml` says of runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) commit: Commit,
+    pub(crate) concurrency: Option<Concurrency>,
 }
 
 impl Config {
@@ -65,10 +78,18 @@ impl Config {
         self.repositories.join(format!("{project}.git"))
     }
 
+    /// `dvc.lock` as a run that did not succeed left it.
+    fn lock_of(&self, project: &str, number: i64) -> PathBuf {
+        self.run_dir(project, number).join("dvc.lock")
+    }
+
     fn run_dir(&self, project: &str, number: i64) -> PathBuf {
         self.runs.join(project).join(number.to_string())
     }
 }
+
+/// A server that does not renew its claims for so long is taken for dead: others go on with its runs.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Triggers are looked at at least this often.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
@@ -97,6 +118,7 @@ impl Runs {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut listener = self.store.listen();
         self.look_at_all_branches().await;
+        let claims = tokio::spawn(Arc::clone(&self).keep_claims(shutdown.clone()));
         let scheduler = tokio::spawn(Arc::clone(&self).act_on_triggers(shutdown.clone()));
         loop {
             if let Err(error) = self.clone().claim(&shutdown).await {
@@ -114,6 +136,7 @@ impl Runs {
         }
         // One that panicked has been logged; the runs still end in order.
         drop(scheduler.await);
+        drop(claims.await);
         let deadline = Instant::now() + Duration::from_secs(15);
         while !self.lock_active().is_empty() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -173,11 +196,20 @@ impl Runs {
         triggers::look(&self.store, &self.config.repository(project), project, now).await
     }
 
+    /// Begins what is queued and goes on with what a crash left, as far as slots, groups and other
+    /// servers let it.
     async fn claim(self: Arc<Self>, shutdown: &CancellationToken) -> Result<(), Error> {
-        for run in self.store.read(rows::open).await? {
+        let open = self.store.read(rows::open).await?;
+        let now = self.store.now();
+        let mut busy: BTreeSet<(String, String)> = open
+            .iter()
+            .filter(|run| run.status == RunStatus::Running)
+            .filter_map(|run| Some((run.project.clone(), run.group.clone()?)))
+            .collect();
+        for run in open {
             let key = (run.project.clone(), run.number);
             {
-                let mut active = self.lock_active();
+                let active = self.lock_active();
                 if let Some(cancel) = active.get(&key) {
                     if run.cancel_requested {
                         cancel.cancel();
@@ -187,33 +219,91 @@ impl Runs {
                 if active.len() >= self.config.slots {
                     continue;
                 }
-                let Ok(cancel) = Cancel::new() else { continue };
-                active.insert(key.clone(), cancel);
             }
-            let (service, shutdown) = (Arc::clone(&self), shutdown.clone());
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || {
-                let cancel = service.lock_active().get(&key).cloned();
-                if let Some(cancel) = cancel {
-                    service.make(&runtime, &run, &cancel, &shutdown);
-                }
-                service.lock_active().remove(&key);
-                // Whatever waited for the slot is looked at again.
-                let told = service.store.write(Durability::Relaxed, move |tx| {
-                    rows::wake_queue(tx);
-                    Ok::<_, Error>(())
-                });
-                if let Err(error) = runtime.block_on(told) {
-                    tracing::warn!(%error, "the end of a run could not be told");
-                }
-            });
+            if run.claim.as_ref().is_some_and(|c| c.by != self.config.server && c.until >= now) {
+                continue;
+            }
+            // Another server on this database has the repository.
+            if !self.config.repository(&run.project).exists() {
+                continue;
+            }
+            let group = run.group.clone().map(|group| (run.project.clone(), group));
+            if run.status == RunStatus::Queued && group.as_ref().is_some_and(|group| !busy.insert(group.clone())) {
+                continue;
+            }
+            let (project, number, server) = (run.project.clone(), run.number, self.config.server.clone());
+            let until = now.plus(LEASE);
+            let claimed = self
+                .store
+                .write(Durability::Relaxed, move |tx| rows::claim(tx, now, &project, number, &server, until))
+                .await?;
+            if claimed {
+                self.clone().begin(key, run, shutdown);
+            }
         }
         Ok(())
+    }
+
+    /// Makes a run on a thread of its own.
+    fn begin(self: Arc<Self>, key: (String, i64), run: Open, shutdown: &CancellationToken) {
+        let Ok(cancel) = Cancel::new() else { return };
+        if run.cancel_requested {
+            cancel.cancel();
+        }
+        self.lock_active().insert(key.clone(), cancel.clone());
+        let shutdown = shutdown.clone();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            self.make(&runtime, &run, &cancel, &shutdown);
+            self.lock_active().remove(&key);
+            let server = self.config.server.clone();
+            // Whatever waited for the slot is looked at again.
+            let told = self.store.write(Durability::Relaxed, move |tx| {
+                rows::let_go(tx, &key.0, key.1, &server)?;
+                rows::wake_queue(tx);
+                Ok::<_, Error>(())
+            });
+            if let Err(error) = runtime.block_on(told) {
+                tracing::warn!(%error, "the end of a run could not be told");
+            }
+        });
+    }
+
+    /// Keeps the claims of what is being made. A run that another server took meanwhile (this one
+    /// stood still) is ended here.
+    async fn keep_claims(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LEASE / 6) => {}
+            }
+            let active: Vec<((String, i64), Cancel)> =
+                self.lock_active().iter().map(|(key, cancel)| (key.clone(), cancel.clone())).collect();
+            for ((project, number), cancel) in active {
+                let (now, server) = (self.store.now(), self.config.server.clone());
+                let (until, name) = (now.plus(LEASE), project.clone());
+                let kept = self
+                    .store
+                    .write(Durability::Relaxed, move |tx| rows::claim(tx, now, &name, number, &server, until))
+                    .await;
+                match kept {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        tracing::warn!(project, number, "the run is over or another server has it");
+                        cancel.cancel();
+                    }
+                    Err(error) => tracing::error!(project, number, %error, "a claim could not be renewed"),
+                }
+            }
+        }
     }
 
     /// One run from its checkout to its end. Synchronous: the engine is.
     fn make(&self, runtime: &Handle, run: &Open, cancel: &Cancel, shutdown: &CancellationToken) {
         let made = self.attempt(runtime, run, cancel);
+        if self.is_lost(runtime, run) {
+            return;
+        }
         if shutdown.is_cancelled() && !run.cancel_requested {
             // Cancelled by the shutdown, not by a person: it goes on at the next start.
             return;
@@ -244,6 +334,13 @@ impl Runs {
         }
     }
 
+    /// True when another server has taken the run: it is no longer ours to end.
+    fn is_lost(&self, runtime: &Handle, run: &Open) -> bool {
+        let (project, number) = (run.project.clone(), run.number);
+        let holder = runtime.block_on(self.store.read(move |tx| rows::holder(tx, &project, number)));
+        holder.is_ok_and(|holder| holder.is_some_and(|holder| holder != self.config.server))
+    }
+
     /// `None`: it succeeded and is written down. Otherwise how it ended.
     fn attempt(
         &self,
@@ -257,6 +354,7 @@ impl Runs {
         let (experiment, parent) = self.parent_run(runtime, run)?;
         let commit = run.commit.id.parse().map_err(Error::Git)?;
         let tree = dir.join("tree");
+        let finished = self.finished_before(runtime, run, &tree)?;
         if tree.exists() {
             repository.worktree_remove(&tree)?;
         }
@@ -271,6 +369,8 @@ impl Runs {
             // Tools in a stage ask Git for the commit.
             readable: vec![repository.path().to_owned(), self.config.environments.clone()],
             force: run.force,
+            from: run.from.clone(),
+            finished,
             ..Request::new(
                 tree.clone(),
                 Environments::new(&self.config.environments),
@@ -279,12 +379,32 @@ impl Runs {
             )
         };
         let outcome = engine::run(&request, &journal, &Local, cancel)?;
+        if outcome.status != Status::Succeeded && !outcome.lock_text.is_empty() {
+            // What it finished, for a run that makes it again.
+            let kept = self.config.lock_of(&run.project, run.number);
+            std::fs::write(&kept, &outcome.lock_text).map_err(keep_error(run.number, &kept))?;
+        }
         let ended = self.conclude(runtime, run, &repository, &tree, &outcome, &parent)?;
         // The logs stay; the checkout is in the repository, its outputs in the cache.
         if let Err(error) = repository.worktree_remove(&tree) {
             tracing::warn!(%error, "a checkout could not be removed");
         }
         Ok(ended)
+    }
+
+    /// What an attempt that was killed had finished: a run that is forced does not do it twice.
+    fn finished_before(
+        &self,
+        runtime: &Handle,
+        run: &Open,
+        tree: &Path,
+    ) -> Result<BTreeMap<String, LockedStage>, Error> {
+        let Ok(text) = std::fs::read_to_string(tree.join("dvc.lock")) else { return Ok(BTreeMap::new()) };
+        // A lock that cannot be read is none: everything is looked at again.
+        let Ok(lock) = Lock::read("dvc.lock", &text) else { return Ok(BTreeMap::new()) };
+        let (project, number) = (run.project.clone(), run.number);
+        let succeeded = runtime.block_on(self.store.read(move |tx| rows::succeeded_stages(tx, &project, number)))?;
+        Ok(lock.stages.into_iter().filter(|(stage, _)| succeeded.contains(stage)).collect())
     }
 
     fn conclude(
@@ -310,6 +430,10 @@ impl Runs {
     /// say what changed since.
     fn bring_lock(&self, runtime: &Handle, run: &Open, repository: &Repository, tree: &Path) -> Result<(), Error> {
         let lock = tree.join("dvc.lock");
+        let before = run.again_of.map(|before| self.config.lock_of(&run.project, before)).filter(|lock| lock.exists());
+        if let Some(before) = before {
+            return std::fs::copy(&before, &lock).map(drop).map_err(keep_error(run.number, &lock));
+        }
         if lock.exists() {
             return Ok(());
         }
@@ -317,11 +441,7 @@ impl Runs {
         let last = runtime.block_on(self.store.read(move |tx| rows::last_lock_ref(tx, &project)))?;
         let Some(reference) = last else { return Ok(()) };
         let text = repository.show_at(&reference, "dvc.lock", LOCK_LIMIT)?;
-        std::fs::write(&lock, text).map_err(|source| Error::Keep {
-            number: run.number,
-            path: lock.display().to_string(),
-            source,
-        })
+        std::fs::write(&lock, text).map_err(keep_error(run.number, &lock))
     }
 
     /// Ends the processes that an earlier attempt left running.
@@ -366,15 +486,18 @@ impl Runs {
         }))
     }
 
-    /// The commit that a branch, a tag or a commit id of a project names.
-    pub(crate) async fn head(&self, project: &str, reference: &str) -> Result<Commit, Error> {
+    /// The commit that a branch, a tag or a commit id of a project names, and what its file says of
+    /// runs.
+    pub(crate) async fn head(&self, project: &str, reference: &str) -> Result<Head, Error> {
         let (path, asked) = (self.config.repository(project), reference.to_owned());
-        let info = triggers::blocking(move || {
+        triggers::blocking(move || {
             let repository = Repository::open(&path)?;
-            repository.commit(&repository.resolve(&asked)?)
+            let id = repository.resolve(&asked)?;
+            let file = triggers::project_file(&repository, &id).ok();
+            let commit = triggers::commit(repository.commit(&id)?);
+            Ok(Head { commit, concurrency: file.and_then(|file| file.concurrency) })
         })
-        .await?;
-        Ok(triggers::commit(info))
+        .await
     }
 
     /// Starts a run by hand; its number.
@@ -388,17 +511,41 @@ impl Runs {
             Ok((repository.commit(&id)?, branch, triggers::project_file(&repository, &id)))
         })
         .await?;
-        let params = match file {
-            Ok(file) => params::checked(&file.manual, &asked.params)?,
+        let (params, concurrency) = match file {
+            Ok(file) => (params::checked(&file.manual, &asked.params)?, file.concurrency),
             // The run says what is wrong with the file; values need its declaration.
-            Err(_) if asked.params.is_empty() => Params::new(),
+            Err(_) if asked.params.is_empty() => (Params::new(), None),
             Err(error) => return Err(error),
         };
         let new = NewRun {
             branch,
             params,
+            concurrency,
             force: asked.force,
+            from: asked.from,
             ..NewRun::new(&asked.project, triggers::commit(info), "manual", by.clone())
+        };
+        let now = self.store.now();
+        self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await
+    }
+
+    /// Makes a run that is over once more, with its commit and parameters: what it finished is found in
+    /// the cache, so it goes on where it failed. With `from`, this stage and what follows run anyway.
+    pub async fn again(&self, project: &str, number: i64, from: Option<String>, by: &Actor) -> Result<i64, Error> {
+        let name = project.to_owned();
+        let old = self.store.read(move |tx| rows::get(tx, &name, number)).await?.summary;
+        if old.finished_at.is_none() {
+            return Err(Error::NotOver { project: project.to_owned(), number });
+        }
+        let head = self.head(project, &old.commit.id).await?;
+        let new = NewRun {
+            branch: old.branch,
+            params: old.params,
+            concurrency: head.concurrency,
+            reason: Some(format!("run {number} again")),
+            from,
+            again_of: Some(number),
+            ..NewRun::new(project, head.commit, "retry", by.clone())
         };
         let now = self.store.now();
         self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await
@@ -444,6 +591,11 @@ fn tracked_parent(
         Some(known) => Ok(Some(known.to_owned())),
         None => Ok(rows::get(tx, project, number)?.tracking_run),
     }
+}
+
+fn keep_error(number: i64, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| Error::Keep { number, path, source }
 }
 
 /// An error in one paragraph, with what to do.

@@ -102,8 +102,12 @@ async fn on_head(
         // What an unreadable file declares is not known: what was declared before holds.
         _ => None,
     };
-    let new =
-        NewRun { branch: Some(head.branch.clone()), ..NewRun::new(project, commit(info), "push", pusher.clone()) };
+    let concurrency = found.as_ref().ok().and_then(|file| file.concurrency.clone());
+    let new = NewRun {
+        concurrency,
+        branch: Some(head.branch.clone()),
+        ..NewRun::new(project, commit(info), "push", pusher.clone())
+    };
     let (run, by_data) = store
         .write(Durability::Full, move |tx| {
             let branch = new.branch.as_deref().unwrap_or_default();
@@ -192,6 +196,7 @@ async fn on_tags(
         let asked = found.as_ref().is_ok_and(|file| tag_starts_run(file, &tag.name));
         let new = NewRun {
             reason: Some(format!("tag {} was pushed", tag.name)),
+            concurrency: found.as_ref().ok().and_then(|file| file.concurrency.clone()),
             ..NewRun::new(project, commit(info), "tag", Actor::user("unknown"))
         };
         let (tag_name, wanted) = (tag.name.clone(), asked && !many);

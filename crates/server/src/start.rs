@@ -103,6 +103,7 @@ pub async fn serve(
             models: paths.models(),
             server_url: url.clone(),
             slots: options.run_slots.max(1),
+            server: server_name(paths.root()),
         },
         artifacts.clone(),
         Arc::new(FirstRelease(Arc::clone(&delivery))),
@@ -183,6 +184,12 @@ fn lock(paths: &Paths) -> Result<fs::File, ServerError> {
 fn running(url: &str) -> Vec<u8> {
     let running = Running { pid: std::process::id(), url: url.to_owned() };
     serde_json::to_vec(&running).unwrap_or_default()
+}
+
+/// Tells this server from others on the same database: the machine and the data directory.
+fn server_name(root: &Path) -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), root.display())
 }
 
 /// The secret of whoever can read the data directory, made at the first start.

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_triggers", include_str!("../migrations/0006_triggers.sql")),
     ("0007_metric_chunks", include_str!("../migrations/0007_metric_chunks.sql")),
     ("0008_traces", include_str!("../migrations/0008_traces.sql")),
+    ("0009_claims", include_str!("../migrations/0009_claims.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

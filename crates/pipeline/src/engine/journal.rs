@@ -1,10 +1,12 @@
 //! What the engine tells and asks while it runs.
 
+use std::time::Duration;
+
 use towpath_checks::{Baseline, Verdict};
 use towpath_plan::decide::Decision;
 use towpath_plan::pipeline::{Pipeline, Stage};
 
-use super::outcome::{CheckOutcome, StageOutcome};
+use super::outcome::{CheckOutcome, StageFailure, StageOutcome};
 use super::stage::Inputs;
 use crate::environment::Environment;
 use crate::executor::ProcessId;
@@ -26,6 +28,8 @@ pub enum Event<'a> {
     Process { stage: &'a str, id: ProcessId },
     /// The log of the stage has this many lines.
     Logged { stage: &'a str, lines: u64 },
+    /// The command failed and is tried again after a while. `attempt` is the one that comes, from 2.
+    Retrying { stage: &'a str, attempt: u32, failure: &'a StageFailure, wait: Duration },
     /// The stage is done: ran, reused, failed, cancelled, or skipped because of an earlier one.
     Finished(&'a StageOutcome),
 }

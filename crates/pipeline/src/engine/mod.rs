@@ -6,9 +6,10 @@ mod checks;
 mod data;
 pub mod journal;
 pub mod outcome;
+mod retry;
 pub mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub struct Request {
     pub exact_data: bool,
     /// Runs every stage, whatever the cache says.
     pub force: bool,
+    /// Runs this stage and all that need what it makes, whatever the cache says.
+    pub from: Option<String>,
     /// Stages to bring up to date, with all they need; empty means all.
     pub targets: Vec<String>,
     /// Stages that an earlier attempt at this run finished: not forced again.
@@ -83,6 +86,7 @@ impl Request {
             sandbox: true,
             exact_data: false,
             force: false,
+            from: None,
             targets: Vec::new(),
             finished: BTreeMap::new(),
             variables: Vec::new(),
@@ -109,6 +113,8 @@ struct Run<'a> {
     cache: Cache,
     earlier_runs: RunCache,
     pipeline: Pipeline,
+    /// Stages that run whatever the cache says.
+    forced: BTreeSet<String>,
     project: ProjectFile,
     data: TrackedData,
     journal: &'a dyn Journal,
@@ -140,6 +146,10 @@ pub fn run(
             needs: graph.needs(stage).into_iter().map(str::to_owned).collect(),
         })
         .collect();
+    let forced = match &request.from {
+        Some(from) => downstream(&graph, &order, from)?,
+        None => BTreeSet::new(),
+    };
     let cache = match &request.cache {
         Some(dir) => Cache::open(dir),
         None => repository.cache()?,
@@ -147,14 +157,39 @@ pub fn run(
     let workspace = repository.workspace()?;
     let data = TrackedData::read(&repository)?;
     let earlier_runs = RunCache::open(&cache);
-    let run =
-        Run { request, repository, workspace, cache, earlier_runs, pipeline, project, data, journal, executor, cancel };
+    let run = Run {
+        request,
+        repository,
+        workspace,
+        cache,
+        earlier_runs,
+        pipeline,
+        forced,
+        project,
+        data,
+        journal,
+        executor,
+        cancel,
+    };
     let outcome = run.make(&order);
     // The hashes of what was read are good whatever happened.
     let saved = run.workspace.save();
     let outcome = outcome?;
     saved?;
     Ok(outcome)
+}
+
+/// A stage and all that need it, out of a run's order.
+fn downstream(graph: &Graph, order: &[Planned], from: &str) -> Result<BTreeSet<String>, Error> {
+    // The graph says which stages there are, when it is none of them.
+    graph.order_for(&[from])?;
+    let mut found = BTreeSet::from([from.to_owned()]);
+    for planned in order {
+        if planned.needs.iter().any(|need| found.contains(need)) {
+            found.insert(planned.stage.clone());
+        }
+    }
+    Ok(found)
 }
 
 impl Run<'_> {

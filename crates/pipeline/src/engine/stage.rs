@@ -16,7 +16,7 @@ use towpath_plan::run_cache;
 
 use super::journal::Event;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
-use super::{LOCK_FILE, Run, data, read_text};
+use super::{LOCK_FILE, Run, data, read_text, retry};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
 use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
 use crate::sandbox::Sandbox;
@@ -112,7 +112,8 @@ impl<'a> StageRunner<'a> {
         // What an earlier attempt finished is compared by content, even if it was forced.
         let always_changed = declared.always_changed && finished.is_none();
         let stage = &Stage { always_changed, ..declared.clone() };
-        let force = self.run.request.force && finished.is_none();
+        let asked = self.run.request.force || self.run.forced.contains(&declared.name);
+        let force = asked && finished.is_none();
         let locked = finished.or_else(|| self.lock.get(&stage.name)).cloned();
 
         let inputs = self.inputs(stage)?;
@@ -249,6 +250,34 @@ impl<'a> StageRunner<'a> {
         if !self.build_environment()? {
             return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
         }
+        let mut attempt = 1;
+        loop {
+            let outcome = self.attempt(stage, &mut observed)?;
+            let Some(failure) = &outcome.failure else { return Ok(outcome) };
+            let policy = self.run.project.retries_of(&stage.name);
+            let seed = u64::from(std::process::id());
+            let Some(wait) = retry::wait(policy, &stage.name, attempt, failure, seed) else { return Ok(outcome) };
+            attempt += 1;
+            self.run.record(Event::Retrying { stage: &stage.name, attempt, failure, wait })?;
+            self.keep_log(stage, attempt - 1)?;
+            if self.run.cancel.wait(wait) {
+                return Ok(StageOutcome { status: StageStatus::Cancelled, failure: None, ..outcome });
+            }
+        }
+    }
+
+    /// The log of an attempt that failed stays beside that of the next.
+    fn keep_log(&self, stage: &Stage, attempt: u32) -> Result<(), Error> {
+        let path = self.run.request.log_of(&stage.name);
+        let kept = self.run.request.logs.join(format!("{}.attempt-{attempt}.log", stage.name));
+        match fs::rename(&path, kept) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Io { action: "keep", path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the commands once.
+    fn attempt(&mut self, stage: &Stage, observed: &mut Observed) -> Result<StageOutcome, Error> {
         self.clear_outputs(stage)?;
         let finished = self.run_commands(stage)?;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
@@ -269,7 +298,7 @@ impl<'a> StageRunner<'a> {
         if failure.is_some() {
             return Ok(StageOutcome { status: StageStatus::Failed, failure, ..outcome });
         }
-        self.keep_result(stage, &mut observed, &mut outcome)?;
+        self.keep_result(stage, observed, &mut outcome)?;
         Ok(self.with_metrics(stage, outcome))
     }
 

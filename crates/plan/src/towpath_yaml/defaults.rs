@@ -1,13 +1,18 @@
 //! What `towpath.yaml` means where it says nothing.
 
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, OnFail, RolloutPolicy, Safe, StepPolicy, Strategy,
+    Inconclusive, JudgePolicy, MetricPolicy, OnFail, Retries, RolloutPolicy, Safe, StepPolicy, Strategy,
 };
 use towpath_core::triggers::CatchUp;
 
 /// `on` left out: a push to `main` starts a run.
 pub fn push_branches() -> Vec<String> {
     vec!["main".into()]
+}
+
+/// Ten seconds before the second attempt, ten minutes at most, after any failure of the command.
+pub fn retries() -> Retries {
+    Retries { count: 0, delay_seconds: 10.0, max_delay_seconds: 600.0, exit_codes: Vec::new() }
 }
 
 /// After downtime a schedule makes up for its newest planned time.

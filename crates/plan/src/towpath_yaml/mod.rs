@@ -4,13 +4,14 @@
 pub mod defaults;
 mod environments;
 mod on;
+mod retries;
 mod rollout;
 mod units;
 
 use std::collections::BTreeMap;
 
 use towpath_core::names::is_valid_name;
-use towpath_core::project::{CheckDeclaration, ModelOutput, OnFail, ProjectFile};
+use towpath_core::project::{CheckDeclaration, Concurrency, ModelOutput, OnFail, ProjectFile};
 use towpath_yaml::{Field, Fields, YamlError};
 
 use crate::paths;
@@ -41,6 +42,8 @@ pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
         manual: on.manual,
         environments: environments::read(fields.optional("environments"), &check_names)?,
         timeouts: timeouts(fields.optional("timeouts"))?,
+        retries: retries::read(fields.optional("retries"))?,
+        concurrency: fields.optional("concurrency").map(concurrency).transpose()?,
         checks,
     };
     fields.finish()?;
@@ -116,6 +119,24 @@ fn timeouts(field: Option<Field<'_>>) -> Result<BTreeMap<String, u64>, YamlError
         timeouts.insert(entry.key.clone(), seconds.ceil() as u64);
     }
     Ok(timeouts)
+}
+
+/// A group alone, or with what happens to older runs of it.
+fn concurrency(field: Field<'_>) -> Result<Concurrency, YamlError> {
+    let group = |field: Field<'_>| match field.as_str()? {
+        "" => Err(field.expected("the name of a group")),
+        text => Ok(text.to_owned()),
+    };
+    if !field.is_map() {
+        return Ok(Concurrency { group: group(field)?, cancel_in_progress: false });
+    }
+    let mut fields = field.fields()?;
+    let concurrency = Concurrency {
+        group: group(fields.required("group")?)?,
+        cancel_in_progress: bool_or(&mut fields, "cancel_in_progress", false)?,
+    };
+    fields.finish()?;
+    Ok(concurrency)
 }
 
 /// A name that becomes part of paths and URLs.

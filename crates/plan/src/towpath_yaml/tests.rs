@@ -172,6 +172,8 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("webhook", "on: {webhook: {zzzzzzzz: 1}}".into()),
         ("manual", "on: {manual: {params: {}, zzzzzzzz: 1}}".into()),
         ("manual_param", "on: {manual: {params: {a: {type: text, zzzzzzzz: 1}}}}".into()),
+        ("retries", "retries: {a: {count: 1, zzzzzzzz: 1}}".into()),
+        ("concurrency", "concurrency: {group: a, zzzzzzzz: 1}".into()),
         ("check", "checks: {a: {path: b, suite: c, zzzzzzzz: 1}}".into()),
         ("environment", "environments: {a: {zzzzzzzz: 1}}".into()),
         ("latency_gate", gate("{name: a, check: latency, p99_ms: 1, zzzzzzzz: 1}")),
@@ -247,4 +249,20 @@ fn a_trigger_that_cannot_be_names_what_would_be_right() {
     ] {
         assert_eq!(refusal(text).message, message);
     }
+}
+
+#[test]
+fn retries_and_concurrency_are_read() {
+    let text = "retries: {train: {count: 2, delay: 1s, exit_codes: [75]}, '*': 1}\nconcurrency: '${branch}'\n";
+    let project = read("towpath.yaml", text).unwrap();
+    let train = project.retries_of("train").unwrap();
+    assert_eq!((train.count, train.exit_codes.as_slice(), train.max_delay_seconds), (2, &[75][..], 600.0));
+    assert_eq!(project.retries_of("other").unwrap().count, 1);
+    let concurrency = project.concurrency.unwrap();
+    assert_eq!(concurrency.group_of(Some("main"), "push"), "main");
+    assert!(!concurrency.cancel_in_progress);
+    assert_eq!(
+        refusal("retries: {a: -1}").message,
+        "'a' must be how many attempts follow the first (0 to 100), found the integer -1"
+    );
 }

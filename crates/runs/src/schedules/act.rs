@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use towpath_api::projects::Commit;
 use towpath_api::schedules::Decision;
 use towpath_core::triggers::{Overlap, When};
 use towpath_core::{Actor, Timestamp};
@@ -15,6 +14,7 @@ use super::due;
 use super::rows::{self, Kept};
 use crate::params::Params;
 use crate::rows::{self as run_rows, NewRun};
+use crate::service::Head;
 use crate::{Error, Runs};
 
 /// The longest chain of runs that start each other; two projects may wait for each other.
@@ -159,7 +159,7 @@ fn started_at(
     tx: &mut Tx<'_>,
     now: Timestamp,
     kept: &Kept,
-    head: &Result<Commit, Error>,
+    head: &Result<Head, Error>,
     reason: String,
     chain: i64,
 ) -> Result<(), Error> {
@@ -193,21 +193,23 @@ pub(crate) fn on_contents(
             note(tx, now, &kept, "skipped", by_push, None, 1, &format!("{reason}: the push itself starts a run"))?;
             continue;
         }
-        let new = NewRun { started_by: push.started_by.clone(), ..from(&kept, push.commit.clone(), reason) };
+        let head = Head { commit: push.commit.clone(), concurrency: push.concurrency.clone() };
+        let new = NewRun { started_by: push.started_by.clone(), ..from(&kept, head, reason) };
         started.extend(start(tx, now, &kept, new, kept.trigger.overlap, None)?);
     }
     Ok(started)
 }
 
 /// A run of a trigger.
-pub(crate) fn from(kept: &Kept, commit: Commit, reason: String) -> NewRun {
+pub(crate) fn from(kept: &Kept, head: Head, reason: String) -> NewRun {
     let by = Actor::system(kept.trigger.when.word());
     NewRun {
         branch: Some(kept.branch.clone()),
         trigger_name: Some(kept.trigger.name.clone()),
         reason: Some(reason),
         params: kept.trigger.params.clone().into_iter().collect::<Params>(),
-        ..NewRun::new(&kept.project, commit, kept.trigger.when.word(), by)
+        concurrency: head.concurrency,
+        ..NewRun::new(&kept.project, head.commit, kept.trigger.when.word(), by)
     }
 }
 

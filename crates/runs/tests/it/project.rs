@@ -43,7 +43,7 @@ impl Project {
     pub(crate) async fn on(dir: TempDir, database: &str, files: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::at(at(START)));
         let store = Store::open(database, Arc::clone(&clock) as _).await.unwrap();
-        let runs = runs_of(dir.path(), &store);
+        let runs = runs_of(dir.path(), &store, "one");
         let project = Self { dir, clock, store, runs };
         project.add("digits", files).await;
         project
@@ -58,6 +58,7 @@ impl Project {
         let now = self.store.now();
         let made = self.store.write(Durability::Relaxed, move |tx| projects::ensure(tx, now, &owned, &Actor::local()));
         made.await.unwrap();
+        towpath_data::Repository::init(&self.dir.path().join(name)).unwrap();
         self.push(name, files).await;
     }
 
@@ -87,7 +88,7 @@ impl Project {
 }
 
 /// The runs of a server whose data is in `dir`.
-pub(crate) fn runs_of(dir: &Path, store: &Store) -> Arc<Runs> {
+pub(crate) fn runs_of(dir: &Path, store: &Store, server: &str) -> Arc<Runs> {
     let config = Config {
         data_dir: dir.join("data"),
         repositories: dir.join("repositories"),
@@ -97,6 +98,7 @@ pub(crate) fn runs_of(dir: &Path, store: &Store) -> Arc<Runs> {
         models: dir.join("models"),
         server_url: "http://127.0.0.1:1".into(),
         slots: 2,
+        server: server.into(),
     };
     let artifacts = Artifacts::new(objects::open(&dir.join("artifacts").display().to_string()).unwrap());
     Arc::new(Runs::new(store.clone(), config, artifacts, Arc::new(NoRelease)))

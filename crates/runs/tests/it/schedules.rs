@@ -130,7 +130,7 @@ async fn a_paused_schedule_starts_nothing_and_goes_on_from_when_it_is_resumed() 
 async fn two_servers_that_look_at_the_same_time_start_each_planned_run_once() {
     let file = "on: {schedule: {a: {every: 10m, overlap: allow}, b: {every: 20m, overlap: allow}}}";
     let project = Project::with(&[("towpath.yaml", file)]).await;
-    let other = runs_of(project.dir.path(), &project.store);
+    let other = runs_of(project.dir.path(), &project.store, "two");
     for minute in (10..=50).step_by(10) {
         let now = project.set_time(&format!("2026-03-02T10:{minute}:00Z"));
         let (one, two) = tokio::join!(project.runs.act(now, false), other.act(now, false));
@@ -253,7 +253,7 @@ async fn a_run_by_hand_takes_the_parameters_that_the_file_declares() {
     let project = Project::with(&[("towpath.yaml", file)]).await;
     let start = |params: serde_json::Value| {
         let params = params.as_object().unwrap().clone().into_iter().collect();
-        let asked = Manual { project: "digits".into(), reference: "main".into(), force: false, params };
+        let asked = Manual { project: "digits".into(), reference: "main".into(), params, ..Manual::default() };
         let runs = project.runs.clone();
         async move { runs.start(asked, &Actor::local()).await.map_err(|e| e.to_string()) }
     };

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use towpath_api::Page;
-use towpath_api::runs::{LogPage, Run, RunSummary, StartRun};
+use towpath_api::runs::{LogPage, Run, RunAgain, RunSummary, StartRun};
 use towpath_runs::{Error, Manual, projects, rows};
 use towpath_store::Durability;
 
@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/projects/{project}/runs", get(list).post(start))
         .route("/projects/{project}/runs/{number}", get(show))
+        .route("/projects/{project}/runs/{number}/again", post(again))
         .route("/projects/{project}/runs/{number}/cancel", post(cancel))
         .route("/projects/{project}/runs/{number}/environment", get(environment))
         .route("/projects/{project}/runs/{number}/stages/{stage}/log", get(log))
@@ -68,10 +69,28 @@ async fn start(
     let number = app
         .runs
         .start(
-            Manual { project: project.clone(), reference: asked.reference, force: asked.force, params: asked.params },
+            Manual {
+                project: project.clone(),
+                reference: asked.reference,
+                force: asked.force,
+                params: asked.params,
+                from: asked.from,
+            },
             &by,
         )
         .await?;
+    let run = app.store.read(move |tx| rows::get(tx, &project, number)).await?;
+    Ok((StatusCode::CREATED, Json(run.summary)))
+}
+
+async fn again(
+    State(app): State<App>,
+    caller: Caller,
+    Path((project, number)): Path<(String, i64)>,
+    Json(asked): Json<RunAgain>,
+) -> Result<(StatusCode, Json<RunSummary>), ApiError> {
+    let by = caller.writer()?.actor;
+    let number = app.runs.again(&project, number, asked.from, &by).await?;
     let run = app.store.read(move |tx| rows::get(tx, &project, number)).await?;
     Ok((StatusCode::CREATED, Json(run.summary)))
 }

@@ -6,5 +6,6 @@ mod accounts;
 mod data_remote;
 mod git_remote;
 mod pipeline;
+mod policy;
 mod schedules;
 mod server;

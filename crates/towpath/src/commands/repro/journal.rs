@@ -98,6 +98,9 @@ impl Journal for TerminalJournal<'_> {
                 write(&path, &check.verdict)?;
             }
             Event::Logged { stage, .. } => self.show_log(stage)?,
+            Event::Retrying { stage, attempt, failure, wait } => {
+                self.ui.note(format!("Stage '{stage}' {failure}; attempt {attempt} in {}", crate::ui::duration(wait)));
+            }
             Event::Finished(outcome) => {
                 self.logs.borrow_mut().remove(&outcome.stage);
                 self.finished(outcome);

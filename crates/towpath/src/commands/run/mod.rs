@@ -1,3 +1,4 @@
+mod again;
 mod cancel;
 mod logs;
 mod ls;
@@ -18,6 +19,7 @@ pub enum Run {
     Logs(logs::Logs),
     Pull(pull::Pull),
     Start(start::Start),
+    Again(again::Again),
     Cancel(cancel::Cancel),
 }
 
@@ -29,6 +31,7 @@ impl Run {
             Self::Logs(command) => command.run(ctx).await,
             Self::Pull(command) => command.run(ctx).await,
             Self::Start(command) => command.run(ctx).await,
+            Self::Again(command) => command.run(ctx).await,
             Self::Cancel(command) => command.run(ctx).await,
         }
     }

@@ -14,6 +14,9 @@ pub struct Start {
     /// Run every stage, whatever the cache says
     #[arg(long, short)]
     force: bool,
+    /// Run this stage and all that need what it makes, whatever the cache says
+    #[arg(long, value_name = "STAGE", conflicts_with = "force")]
+    from: Option<String>,
     /// A parameter that towpath.yaml declares under on.manual
     #[arg(long = "param", short = 'P', value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, Value)>,
@@ -25,7 +28,7 @@ impl Start {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let project = self.project.name(ctx)?;
         let params = self.params.into_iter().collect();
-        let asked = StartRun { reference: self.reference, force: self.force, params };
+        let asked = StartRun { reference: self.reference, force: self.force, params, from: self.from };
         let run: RunSummary = ctx.client()?.post(&format!("/projects/{project}/runs"), &asked).await?;
         ctx.ui.show_as(&run, || {
             let commit = run.commit.id.get(..8).unwrap_or_default();
