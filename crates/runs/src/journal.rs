@@ -399,7 +399,7 @@ impl Journal for DatabaseJournal<'_> {
 
     fn stage_variables(&self, stage: &Stage) -> Result<Vec<Variable>, JournalError> {
         let mut made = None;
-        self.change(&stage.name, |row| made = row.tracked.clone())?;
+        self.change(&stage.name, |row| made.clone_from(&row.tracked))?;
         let Some(tracked) = made else { return Err(format!("stage '{}' was not decided", stage.name).into()) };
         Ok(vec![
             Variable::new("MLFLOW_TRACKING_URI", self.server_url),
