@@ -3,6 +3,7 @@
 
 pub mod db;
 pub mod error;
+mod foreign;
 pub mod ledger;
 pub mod migrations;
 pub mod notify;
@@ -12,4 +13,5 @@ pub mod sequence;
 pub use db::value::{Row, ToValue, Value};
 pub use db::{Durability, Store, Tx};
 pub use error::StoreError;
+pub use foreign::Foreign;
 pub use notify::Notification;

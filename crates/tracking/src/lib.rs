@@ -4,6 +4,7 @@
 //!
 //! Every function over a [`towpath_store::Tx`] is one step of the caller's transaction.
 
+pub mod adopt;
 pub mod artifacts;
 pub mod batch;
 mod error;

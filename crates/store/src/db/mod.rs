@@ -14,7 +14,8 @@ mod postgres;
 mod sqlite;
 pub(crate) mod value;
 
-use postgres::{PgPool, PgTx};
+pub(crate) use postgres::PgPool;
+use postgres::PgTx;
 use sqlite::SqliteDb;
 
 /// What a commit survives. Control entries (token, release, approval, rollout decision) are `Full`;
@@ -112,11 +113,11 @@ impl Store {
 /// A transaction. SQL is written once: `$1` placeholders, `on conflict`, `returning`, no function of
 /// one dialect, no `now()`.
 pub struct Tx<'a> {
-    backend: Backend<'a>,
-    notifications: Vec<Notification>,
+    pub(crate) backend: Backend<'a>,
+    pub(crate) notifications: Vec<Notification>,
 }
 
-enum Backend<'a> {
+pub(crate) enum Backend<'a> {
     Sqlite(&'a rusqlite::Connection),
     Postgres(&'a mut PgTx),
 }

@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 8;
 /// How long serialisation failures are retried.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct PgPool {
+pub(crate) struct PgPool {
     config: tokio_postgres::Config,
     idle: Arc<Mutex<Vec<PgTx>>>,
     free: Arc<Semaphore>,
@@ -26,13 +26,21 @@ pub(super) struct PgPool {
 
 impl PgPool {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        let pool = Self::connected(url).await?;
+        let first = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or(StoreError::Closed)?;
+        migrations::migrate_postgres(&first.client, &without_password(url)).await?;
+        pool.put_back(first);
+        Ok(pool)
+    }
+
+    /// With one connection, and the tables as they are.
+    pub(crate) async fn connected(url: &str) -> Result<Self, StoreError> {
         let shown = without_password(url);
         let mut config: tokio_postgres::Config =
             url.parse().map_err(|e| StoreError::Open { url: shown.clone(), detail: format!("{e}") })?;
         config.connect_timeout(Duration::from_secs(10));
         let pool = Self { config, idle: Arc::new(Mutex::new(Vec::new())), free: Arc::new(Semaphore::new(CONNECTIONS)) };
-        let first = pool.connect().await.map_err(|e| StoreError::Open { url: shown.clone(), detail: e.to_string() })?;
-        migrations::migrate_postgres(&first.client, &shown).await?;
+        let first = pool.connect().await.map_err(|e| StoreError::Open { url: shown, detail: e.to_string() })?;
         pool.put_back(first);
         Ok(pool)
     }
@@ -51,7 +59,7 @@ impl PgPool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
-    pub(super) async fn transaction<T, E, F>(
+    pub(crate) async fn transaction<T, E, F>(
         &self,
         write: bool,
         durability: Durability,
@@ -104,7 +112,7 @@ enum Outcome<T, E> {
 }
 
 /// A connection, with a transaction open on it while [`PgTx::attempt`] runs.
-pub(super) struct PgTx {
+pub(crate) struct PgTx {
     client: Client,
     statements: HashMap<String, Statement>,
     runtime: Handle,

@@ -6,7 +6,7 @@ mod series;
 mod thinned;
 mod upgrade;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use towpath_store::{Row, ToValue, Tx, sequence};
 
@@ -81,7 +81,8 @@ pub(crate) fn put(tx: &mut Tx<'_>, run: &RunInfo, metrics: &[Metric]) -> Result<
     if metrics.is_empty() {
         return Ok(());
     }
-    let numbers = intern(tx, metrics)?;
+    let names: BTreeSet<&str> = metrics.iter().map(|m| m.key.as_str()).collect();
+    let numbers = intern(tx, &names.into_iter().collect::<Vec<_>>())?;
     let mut points = series::Grouped::new();
     for metric in metrics {
         let (value, is_nan) = stored(metric.value);
@@ -139,10 +140,9 @@ fn put_latest(tx: &mut Tx<'_>, run: &RunInfo, latest: &[(i64, Point)]) -> Result
 }
 
 /// The numbers of the metrics' names, given on first use.
-fn intern<'m>(tx: &mut Tx<'_>, metrics: &'m [Metric]) -> Result<BTreeMap<&'m str, i64>, TrackingError> {
-    let mut numbers: BTreeMap<&str, i64> = metrics.iter().map(|m| (m.key.as_str(), 0)).collect();
-    let names: Vec<&str> = numbers.keys().copied().collect();
-    for row in rows::of_many(tx, "select id, name from metric_keys where name in ({})", &[], &names)? {
+fn intern<'n>(tx: &mut Tx<'_>, names: &[&'n str]) -> Result<BTreeMap<&'n str, i64>, TrackingError> {
+    let mut numbers: BTreeMap<&str, i64> = names.iter().map(|name| (*name, 0)).collect();
+    for row in rows::of_many(tx, "select id, name from metric_keys where name in ({})", &[], names)? {
         if let Some(number) = numbers.get_mut(row.text("name")?.as_str()) {
             *number = row.int("id")?;
         }
@@ -202,4 +202,26 @@ fn read(tx: &mut Tx<'_>, run_id: &str, key: &str, steps: Option<(i64, i64)>) -> 
         Some(number) => series::by_time(tx, run.id, number, steps),
         None => Ok(Vec::new()),
     }
+}
+
+/// Adds those points of a series that are not there; how many.
+pub(crate) fn add_missing(tx: &mut Tx<'_>, run: &RunInfo, key: &str, points: &[Point]) -> Result<usize, TrackingError> {
+    let number = intern(tx, &[key])?[key];
+    let mut added: Vec<Point> = points
+        .iter()
+        .map(|p| {
+            let (value, is_nan) = stored(p.value);
+            Point { value: if is_nan { f64::NAN } else { value }, ..*p }
+        })
+        .collect();
+    series::tidy(&mut added, Point::by_time);
+    let there = series::by_time(tx, run.id, number, None)?;
+    added.retain(|point| there.binary_search_by(|other| other.by_time(point)).is_err());
+    if let Some(latest) = added.iter().copied().max_by(Point::by_step) {
+        put_latest(tx, run, &[(number, latest)])?;
+        let count = added.len();
+        series::put_chunks(tx, run.id, number, added)?;
+        return Ok(count);
+    }
+    Ok(0)
 }

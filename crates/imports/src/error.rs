@@ -1,0 +1,55 @@
+use std::path::{Path, PathBuf};
+
+use towpath_core::{Classify, Kind};
+use towpath_store::StoreError;
+use towpath_tracking::TrackingError;
+use towpath_yaml::YamlError;
+
+/// Why records cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("'{0}' is neither a folder mlruns/ nor a database (sqlite:///PATH, postgresql://...)")]
+    NoSource(String),
+    #[error("there are no runs in {0}")]
+    NoRuns(PathBuf),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {detail}")]
+    Content { path: PathBuf, detail: String },
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    #[error(transparent)]
+    Tracking(#[from] TrackingError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ImportError {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn content(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Content { path: path.to_owned(), detail: detail.into() }
+    }
+}
+
+impl Classify for ImportError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoSource(_) | Self::NoRuns(_) | Self::Content { .. } | Self::Yaml(_) => Kind::Invalid,
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
+            Self::File { .. } => Kind::Unavailable,
+            Self::Tracking(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Tracking(error) => error.hints(),
+            Self::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Records of other trackers become experiments, runs and models here, with their ids, times and
+//! histories. What was taken over is read again and compared; doing it again adds what is new.
+
+mod error;
+mod mlflow;
+mod recorded;
+mod records;
+mod take;
+mod tensorboard;
+mod wandb;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use error::ImportError;
+pub use take::{Report, take};
+use towpath_tracking::adopt;
+
+/// Where records come from.
+#[derive(Debug)]
+pub struct Source(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Database(mlflow::Database),
+    Folder(mlflow::Folder),
+    Recorded(recorded::Recorded),
+}
+
+impl Source {
+    /// MLflow's: a folder `mlruns/`, or the database that `mlflow server` keeps (`sqlite:///PATH`,
+    /// `postgresql://...`).
+    pub async fn mlflow(address: &str) -> Result<Self, ImportError> {
+        match mlflow::place_of(address)? {
+            mlflow::Place::Folder(path) => Ok(Self(Kind::Folder(mlflow::Folder::open(&path)?))),
+            mlflow::Place::Database(url) => Ok(Self(Kind::Database(mlflow::Database::open(&url).await?))),
+        }
+    }
+
+    /// The event files below a folder: their runs make one experiment.
+    pub fn tensorboard(folder: &Path, experiment: &str) -> Result<Self, ImportError> {
+        Self::recorded(tensorboard::read(folder, experiment)?, folder)
+    }
+
+    /// Offline runs of Weights & Biases: a `.wandb` file, or all below a folder.
+    pub fn wandb(path: &Path) -> Result<Self, ImportError> {
+        Self::recorded(wandb::read(path)?, path)
+    }
+
+    fn recorded(recorded: recorded::Recorded, path: &Path) -> Result<Self, ImportError> {
+        if recorded.is_empty() {
+            return Err(ImportError::NoRuns(path.to_owned()));
+        }
+        Ok(Self(Kind::Recorded(recorded)))
+    }
+
+    /// Experiments by the source's id, the deleted ones too.
+    async fn experiments(&self) -> Result<BTreeMap<String, adopt::Experiment>, ImportError> {
+        match &self.0 {
+            Kind::Database(database) => database.experiments().await,
+            Kind::Folder(folder) => folder.experiments(),
+            Kind::Recorded(recorded) => Ok(recorded.experiments()),
+        }
+    }
+
+    /// The runs of one of them; `artifact_uri` says where the source has their files.
+    async fn runs(&self, experiment: &str) -> Result<Vec<adopt::Run>, ImportError> {
+        match &self.0 {
+            Kind::Database(database) => database.runs(experiment).await,
+            Kind::Folder(folder) => folder.runs(experiment),
+            Kind::Recorded(recorded) => Ok(recorded.runs(experiment)),
+        }
+    }
+
+    async fn series(&self, experiment: &str, run_id: &str) -> Result<adopt::Series, ImportError> {
+        match &self.0 {
+            Kind::Database(database) => database.series(run_id).await,
+            Kind::Folder(folder) => folder.series(experiment, run_id),
+            Kind::Recorded(recorded) => Ok(recorded.series(experiment, run_id)),
+        }
+    }
+
+    async fn models(&self) -> Result<Vec<adopt::Model>, ImportError> {
+        match &self.0 {
+            Kind::Database(database) => database.models().await,
+            Kind::Folder(folder) => folder.models(),
+            Kind::Recorded(_) => Ok(Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Offline runs of Weights & Biases: `.wandb` files. A project becomes an experiment, the config
+//! parameters, numbers of the history series, the rest of the summary tags, files artifacts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value as Json;
+use towpath_core::Timestamp;
+use towpath_tracking::metrics::Point;
+use towpath_tracking::runs::RunStatus;
+use towpath_tracking::{Lifecycle, adopt};
+
+use crate::ImportError;
+use crate::recorded::{Recorded, files_where, id_of, key_of};
+use crate::records::{Value, crc32, fields};
+
+const ZLIB: u32 = 0xEDB8_8320;
+const BLOCK: usize = 32 * 1024;
+/// `:W&B`, 0xBEE1, version 0.
+const HEADER: [u8; 7] = *b":W&B\xe1\xbe\x00";
+
+/// Reads a `.wandb` file, or all below a folder.
+pub(crate) fn read(root: &Path) -> Result<Recorded, ImportError> {
+    let mut recorded = Recorded::default();
+    for path in files_where(root, |name| name.ends_with(".wandb"))? {
+        let bytes = fs::read(&path).map_err(ImportError::file(&path))?;
+        let records = records(&bytes).ok_or_else(|| ImportError::content(&path, "this is no .wandb file"))?;
+        let mut run = Run::default();
+        for record in &records {
+            run.record(record);
+        }
+        let files = path.with_file_name("files");
+        let (experiment, adopted) = run.adopted(&files)?;
+        recorded.add(&experiment, adopted, run.series);
+    }
+    Ok(recorded)
+}
+
+/// The payloads of a LevelDB log as wandb writes it, up to the first damaged one; `None` if the file
+/// does not begin as one.
+fn records(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if !bytes.starts_with(&HEADER) {
+        return None;
+    }
+    let (mut records, mut begun, mut at) = (Vec::new(), Vec::new(), HEADER.len());
+    loop {
+        // The rest of a block is too short for another head.
+        let left = BLOCK - at % BLOCK;
+        if left < 7 {
+            at += left;
+        }
+        let Some(head) = bytes.get(at..at + 7) else { return Some(records) };
+        let sum = [head[0], head[1], head[2], head[3]];
+        let length = usize::from(u16::from_le_bytes([head[4], head[5]]));
+        let Some(data) = bytes.get(at + 7..at + 7 + length) else { return Some(records) };
+        if crc32(ZLIB, &[&head[6..7], data]).to_le_bytes() != sum {
+            return Some(records);
+        }
+        begun.extend_from_slice(data);
+        // 1 whole, 2 first, 3 middle, 4 last.
+        if matches!(head[6], 1 | 4) {
+            records.push(std::mem::take(&mut begun));
+        }
+        at += 7 + length;
+    }
+}
+
+#[derive(Default)]
+struct Run {
+    id: String,
+    entity: String,
+    project: String,
+    name: String,
+    notes: String,
+    group: String,
+    job_type: String,
+    tags: Vec<String>,
+    started: i64,
+    config: BTreeMap<String, Json>,
+    summary: BTreeMap<String, Json>,
+    series: adopt::Series,
+    latest: i64,
+    exit_code: Option<i64>,
+}
+
+impl Run {
+    fn record(&mut self, record: &[u8]) {
+        for (number, value) in fields(record) {
+            let message = value.bytes();
+            match number {
+                2 => self.history(message),
+                3 => self.summary.extend(items(message)),
+                5 => self.config.extend(items(message)),
+                17 => self.run(message),
+                18 => {
+                    let code = fields(message).find(|(number, _)| *number == 1).map_or(0, |(_, code)| code.int());
+                    self.exit_code = Some(code);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn run(&mut self, message: &[u8]) {
+        for (number, value) in fields(message) {
+            match number {
+                1 => self.id = value.text(),
+                2 => self.entity = value.text(),
+                3 => self.project = value.text(),
+                4 => self.config.extend(items(value.bytes())),
+                5 => self.summary.extend(items(value.bytes())),
+                6 => self.group = value.text(),
+                7 => self.job_type = value.text(),
+                8 => self.name = value.text(),
+                9 => self.notes = value.text(),
+                10 => self.tags.push(value.text()),
+                17 => {
+                    let part = |wanted| {
+                        fields(value.bytes()).find(|(number, _)| *number == wanted).map_or(0, |(_, v)| v.int())
+                    };
+                    self.started = part(1) * 1000 + part(2) / 1_000_000;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn history(&mut self, message: &[u8]) {
+        let row: BTreeMap<String, Json> = items(message).collect();
+        let explicit = fields(message).find(|(number, _)| *number == 2).and_then(|(_, step)| {
+            fields(step.bytes()).find(|(number, _)| *number == 1).map(|(_, number)| number.int())
+        });
+        let step = row.get("_step").and_then(Json::as_i64).or(explicit).unwrap_or(0);
+        let at = row.get("_timestamp").and_then(Json::as_f64).map_or(self.started, |s| (s * 1000.0).max(0.0) as i64);
+        self.latest = self.latest.max(at);
+        let mut flat = Vec::new();
+        for (name, value) in row.iter().filter(|(name, _)| !name.starts_with('_')) {
+            flatten(name, value, &mut flat);
+        }
+        for (name, value) in flat {
+            if let Some(value) = number(value) {
+                self.series.entry(key_of(&name)).or_default().push(Point { step, at, value });
+            }
+        }
+    }
+
+    /// The name of its experiment, and the run.
+    fn adopted(&self, files: &Path) -> Result<(String, adopt::Run), ImportError> {
+        if self.id.is_empty() {
+            return Err(ImportError::content(files, "the .wandb file beside it does not say which run it is"));
+        }
+        let mut config = Vec::new();
+        for (name, value) in self.config.iter().filter(|(name, _)| *name != "_wandb") {
+            flatten(name, value, &mut config);
+        }
+        let params = config.into_iter().map(|(name, value)| (key_of(&name), shown(value))).collect();
+        let name = if self.name.is_empty() { &self.id } else { &self.name };
+        let mut tags =
+            BTreeMap::from([("mlflow.runName".to_owned(), name.clone()), ("wandb.run_id".to_owned(), self.id.clone())]);
+        let tag_list = self.tags.join(",");
+        for (key, value) in [
+            ("mlflow.note.content", &self.notes),
+            ("wandb.group", &self.group),
+            ("wandb.job_type", &self.job_type),
+            ("wandb.tags", &tag_list),
+        ] {
+            if !value.is_empty() {
+                tags.insert(key.to_owned(), value.clone());
+            }
+        }
+        for (key, value) in self.summary.iter().filter(|(key, _)| !key.starts_with('_')) {
+            tags.insert(key_of(&format!("wandb.summary.{key}")), shown(value));
+        }
+        let experiment = if self.project.is_empty() { "uncategorized" } else { &self.project };
+        let run = adopt::Run {
+            run_id: id_of(&["wandb", &self.entity, experiment, &self.id]),
+            name: name.clone(),
+            user: self.entity.clone(),
+            status: match self.exit_code {
+                None => RunStatus::Running,
+                Some(0) => RunStatus::Finished,
+                Some(_) => RunStatus::Failed,
+            },
+            start_time: Timestamp(self.started),
+            end_time: self.exit_code.map(|_| Timestamp(self.latest.max(self.started))),
+            lifecycle: Lifecycle::Active,
+            artifact_uri: files.is_dir().then(|| files.display().to_string()),
+            params,
+            tags,
+        };
+        Ok((experiment.to_owned(), run))
+    }
+}
+
+/// The items of a config, a summary or a history: `update` or `item` is field 1 in all of them.
+fn items(message: &[u8]) -> impl Iterator<Item = (String, Json)> {
+    fields(message).filter(|(number, _)| *number == 1).filter_map(|(_, item)| {
+        let (mut key, mut nested, mut json) = (String::new(), Vec::new(), String::new());
+        for (number, value) in fields(item.bytes()) {
+            match (number, value) {
+                (1, Value::Bytes(_)) => key = value.text(),
+                (2, Value::Bytes(_)) => nested.push(value.text()),
+                (16, Value::Bytes(_)) => json = value.text(),
+                _ => {}
+            }
+        }
+        let name = if nested.is_empty() { key } else { nested.join(".") };
+        // Python writes NaN and Infinity as no JSON has them.
+        let value = serde_json::from_str(&json).unwrap_or(Json::String(json));
+        (!name.is_empty()).then_some((name, value))
+    })
+}
+
+fn flatten<'j>(name: &str, value: &'j Json, out: &mut Vec<(String, &'j Json)>) {
+    match value {
+        Json::Object(inner) => inner.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out)),
+        other => out.push((name.to_owned(), other)),
+    }
+}
+
+fn number(value: &Json) -> Option<f64> {
+    match value {
+        Json::Number(number) => number.as_f64(),
+        Json::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn shown(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,111 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use towpath_core::{Actor, SystemClock};
+use towpath_imports::{Report, Source};
+use towpath_store::Store;
+
+use crate::config::Context;
+use crate::error::{Error, Exit};
+use crate::ui;
+
+/// Where what is taken over goes: the database and the files of a server, which may be running.
+#[derive(clap::Args, Debug)]
+pub struct Destination {
+    /// The data directory of the server [default: that of `towpath server`]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's database, if it is not in the data directory
+    #[arg(long, env = "TOWPATH_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Where the server keeps artifacts, if not in the data directory
+    #[arg(long, value_name = "URI")]
+    default_artifact_root: Option<String>,
+}
+
+/// The records of another tracker: ids, times and histories stay. What was taken over is read again
+/// and compared. Doing it again adds what is new since.
+#[derive(clap::Subcommand, Debug)]
+pub enum Records {
+    Mlflow(Mlflow),
+    Tensorboard(Tensorboard),
+    Wandb(Wandb),
+}
+
+/// Take over experiments, runs, files and registered models of MLflow
+#[derive(clap::Args, Debug)]
+pub struct Mlflow {
+    /// A folder mlruns/, or the database of `mlflow server`: sqlite:///PATH or postgresql://...
+    source: String,
+    /// The folder behind the source's mlflow-artifacts: addresses (`--artifacts-destination` there)
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+/// Take over the scalars of TensorBoard's event files, a run for each folder
+#[derive(clap::Args, Debug)]
+pub struct Tensorboard {
+    /// The log directory
+    folder: PathBuf,
+    /// The experiment that the runs belong to [default: the name of the folder]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+/// Take over offline runs of Weights & Biases, an experiment for each project
+#[derive(clap::Args, Debug)]
+pub struct Wandb {
+    /// A `.wandb` file, or a folder with some below it
+    path: PathBuf,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+impl Records {
+    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let (source, served, destination) = match self {
+            Self::Mlflow(mlflow) => (Source::mlflow(&mlflow.source).await?, mlflow.artifacts, mlflow.destination),
+            Self::Tensorboard(Tensorboard { folder, experiment, destination }) => {
+                let path = folder.canonicalize().map_err(Error::io("read", &folder))?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                (Source::tensorboard(&path, &experiment.unwrap_or(name))?, None, destination)
+            }
+            Self::Wandb(Wandb { path, destination }) => (Source::wandb(&path)?, None, destination),
+        };
+        let Destination { data_dir, database_url, default_artifact_root } = destination;
+        let dir = data_dir.unwrap_or_else(|| ctx.data_dir.clone());
+        if !dir.is_dir() {
+            let missing = Error::not_found(format!("there is no data directory {}", dir.display()));
+            return Err(missing.hint("start the server once (towpath server), or name its directory by --data-dir"));
+        }
+        let database = database_url.unwrap_or_else(|| dir.join("towpath.db").display().to_string());
+        let store = Store::open(&database, Arc::new(SystemClock)).await?;
+        let root = default_artifact_root.unwrap_or_else(|| dir.join("artifacts").display().to_string());
+        let report = towpath_imports::take(&source, &store, &root, served.as_deref(), &Actor::local()).await?;
+        ctx.ui.show_as(&report, || human(&report))?;
+        Ok(if report.differences.is_empty() { Exit::Done } else { Exit::No })
+    }
+}
+
+fn human(report: &Report) -> String {
+    let mut lines = vec![
+        format!("Experiments: {}", report.experiments),
+        format!("Runs: {}, {} of them new", report.runs, report.new_runs),
+        format!("Points: {}, {} of them new", report.points, report.new_points),
+        format!("Files: {} copied, {}", report.files, ui::bytes(report.bytes)),
+        format!("Models: {}, with {} versions, {} of them new", report.models, report.versions, report.new_versions),
+    ];
+    if report.files_elsewhere > 0 {
+        let runs = ui::count(report.files_elsewhere as u64, "run");
+        lines.push(format!("The files of {runs} stay where they are: their address is on no disk of this machine"));
+    }
+    if report.differences.is_empty() {
+        lines.push("Read again and compared: all is here as it was there".into());
+    }
+    lines.extend(report.differences.iter().map(|difference| format!("Differs: {difference}")));
+    lines.join("\n")
+}
