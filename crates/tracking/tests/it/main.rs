@@ -6,6 +6,7 @@ mod metrics;
 mod registry;
 mod runs;
 mod search;
+mod traces;
 
 use std::sync::Arc;
 
