@@ -7,6 +7,7 @@ use towpath_core::{Classify, Kind};
 use crate::tensor::{Tensor, TensorSpec};
 
 pub mod onnx;
+mod trees;
 
 /// A loaded model; cheap to share, safe to call from many threads.
 pub trait Runtime: Send + Sync {
@@ -33,10 +34,14 @@ pub trait Runtime: Send + Sync {
 /// The model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("no model at {path}: expected an .onnx file or a folder with model.onnx")]
+    #[error(
+        "no model at {path}: expected an .onnx file, a model of XGBoost (.json, .ubj) or LightGBM (.txt, .lgb), or a folder with one"
+    )]
     Missing { path: String },
     #[error("{path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("{path} is no {format} model that can be read: {detail}")]
+    Unreadable { path: String, format: &'static str, detail: String },
     #[error("{path} is not an ONNX model: {detail}")]
     Malformed { path: String, detail: String },
     #[error("{path}: operator {operator} ({domain}, opset {opset}) of node '{node}' is not supported")]
@@ -50,9 +55,10 @@ impl Classify for LoadError {
         match self {
             Self::Missing { .. } => Kind::NotFound,
             Self::Read { .. } => Kind::Unavailable,
-            Self::Malformed { .. } | Self::UnsupportedOperator { .. } | Self::UnsupportedAttribute { .. } => {
-                Kind::Invalid
-            }
+            Self::Malformed { .. }
+            | Self::Unreadable { .. }
+            | Self::UnsupportedOperator { .. }
+            | Self::UnsupportedAttribute { .. } => Kind::Invalid,
         }
     }
 
@@ -67,6 +73,7 @@ impl Classify for LoadError {
                     .into(),
             ],
             Self::Malformed { .. } => vec!["Export the model again: to_onnx(...).SerializeToString().".into()],
+            Self::Unreadable { .. } => vec!["Save it again with the library's own save_model.".into()],
             Self::Missing { .. } | Self::Read { .. } | Self::UnsupportedAttribute { .. } => Vec::new(),
         }
     }
@@ -85,7 +92,13 @@ impl Classify for RunError {
     }
 }
 
-/// Loads `path` (a file, or a folder with `model.onnx`) with the runtime that fits it.
+/// Loads `path` (a file, or a folder with a model) with the runtime that fits it.
 pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
-    onnx::load(path)
+    if path.is_dir() && path.join("model.onnx").is_file() {
+        return onnx::load(path);
+    }
+    match trees::find(path) {
+        Some(file) if file.is_file() => trees::load(&file),
+        _ => onnx::load(path),
+    }
 }

@@ -10,3 +10,4 @@ mod listen;
 mod load;
 mod protocols;
 mod rollout;
+mod tree_models;
