@@ -55,17 +55,17 @@ class Floors:
 
 
 def figure(subject, what, work, theirs, times, best=None, limit=None, repetitions=TIMES):
-    """`work` and `best` take turns; `limit` and `times` are the factors to the best and to `theirs`."""
+    """`work` and `best` take turns; `limit` and `times` are the factors to the best and to `theirs`, where there is a target."""
     pairs = [(work(), best() if best else None) for _ in range(repetitions)]
     seconds = median([ours for ours, _ in pairs])
     note, peers, targets = f"median of {len(pairs)}", {}, []
     if best:
         peers["at best on this machine"] = floor = median([floor for _, floor in pairs])
-        targets.append(limit * floor)
+        targets += [limit * floor] if limit else []
         note += f", {number(median([ours / floor for ours, floor in pairs]))} times the best"
     if theirs is not None:
         peers[subject.version("dvc")] = theirs
-        targets.append(theirs / times)
+        targets += [theirs / times] if times else []
     return Figure(what, "s", seconds, note, peers, target=min(targets, default=None))
 
 
@@ -138,7 +138,7 @@ def one_file(subject, floors):
         theirs.data.rename(ours.data)
         theirs.remove()
     best = lambda: floors.seconds("hash-one", ours.data)
-    figures = [figure(subject, f"add of one file of {GIB} GiB, copied", add, seconds, 1, best, 1.1, repetitions=3)]
+    figures = [figure(subject, f"add of one file of {GIB} GiB, copied", add, seconds, None, best, 1.1, repetitions=3)]
     ours.remove()
     return figures
 
@@ -194,7 +194,7 @@ def pushed_and_pulled(subject, both, remote, empty, repetitions, best=None):
     return [
         figure(
             subject, f"{verb} of {OBJECTS:,} x 100 KB {way} {where}", lambda: work(ours),
-            work(theirs) if theirs else None, 5, best, 1.5, repetitions,
+            work(theirs) if theirs else None, 5, best, None, repetitions,
         )
         for verb, way, work in [("push", "to", push), ("fetch", "from", fetch)]
     ]
