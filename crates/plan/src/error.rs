@@ -19,8 +19,14 @@ pub enum Error {
     MissingParam { file: String, key: String },
     #[error("{file} is not valid JSON: {message}")]
     Json { file: String, message: String },
-    #[error("parameters from {file} are not supported yet")]
-    ParamsFormat { file: String },
+    #[error("{file} is not valid TOML: {message}")]
+    Toml { file: String, message: String },
+    #[error("line {line} of {file} is not Python that parameters can be read from: {message}")]
+    Python { file: String, line: usize, message: String },
+    #[error("{file} must be a mapping of names to values")]
+    NotAMapping { file: String },
+    #[error("cannot read {file}: {source}")]
+    Read { file: String, source: std::io::Error },
 }
 
 impl Classify for Error {
@@ -37,8 +43,12 @@ impl Classify for Error {
             Self::NoStage { known, .. } => vec![format!("stages: {}", known.join(", "))],
             Self::OverlappingOutputs { .. } => vec!["let each file be the output of one stage only".into()],
             Self::MissingParam { file, .. } => vec![format!("add it to {file} or take it out of the stage's params")],
-            Self::ParamsFormat { .. } => vec!["use a .yaml or .json file".into()],
-            Self::Cycle(_) | Self::Json { .. } => Vec::new(),
+            Self::Cycle(_)
+            | Self::Json { .. }
+            | Self::Toml { .. }
+            | Self::Python { .. }
+            | Self::NotAMapping { .. }
+            | Self::Read { .. } => Vec::new(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The order of stages: a stage comes after those whose outputs it reads.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
 use crate::error::Error;
 use crate::paths;
 use crate::pipeline::Pipeline;
@@ -8,6 +11,8 @@ use crate::pipeline::Pipeline;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
     names: Vec<String>,
+    /// Of each name.
+    places: HashMap<String, usize>,
     needs: Vec<Vec<usize>>,
     order: Vec<usize>,
 }
@@ -19,16 +24,17 @@ impl Graph {
     /// # Errors
     /// Two outputs overlap, or stages depend on each other in a circle.
     pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
-        refuse_overlaps(pipeline)?;
+        let makers = Makers::of(pipeline)?;
         let stages = &pipeline.stages;
         let mut needs = Vec::with_capacity(stages.len());
         for stage in stages {
-            let mut of_stage = Vec::new();
+            let mut of_stage: Vec<usize> = Vec::new();
             let files = stage.deps.iter().chain(stage.params.iter().map(|p| &p.file));
             for dep in files {
-                for (at, other) in stages.iter().enumerate() {
-                    let produces = other.outs.iter().any(|o| paths::overlap(&o.at.path, &dep.path));
-                    if produces && !of_stage.contains(&at) {
+                let mut makers: Vec<usize> = makers.overlapping(&dep.path).map(|(_, at)| at).collect();
+                makers.sort_unstable();
+                for at in makers {
+                    if !of_stage.contains(&at) {
                         of_stage.push(at);
                     }
                 }
@@ -36,8 +42,9 @@ impl Graph {
             needs.push(of_stage);
         }
         let names: Vec<String> = stages.iter().map(|s| s.name.clone()).collect();
+        let places = names.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
         let order = post_order(&names, &needs)?;
-        Ok(Self { names, needs, order })
+        Ok(Self { names, places, needs, order })
     }
 
     /// All stages, each after those it needs, in the order of `dvc repro`.
@@ -47,11 +54,12 @@ impl Graph {
 
     /// The stages `name` reads outputs of.
     pub fn needs(&self, name: &str) -> Vec<&str> {
-        let at = self.names.iter().position(|n| n == name);
-        at.map(|at| self.needs[at].iter().map(|&n| self.names[n].as_str()).collect()).unwrap_or_default()
+        let at = self.places.get(name);
+        at.map(|&at| self.needs[at].iter().map(|&n| self.names[n].as_str()).collect()).unwrap_or_default()
     }
 
-    /// `targets` and everything they need, in order; all stages when there are no targets.
+    /// `targets` and everything they need, in order; all stages when there are no targets. A target
+    /// may be the name of a group, which stands for all stages that `foreach` or `matrix` made of it.
     ///
     /// # Errors
     /// A target is not a stage.
@@ -62,9 +70,11 @@ impl Graph {
         let mut wanted = vec![false; self.names.len()];
         let mut open = Vec::new();
         for target in targets {
-            let at = self.names.iter().position(|n| n == target);
-            let missing = || Error::NoStage { name: (*target).to_owned(), known: self.names.clone() };
-            open.push(at.ok_or_else(missing)?);
+            let found = self.named(target);
+            if found.is_empty() {
+                return Err(Error::NoStage { name: (*target).to_owned(), known: self.names.clone() });
+            }
+            open.extend(found);
         }
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut wanted[at], true) {
@@ -72,6 +82,14 @@ impl Graph {
             }
         }
         Ok(self.order.iter().filter(|&&at| wanted[at]).map(|&at| self.names[at].as_str()).collect())
+    }
+
+    fn named(&self, target: &str) -> Vec<usize> {
+        if let Some(&at) = self.places.get(target) {
+            return vec![at];
+        }
+        let of_group = |name: &String| name.strip_prefix(target).is_some_and(|rest| rest.starts_with('@'));
+        self.names.iter().enumerate().filter(|(_, name)| of_group(name)).map(|(at, _)| at).collect()
     }
 
     /// The stages that need `name`, directly or not, in order.
@@ -88,22 +106,44 @@ impl Graph {
     }
 }
 
-fn refuse_overlaps(pipeline: &Pipeline) -> Result<(), Error> {
-    let mut outs: Vec<(&str, &str)> = Vec::new();
-    for stage in &pipeline.stages {
-        for out in &stage.outs {
-            if let Some((path, other)) = outs.iter().find(|(path, _)| paths::overlap(path, &out.at.path)) {
-                return Err(Error::OverlappingOutputs {
-                    path: out.at.path.clone(),
-                    stage: stage.name.clone(),
-                    other_path: (*path).to_owned(),
-                    other: (*other).to_owned(),
-                });
+/// Which stage makes a path, found without a look at every output.
+#[derive(Default)]
+struct Makers<'p> {
+    by_path: BTreeMap<&'p str, usize>,
+}
+
+impl<'p> Makers<'p> {
+    /// # Errors
+    /// Two outputs overlap.
+    fn of(pipeline: &'p Pipeline) -> Result<Self, Error> {
+        let mut makers = Self::default();
+        for (at, stage) in pipeline.stages.iter().enumerate() {
+            for out in &stage.outs {
+                if let Some((other_path, other)) = makers.overlapping(&out.at.path).next() {
+                    return Err(Error::OverlappingOutputs {
+                        path: out.at.path.clone(),
+                        stage: stage.name.clone(),
+                        other_path: other_path.to_owned(),
+                        other: pipeline.stages[other].name.clone(),
+                    });
+                }
+                makers.by_path.insert(&out.at.path, at);
             }
-            outs.push((&out.at.path, &stage.name));
         }
+        Ok(makers)
     }
-    Ok(())
+
+    /// Outputs that are `path`, hold it or lie below it.
+    fn overlapping<'s>(&'s self, path: &'s str) -> impl Iterator<Item = (&'p str, usize)> + 's {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let around = ends.filter_map(|end| self.by_path.get_key_value::<str>(&path[..end]));
+        // `/` and what comes after it sort behind the path itself, not always directly.
+        let from = (Bound::Excluded(path), Bound::Unbounded);
+        let below = self.by_path.range::<str, _>(from);
+        let below =
+            below.take_while(move |(out, _)| out.starts_with(path)).filter(move |(out, _)| paths::is_within(out, path));
+        around.chain(below).map(|(out, at)| (*out, *at))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,7 +200,7 @@ mod tests {
             format!("  {name}:\n    cmd: x\n    deps: [{deps}]\n    outs: [{outs}]\n")
         };
         let text = format!("stages:\n{}", stages.iter().map(stage).collect::<Vec<_>>().concat());
-        Graph::of(&dvc_yaml::read("dvc.yaml", &text).unwrap())
+        Graph::of(&dvc_yaml::read("dvc.yaml", &text, &dvc_yaml::Sources::none()).unwrap())
     }
 
     #[test]
@@ -197,5 +237,38 @@ mod tests {
     fn an_unknown_target_is_named() {
         let graph = graph(&[("a", &[], &["x"])]).unwrap();
         assert_eq!(graph.order_for(&["b"]).unwrap_err().to_string(), "there is no stage 'b'");
+    }
+
+    #[test]
+    fn a_group_stands_for_all_of_its_stages() {
+        let text = "stages:\n  a: {foreach: [x, y], do: {cmd: x}}\n  ab: {cmd: x}\n";
+        let pipeline = dvc_yaml::read("dvc.yaml", text, &dvc_yaml::Sources::none()).unwrap();
+        let graph = Graph::of(&pipeline).unwrap();
+        assert_eq!(graph.order_for(&["a"]).unwrap(), ["a@x", "a@y"]);
+        assert_eq!(graph.order_for(&["a@y"]).unwrap(), ["a@y"]);
+    }
+
+    #[test]
+    fn outputs_around_and_below_a_dependency_are_found_among_neighbours() {
+        let graph = graph(&[
+            ("p", &[], &["d-e", "d.x", "d/e/f", "d0"]),
+            ("around", &["d/e/f/g"], &[]),
+            ("below", &["d"], &[]),
+            ("beside", &["d/e/g", "d-"], &[]),
+        ])
+        .unwrap();
+        assert_eq!((graph.needs("around"), graph.needs("below")), (vec!["p"], vec!["p"]));
+        assert!(graph.needs("beside").is_empty());
+    }
+
+    #[test]
+    fn a_plan_of_five_thousand_stages_is_ordered_without_comparing_all_with_all() {
+        let stage = |at: usize| format!("  s{at}: {{cmd: x, deps: [d/{at}], outs: [d/{}]}}\n", at + 1);
+        let text = format!("stages:\n{}", (0..5000).map(stage).collect::<String>());
+        let pipeline = dvc_yaml::read("dvc.yaml", &text, &dvc_yaml::Sources::none()).unwrap();
+        let started = std::time::Instant::now();
+        let graph = Graph::of(&pipeline).unwrap();
+        assert_eq!((graph.order().first(), graph.order().last()), (Some(&"s0"), Some(&"s4999")));
+        assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
     }
 }

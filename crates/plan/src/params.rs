@@ -1,4 +1,6 @@
-//! Parameter values from YAML and JSON files.
+//! Parameter values from YAML, JSON, TOML and Python files.
+
+mod python;
 
 use towpath_yaml::Value;
 
@@ -28,13 +30,54 @@ pub fn read(file: &str, text: &str, keys: Option<&[String]>) -> Result<ParamValu
     Ok(values)
 }
 
+/// The top-level entries of a parameter file, in its order; an empty file has none.
+pub fn entries(file: &str, text: &str) -> Result<ParamValues, Error> {
+    match parse(file, text)? {
+        Value::Map(entries) => Ok(entries),
+        Value::Null => Ok(Vec::new()),
+        _ => Err(Error::NotAMapping { file: file.to_owned() }),
+    }
+}
+
+/// Whatever has another name is YAML, as for DVC.
 fn parse(file: &str, text: &str) -> Result<Value, Error> {
     match file.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("yaml" | "yml") => Ok(towpath_yaml::parse(file, text)?.root().to_value()),
         Some("json") => {
             Value::parse_json(text).map_err(|e| Error::Json { file: file.to_owned(), message: e.to_string() })
         }
-        _ => Err(Error::ParamsFormat { file: file.to_owned() }),
+        Some("toml") => {
+            let document: toml_edit::DocumentMut = text
+                .parse()
+                .map_err(|e: toml_edit::TomlError| Error::Toml { file: file.to_owned(), message: e.to_string() })?;
+            Ok(table(document.as_table()))
+        }
+        Some("py") => python::read(file, text),
+        _ => Ok(towpath_yaml::parse(file, text)?.root().to_value()),
+    }
+}
+
+fn table(table: &dyn toml_edit::TableLike) -> Value {
+    let entry = |(key, item): (&str, &toml_edit::Item)| {
+        let value = match item {
+            toml_edit::Item::None => return None,
+            toml_edit::Item::Value(value) => toml_value(value),
+            toml_edit::Item::Table(inner) => self::table(inner),
+            toml_edit::Item::ArrayOfTables(tables) => Value::Seq(tables.iter().map(|t| self::table(t)).collect()),
+        };
+        Some((key.to_owned(), value))
+    };
+    Value::Map(table.iter().filter_map(entry).collect())
+}
+
+fn toml_value(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => Value::String(text.value().clone()),
+        toml_edit::Value::Integer(number) => Value::Int(*number.value()),
+        toml_edit::Value::Float(number) => Value::Float(*number.value()),
+        toml_edit::Value::Boolean(flag) => Value::Bool(*flag.value()),
+        toml_edit::Value::Datetime(time) => Value::Timestamp(time.value().to_string()),
+        toml_edit::Value::Array(items) => Value::Seq(items.iter().map(toml_value).collect()),
+        toml_edit::Value::InlineTable(inner) => table(inner),
     }
 }
 
@@ -83,10 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn other_formats_are_refused_by_name() {
-        assert_eq!(
-            read("params.toml", "", None).unwrap_err().to_string(),
-            "parameters from params.toml are not supported yet"
-        );
+    fn toml_and_python_files_have_parameters_and_other_names_are_yaml() {
+        let seed = |file: &str, text: &str| read(file, text, Some(&keys(&["train.seed"]))).unwrap().remove(0).1;
+        assert_eq!(seed("p.toml", "[train]\nseed = 3\n"), Value::Int(3));
+        assert_eq!(seed("p.py", "class train:\n    seed = 3\n"), Value::Int(3));
+        assert_eq!(seed("settings", "train: {seed: 3}\n"), Value::Int(3));
+        let error = read("p.toml", "a =", None).unwrap_err();
+        assert!(error.to_string().starts_with("p.toml is not valid TOML: "), "{error}");
     }
 }

@@ -16,7 +16,7 @@ use towpath_core::{Actor, Classify, Timestamp};
 use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
-use towpath_pipeline::engine::{self, Request};
+use towpath_pipeline::engine::{self, Request, log_name};
 use towpath_pipeline::{Cancel, Environments, Local, kill_orphan, log};
 use towpath_plan::lock::{Lock, LockedStage};
 use towpath_store::{Durability, Store};
@@ -566,7 +566,7 @@ impl Runs {
         let found =
             row.ok_or_else(|| Error::NoStage { project: project.to_owned(), number, stage: stage.to_owned() })?;
         let finished = !matches!(found.status, StageStatus::Queued | StageStatus::Running);
-        let path = self.config.run_dir(project, number).join("logs").join(format!("{stage}.log"));
+        let path = self.config.run_dir(project, number).join("logs").join(log_name(stage));
         let page = tokio::task::spawn_blocking(move || log::read(&path, from, limit))
             .await
             .map_err(|_| towpath_store::StoreError::Closed)?;

@@ -39,6 +39,7 @@ mod tests {
     use crate::journal::queued;
     use towpath_api::runs::Item;
     use towpath_core::Timestamp;
+    use towpath_plan::frontend::dvc_yaml::Sources;
 
     const PIPELINE: &str = "stages:
   prepare: {cmd: python prepare.py, deps: [data/images, prepare.py], outs: [prepared]}
@@ -47,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_source_has_the_content_that_a_stage_read() {
-        let pipeline = towpath_plan::frontend::dvc_yaml::read("dvc.yaml", PIPELINE).unwrap();
+        let pipeline = towpath_plan::frontend::dvc_yaml::read("dvc.yaml", PIPELINE, &Sources::none()).unwrap();
         let planned = |stage: &str| Planned { stage: stage.into(), needs: Vec::new() };
         let sources = sources(&pipeline, &[planned("prepare"), planned("train")]);
         let mut prepare = queued(pipeline.stage("prepare").unwrap(), &[], Timestamp(0));

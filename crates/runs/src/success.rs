@@ -274,8 +274,9 @@ fn upload(runs: &Runs, runtime: &Handle, parent: &str, files: &Files) -> Result<
 /// `dvc.yaml` of the checkout, which the engine has just read.
 fn pipeline_of(run: &Open, tree: &Path) -> Result<Pipeline, Error> {
     const FILE: &str = "dvc.yaml";
-    let text = fs::read_to_string(tree.join(FILE)).map_err(|source| keep_error(run, FILE, source))?;
-    Ok(towpath_plan::frontend::dvc_yaml::read(FILE, &text).map_err(towpath_pipeline::Error::from)?)
+    let repository = towpath_data::Repository::open(tree).map_err(towpath_pipeline::Error::from)?;
+    let pipeline = towpath_pipeline::engine::read_pipeline(&repository, FILE)?;
+    pipeline.ok_or_else(|| keep_error(run, FILE, io::ErrorKind::NotFound.into()))
 }
 
 fn params_of(outcome: &Outcome) -> BTreeMap<String, Value> {

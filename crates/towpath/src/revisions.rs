@@ -6,9 +6,10 @@ use std::path::Path;
 use towpath_data::TrackedOutput;
 use towpath_data::pointer::PointerFile;
 use towpath_git::{CommitId, WorkTree};
+use towpath_plan::frontend::dvc_yaml::{Arguments, Sources};
 
 use crate::error::Error;
-use crate::workspace::{LOCK_FILE, PIPELINE_FILE, stages_of};
+use crate::workspace::{LOCK_FILE, PIPELINE_FILE, stages_of, text_at};
 
 /// Of all `.dvc` files and pipelines in these commits; a file that several commits share counts once.
 pub fn outputs(tree: &WorkTree, root: &Path, commits: &[CommitId]) -> Result<Vec<TrackedOutput>, Error> {
@@ -41,7 +42,10 @@ pub fn outputs(tree: &WorkTree, root: &Path, commits: &[CommitId]) -> Result<Vec
         let at_root = |name: &str| root.join(name).to_string_lossy().into_owned();
         if let Some(pipeline) = text(&at_root(PIPELINE_FILE))? {
             let lock = text(&at_root(LOCK_FILE))?.unwrap_or_default();
-            outputs.extend(stages_of(&pipeline, &lock)?.into_iter().flat_map(|stage| stage.outputs));
+            let read = |path: &str| text_at(tree, commit, &root.join(path));
+            // Arguments are part of commands only, never of outputs.
+            let sources = Sources { read: &read, arguments: Arguments::default() };
+            outputs.extend(stages_of(&pipeline, &lock, &sources)?.into_iter().flat_map(|stage| stage.outputs));
         }
     }
     Ok(outputs)

@@ -112,7 +112,8 @@ mod tests {
         let project = towpath_plan::towpath_yaml::read("towpath.yaml", &read("towpath.yaml")).unwrap();
         assert_eq!(project.model.unwrap().name, "numerals");
         assert_eq!(project.environments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["staging", "production"]);
-        let pipeline = towpath_plan::frontend::dvc_yaml::read("dvc.yaml", &read("dvc.yaml")).unwrap();
+        use towpath_plan::frontend::dvc_yaml::Sources;
+        let pipeline = towpath_plan::frontend::dvc_yaml::read("dvc.yaml", &read("dvc.yaml"), &Sources::none()).unwrap();
         let order = towpath_plan::graph::Graph::of(&pipeline).unwrap();
         assert_eq!(order.order(), ["prepare", "evaluation", "train", "evaluate"]);
         towpath_checks::Suite::read("checks/images.yaml", &read("checks/images.yaml")).unwrap();

@@ -1,14 +1,16 @@
 //! The repository around the current folder: its data, the outputs of its pipeline, its project.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use towpath_core::names::is_valid_name;
 use towpath_data::pointer::PointerFile;
 use towpath_data::targets::is_dvc_file;
 use towpath_data::{Repository, Role, Stage, TrackedOutput};
-use towpath_git::WorkTree;
-use towpath_plan::frontend::dvc_yaml;
+use towpath_git::{CommitId, WorkTree};
+use towpath_pipeline::engine::read_pipeline;
+use towpath_plan::frontend::dvc_yaml::{self, Arguments, Sources};
 use towpath_plan::lock::Lock;
 use towpath_plan::pipeline::{OutputKind, Pipeline};
 
@@ -56,7 +58,9 @@ impl Workspace {
             } else {
                 let lock_file = lock_file(path);
                 let lock = Lock::read(&lock_file, &text(&lock_file)?)?;
-                found.extend(declared(&dvc_yaml::read(path, &text(path)?)?, &lock));
+                let read = |path: &str| text_at(&tree, &commit, &prefix.join(path));
+                let sources = Sources { read: &read, arguments: arguments(&self.repository) };
+                found.extend(declared(&dvc_yaml::read(path, &text(path)?, &sources)?, &lock));
             }
         }
         Ok(found)
@@ -80,11 +84,12 @@ pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
 /// The `dvc.yaml` files below `root`, each with its `dvc.lock`.
 pub fn pipelines(root: &Path) -> Result<Vec<(Pipeline, Lock)>, Error> {
     let mut pipelines = Vec::new();
+    let repository = Repository::open(root)?;
     for file in Repository::pipeline_files(root)? {
-        let text = read(&root.join(&file))?.unwrap_or_default();
+        let Some(pipeline) = read_pipeline(&repository, &file)? else { continue };
         let lock_file = lock_file(&file);
         let lock = read(&root.join(&lock_file))?.unwrap_or_default();
-        pipelines.push((dvc_yaml::read(&file, &text)?, Lock::read(&lock_file, &lock)?));
+        pipelines.push((pipeline, Lock::read(&lock_file, &lock)?));
     }
     Ok(pipelines)
 }
@@ -135,8 +140,20 @@ fn without_password(url: &str) -> String {
 }
 
 /// The stages of a `dvc.yaml` with the versions that a `dvc.lock` records.
-pub fn stages_of(pipeline: &str, lock: &str) -> Result<Vec<Stage>, Error> {
-    Ok(declared(&dvc_yaml::read(PIPELINE_FILE, pipeline)?, &Lock::read(LOCK_FILE, lock)?))
+pub fn stages_of(pipeline: &str, lock: &str, sources: &Sources<'_>) -> Result<Vec<Stage>, Error> {
+    Ok(declared(&dvc_yaml::read(PIPELINE_FILE, pipeline, sources)?, &Lock::read(LOCK_FILE, lock)?))
+}
+
+/// The text of a file at a commit, for templates; `path` begins at the top of the clone.
+pub fn text_at(tree: &WorkTree, commit: &CommitId, path: &Path) -> io::Result<Option<String>> {
+    let bytes = tree.file(commit, &path.to_string_lossy()).map_err(io::Error::other)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// How the repository wants mappings in commands written.
+pub fn arguments(repository: &Repository) -> Arguments {
+    let config = repository.config();
+    Arguments::of_config(config.get("parsing", "bool"), config.get("parsing", "list"))
 }
 
 /// The stages of a pipeline with the versions that its lock records.

@@ -114,6 +114,11 @@ impl Document {
         &self.root
     }
 
+    /// The same file with another value: what templates in it stand for. Errors show the text.
+    pub fn with_root(self, root: Node) -> Self {
+        Self { root, ..self }
+    }
+
     /// The whole file, for typed reading.
     pub fn field(&self) -> Field<'_> {
         Field::of(self, &self.root, "the file")

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use towpath_core::project::ProjectFile;
 use towpath_data::{Cache, Repository, RunCache, Workspace};
+use towpath_plan::frontend::dvc_yaml::{self, Arguments, Sources};
 use towpath_plan::graph::Graph;
 use towpath_plan::lock::LockedStage;
+use towpath_plan::paths;
 use towpath_plan::pipeline::{Pipeline, Stage};
 
 use self::checks::Checks;
@@ -97,13 +99,32 @@ impl Request {
 
     /// The log of a stage.
     pub fn log_of(&self, stage: &str) -> PathBuf {
-        self.logs.join(format!("{stage}.log"))
+        self.logs.join(log_name(stage))
     }
 }
 
 const PIPELINE_FILE: &str = "dvc.yaml";
 const PROJECT_FILE: &str = "towpath.yaml";
 const LOCK_FILE: &str = "dvc.lock";
+
+/// The name of a stage's log. Names of generated stages hold whatever their items are.
+pub fn log_name(stage: &str) -> String {
+    format!("{}.log", paths::file_name(stage))
+}
+
+/// A pipeline file of a checkout, its templates resolved with the files beside it. Nothing when there
+/// is no such file.
+pub fn read_pipeline(repository: &Repository, file: &str) -> Result<Option<Pipeline>, Error> {
+    let root = repository.root();
+    let Some(text) = read_text(&root.join(file))? else { return Ok(None) };
+    let read = |path: &str| match fs::read_to_string(root.join(path)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    };
+    let config = repository.config();
+    let arguments = Arguments::of_config(config.get("parsing", "bool"), config.get("parsing", "list"));
+    Ok(Some(dvc_yaml::read(file, &text, &Sources { read: &read, arguments })?))
+}
 
 /// What the files of the checkout say, and the tools to act on it.
 struct Run<'a> {
@@ -132,8 +153,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.workspace)?;
     let root = repository.root().to_owned();
-    let text = read_text(&root.join(PIPELINE_FILE))?.ok_or(Error::NoPipeline { file: PIPELINE_FILE })?;
-    let pipeline = towpath_plan::frontend::dvc_yaml::read(PIPELINE_FILE, &text)?;
+    let pipeline = read_pipeline(&repository, PIPELINE_FILE)?.ok_or(Error::NoPipeline { file: PIPELINE_FILE })?;
     let project_text = read_text(&root.join(PROJECT_FILE))?.unwrap_or_default();
     let project = towpath_plan::towpath_yaml::read(PROJECT_FILE, &project_text).map_err(towpath_plan::Error::from)?;
     let graph = Graph::of(&pipeline)?;

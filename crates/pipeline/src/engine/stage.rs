@@ -11,6 +11,7 @@ use towpath_data::locks::RepositoryLock;
 use towpath_plan::decide::{self, Action, Observed};
 use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_plan::params::{self, ParamValues};
+use towpath_plan::paths;
 use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
 
@@ -348,7 +349,7 @@ impl<'a> StageRunner<'a> {
 
     fn run_commands(&self, stage: &Stage) -> Result<Finished, Error> {
         let request = self.run.request;
-        let scratch = request.scratch.join(&stage.name);
+        let scratch = request.scratch.join(paths::file_name(&stage.name));
         create_folder(&scratch)?;
         let Variables { all: variables, secrets } = self.variables(stage, &scratch)?;
         let sandbox = if request.sandbox {

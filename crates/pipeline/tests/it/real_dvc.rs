@@ -115,3 +115,54 @@ fn every_kind_of_output_and_input_is_recorded_as_dvc_does() {
     assert_eq!(repo.read("history.txt"), "line\nline\n", "a persistent output is not deleted");
     assert_eq!(repo.read("frozen.txt"), "x\n");
 }
+
+const TEMPLATES: &str = "\
+vars:
+- settings.toml
+stages:
+  prepare:
+    foreach: ${regions}
+    do:
+      cmd: head -n ${item.rows} data.txt > out/${key}.txt
+      deps: [data.txt]
+      outs: ['out/${key}.txt']
+  train:
+    matrix:
+      region: [us, uk]
+      depth: [1, 2]
+    cmd: cat out/${item.region}.txt > model-${key} && echo ${model} >> model-${key}
+    deps: ['out/${item.region}.txt']
+    params:
+    - settings.toml: [model.lr]
+    - settings.py: [Train.epochs]
+    outs: ['model-${key}']
+  hostile:
+    foreach: [../../escaped, 'a b; touch injected']
+    do:
+      cmd: echo done
+      deps: [data.txt]
+";
+
+#[test]
+fn templates_foreach_and_matrix_are_run_and_recorded_as_dvc_does() {
+    let repo = Repo::with(TEMPLATES);
+    repo.write("data.txt", "1\n2\n3\n");
+    repo.write("params.yaml", "regions:\n  us: {rows: 1}\n  uk: {rows: 2}\n");
+    repo.write("settings.toml", "[model]\nlr = 1e-5\ndeep = true\n");
+    repo.write("settings.py", "class Train:\n    epochs = 3\n");
+    repo.write("out/.keep", "");
+    let outcome = repo.run();
+    assert_eq!(outcome.error, None);
+    assert!(statuses(&outcome).iter().all(|(_, status)| *status == StageStatus::Ran), "{:?}", statuses(&outcome));
+    assert_eq!(repo.read("model-uk-2").lines().next_back(), Some("--lr 1e-05 --deep"));
+    assert_eq!(repo.log("hostile@../../escaped")[1], "done", "its log stays in the folder of logs");
+    assert!(!repo.exists("injected"));
+
+    assert_eq!(dvc(&repo.root(), &["status", "--json"]).trim(), "{}");
+    let lock = || Lock::read("dvc.lock", &repo.read("dvc.lock")).unwrap();
+    let ours = lock();
+    dvc(&repo.root(), &["repro", "--force"]);
+    assert_eq!(lock(), ours, "dvc records the same");
+    let outcome = repo.run();
+    assert!(statuses(&outcome).iter().all(|(_, status)| *status == StageStatus::Reused), "{:?}", statuses(&outcome));
+}

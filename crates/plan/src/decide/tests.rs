@@ -15,7 +15,7 @@ stages:
 ";
 
 fn pipeline(text: &str) -> Pipeline {
-    dvc_yaml::read("dvc.yaml", text).unwrap()
+    dvc_yaml::read("dvc.yaml", text, &dvc_yaml::Sources::none()).unwrap()
 }
 
 fn content(md5: &str) -> Content {

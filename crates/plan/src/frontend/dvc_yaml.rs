@@ -1,7 +1,12 @@
-//! `dvc.yaml`: the stages of a DVC pipeline (schema of DVC 3). Templating, `vars`, `foreach` and
-//! `matrix` are refused by name.
+//! `dvc.yaml`: the stages of a DVC pipeline (schema of DVC 3), with `vars`, templates, `foreach` and
+//! `matrix` resolved.
+
+mod context;
+mod expand;
+mod template;
 
 use std::collections::HashSet;
+use std::io;
 
 use towpath_yaml::{Field, Fields, Span, Value, YamlError};
 
@@ -12,15 +17,47 @@ use crate::pipeline::{Output, OutputKind, ParamsOf, Pipeline, RepoPath, Stage};
 /// Where parameters without a file come from.
 pub const DEFAULT_PARAMS: &str = "params.yaml";
 
+/// What a pipeline file needs beside its text.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The text of a file (`params.yaml`, files of `vars`) by its path below the root of the
+    /// repository; `None` when there is no such file.
+    pub read: &'a dyn Fn(&str) -> io::Result<Option<String>>,
+    pub arguments: Arguments,
+}
+
+impl Sources<'_> {
+    /// No other file: templates use the `vars` of the file itself.
+    pub const fn none() -> Self {
+        Self { read: &|_| Ok(None), arguments: Arguments { boolean_optional: false, append: false } }
+    }
+}
+
+/// How a mapping in `cmd` becomes arguments: section `parsing` of DVC's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// `bool = boolean_optional`: false is `--no-name` instead of nothing.
+    pub boolean_optional: bool,
+    /// `list = append`: `--name 1 --name 2` instead of `--name 1 2`.
+    pub append: bool,
+}
+
+impl Arguments {
+    /// From the values of `parsing.bool` and `parsing.list`.
+    pub fn of_config(bool_: Option<&str>, list: Option<&str>) -> Self {
+        Self { boolean_optional: bool_ == Some("boolean_optional"), append: list == Some("append") }
+    }
+}
+
 /// Reads a pipeline file; `file` is its path relative to the root of the repository.
-pub fn read(file: &str, text: &str) -> Result<Pipeline, Error> {
+pub fn read(file: &str, text: &str, sources: &Sources<'_>) -> Result<Pipeline, Error> {
     let document = towpath_yaml::parse(file, text)?;
-    let root = document.field();
-    if root.is_null() {
+    if document.root().is_null() {
         return Ok(Pipeline { file: file.to_owned(), stages: Vec::new() });
     }
-    let mut fields = root.fields()?;
-    fields.not_supported("vars")?;
+    check_names(document.field())?;
+    let document = expand::expanded(document, sources)?;
+    let mut fields = document.field().fields()?;
     fields.not_supported("datasets")?;
     // Declarations for viewers: their shape is checked, the pipeline does not depend on them.
     for key in ["params", "metrics"] {
@@ -40,25 +77,30 @@ pub fn read(file: &str, text: &str) -> Result<Pipeline, Error> {
     let folder = paths::folder(file);
     let mut pipeline = Pipeline { file: file.to_owned(), stages: Vec::new() };
     for (entry, field) in stages.map(|s| s.entries()).transpose()?.unwrap_or_default() {
-        let valid =
-            !entry.key.is_empty() && !entry.key.chars().any(|c| c.is_ascii_punctuation() && c != '_' && c != '-');
-        if !valid {
-            let message = format!("'{}' cannot be the name of a stage", entry.key);
-            return Err(field.error_at(entry.key_span, message).help("use letters, digits, '_' and '-'").into());
-        }
         pipeline.stages.push(stage(&entry.key, entry.key_span, field, folder)?);
     }
     Ok(pipeline)
 }
 
+/// Names as they are written; those of generated stages get `@` and more.
+fn check_names(root: Field<'_>) -> Result<(), YamlError> {
+    let mut fields = root.fields()?;
+    for (entry, field) in fields.optional("stages").map(|s| s.entries()).transpose()?.unwrap_or_default() {
+        let valid =
+            !entry.key.is_empty() && !entry.key.chars().any(|c| c.is_ascii_punctuation() && c != '_' && c != '-');
+        if !valid {
+            let message = format!("'{}' cannot be the name of a stage", entry.key);
+            return Err(field.error_at(entry.key_span, message).help("use letters, digits, '_' and '-'"));
+        }
+    }
+    Ok(())
+}
+
 fn stage(name: &str, position: Span, field: Field<'_>, folder: &str) -> Result<Stage, YamlError> {
     let mut fields = field.fields()?;
-    for key in ["foreach", "do", "matrix", "vars"] {
-        fields.not_supported(key)?;
-    }
     let (cmd, commands) = commands(fields.required("cmd")?)?;
     let wdir = match fields.optional("wdir") {
-        Some(field) => paths::resolve(folder, &literal(field)?).ok_or_else(|| outside(field))?,
+        Some(field) => paths::resolve(folder, &text(field)?).ok_or_else(|| outside(field))?,
         None => folder.to_owned(),
     };
     let mut stage = Stage {
@@ -105,18 +147,18 @@ fn stage(name: &str, position: Span, field: Field<'_>, folder: &str) -> Result<S
 /// The command as the lock records it, and its shell lines.
 fn commands(field: Field<'_>) -> Result<(Value, Vec<String>), YamlError> {
     if field.is_seq() {
-        let lines = field.items()?.into_iter().map(literal).collect::<Result<Vec<_>, _>>()?;
+        let lines = field.items()?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
             return Err(field.error("'cmd' is an empty list"));
         }
         return Ok((Value::Seq(lines.iter().cloned().map(Value::String).collect()), lines));
     }
-    let text = literal(field)?;
-    let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let whole = text(field)?;
+    let lines: Vec<String> = whole.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     if lines.is_empty() {
         return Err(field.error("'cmd' is empty"));
     }
-    Ok((Value::String(text), lines))
+    Ok((Value::String(whole), lines))
 }
 
 fn flag(fields: &mut Fields<'_>, key: &'static str) -> Result<bool, YamlError> {
@@ -127,23 +169,12 @@ fn items<'a>(fields: &mut Fields<'a>, key: &'static str) -> Result<Vec<Field<'a>
     fields.optional(key).map_or(Ok(Vec::new()), |f| f.items())
 }
 
-/// Text without templating: `${...}` is refused, `\${` stands for a literal `${`.
-fn literal(field: Field<'_>) -> Result<String, YamlError> {
-    let text = field.as_str()?;
-    let mut from = 0;
-    while let Some(at) = text[from..].find("${").map(|at| from + at) {
-        let escaped = text[..at].ends_with('\\');
-        if let Some(end) = text[at..].find('}').filter(|_| !escaped) {
-            let message = format!("not supported yet: templating ('{}')", &text[at..=at + end]);
-            return Err(field.error(message).help("write the value itself, or pass it through params"));
-        }
-        from = at + 2;
-    }
-    Ok(text.replace("\\${", "${"))
+fn text(field: Field<'_>) -> Result<String, YamlError> {
+    field.as_str().map(str::to_owned)
 }
 
 fn repo_path(field: Field<'_>, wdir: &str) -> Result<RepoPath, YamlError> {
-    let written = literal(field)?;
+    let written = text(field)?;
     written_path(field, field.span(), written, wdir)
 }
 
@@ -166,7 +197,7 @@ fn outside(field: Field<'_>) -> YamlError {
 /// `key`, `{file: [keys]}` or `{file: null}`; several items for one file are joined.
 fn params(item: Field<'_>, wdir: &str, all: &mut Vec<ParamsOf>) -> Result<(), YamlError> {
     if !item.is_map() {
-        let key = literal(item)?;
+        let key = text(item)?;
         let file = written_path(item, item.span(), DEFAULT_PARAMS.to_owned(), wdir)?;
         add_params(all, file, Some(vec![key]));
         return Ok(());
@@ -176,7 +207,7 @@ fn params(item: Field<'_>, wdir: &str, all: &mut Vec<ParamsOf>) -> Result<(), Ya
         let keys = if keys.is_null() {
             None
         } else {
-            Some(keys.items()?.into_iter().map(literal).collect::<Result<Vec<_>, _>>()?)
+            Some(keys.items()?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?)
         };
         add_params(all, file, keys.filter(|k| !k.is_empty()));
     }
@@ -269,11 +300,14 @@ mod tests {
     use super::*;
 
     fn stage(text: &str) -> Stage {
-        read("dvc.yaml", &format!("stages: {{train: {text}}}")).unwrap_or_else(|e| panic!("{e}")).stages.remove(0)
+        read("dvc.yaml", &format!("stages: {{train: {text}}}"), &Sources::none())
+            .unwrap_or_else(|e| panic!("{e}"))
+            .stages
+            .remove(0)
     }
 
     fn refusal(text: &str) -> String {
-        match read("dvc.yaml", text) {
+        match read("dvc.yaml", text, &Sources::none()) {
             Err(Error::Yaml(error)) => error.headline(),
             other => panic!("{text}: {other:?}"),
         }
@@ -314,10 +348,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_refused_by_name_and_place() {
         for (text, headline) in [
-            ("vars: [a: 1]", "dvc.yaml:1:1: not supported yet: vars"),
-            ("stages: {a: {foreach: [1], do: {cmd: x}}}", "dvc.yaml:1:14: not supported yet: foreach"),
-            ("stages: {a: {cmd: x, matrix: {b: [1]}}}", "dvc.yaml:1:22: not supported yet: matrix"),
-            ("stages: {a: {cmd: 'x ${lr}'}}", "dvc.yaml:1:19: not supported yet: templating ('${lr}')"),
+            ("datasets: []", "dvc.yaml:1:1: not supported yet: datasets"),
             (
                 "stages: {a: {cmd: x, deps: ['s3://b/x']}}",
                 "dvc.yaml:1:29: not supported yet: 's3://b/x' is outside the repository",
@@ -330,6 +361,19 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, headline) in [
+            ("stages: {a: {cmd: 'x ${lr}'}}", "dvc.yaml:1:19: 'lr' has no value"),
+            ("stages: {a: {cmd: 'x ${l..r}'}}", "dvc.yaml:1:19: '${l..r}' is not a template"),
+            ("vars: [{a: 1}, {a: 2}]", "dvc.yaml:1:16: cannot redefine 'a' from 'vars[1]': it is in 'vars[0]' already"),
+            ("vars: [x.yaml]", "dvc.yaml:1:8: 'x.yaml' does not exist"),
+            ("vars: [{a: [1]}]\nstages: {a: {cmd: 'x ${a}'}}", "dvc.yaml:2:19: 'a' is a list, which 'cmd' cannot take"),
+            ("stages: {a: {foreach: [1]}}", "dvc.yaml:1:13: 'do' is missing in 'a'"),
+            ("stages: {a: {foreach: 1, do: {cmd: x}}}", "dvc.yaml:1:23: 'foreach' must be a list or a mapping"),
+            ("stages: {a: {matrix: {b: 1}, cmd: x}}", "dvc.yaml:1:22: 'b' of 'matrix' must be a list"),
+            (
+                "stages: {a: {foreach: [1], do: {cmd: x, vars: [{item: 2}]}}}",
+                "dvc.yaml:1:48: 'item' is the name of a generated stage's own value, so vars[0] cannot set it",
+            ),
+            ("stages: {a@b: {cmd: x}}", "dvc.yaml:1:10: 'a@b' cannot be the name of a stage"),
             ("stages: {a: {deps: [x]}}", "dvc.yaml:1:13: 'cmd' is missing in 'a'"),
             ("stages: {a: {cmd: x, out: [y]}}", "dvc.yaml:1:22: unknown key 'out' in 'a'"),
             ("stages: {a.b: {cmd: x}}", "dvc.yaml:1:10: 'a.b' cannot be the name of a stage"),

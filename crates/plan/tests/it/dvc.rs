@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use towpath_core::Content;
 use towpath_plan::decide::{Action, Observed, decide, inputs, result};
-use towpath_plan::frontend::dvc_yaml;
+use towpath_plan::frontend::dvc_yaml::{self, Sources};
 use towpath_plan::graph::Graph;
 use towpath_plan::lock::{Lock, Locked, LockedStage};
 use towpath_plan::pipeline::{ParamsOf, Stage};
@@ -92,7 +92,7 @@ fn the_lock_that_dvc_wrote_is_read_and_written_back_equal() {
 
 #[test]
 fn stages_are_ordered_as_dvc_runs_them() {
-    let pipeline = dvc_yaml::read("dvc.yaml", PIPELINE).unwrap();
+    let pipeline = dvc_yaml::read("dvc.yaml", PIPELINE, &Sources::none()).unwrap();
     assert_eq!(Graph::of(&pipeline).unwrap().order(), ["prepare", "train"]);
     let ran: Vec<&str> = RAN.output.lines().filter_map(|l| l.strip_prefix("Running stage '")).collect();
     assert_eq!(ran, ["prepare':", "train':"]);
@@ -145,7 +145,7 @@ fn as_locked(stage: &Stage, locked: &LockedStage) -> Observed {
 
 #[test]
 fn what_dvc_ran_is_reused_and_would_be_locked_the_same() {
-    for stage in &dvc_yaml::read("dvc.yaml", PIPELINE).unwrap().stages {
+    for stage in &dvc_yaml::read("dvc.yaml", PIPELINE, &Sources::none()).unwrap().stages {
         let locked = RAN.lock.get(&stage.name).unwrap();
         let observed = as_locked(stage, locked);
         let decision = decide(stage, Some(locked), &observed, None, false);
@@ -163,7 +163,7 @@ fn commands_and_folders_are_recorded_as_dvc_records_them() {
     repository.write("dvc.yaml", text);
     repository.dvc(&["repro"]);
     let lock = Lock::read("dvc.lock", &repository.read("dvc.lock")).unwrap();
-    let pipeline = dvc_yaml::read("dvc.yaml", text).unwrap();
+    let pipeline = dvc_yaml::read("dvc.yaml", text, &Sources::none()).unwrap();
     let (stage, locked) = (&pipeline.stages[0], lock.get("copy").unwrap());
     assert_eq!(stage.cmd, locked.cmd);
     let mut written: Vec<&str> = stage.outs.iter().map(|o| o.at.written.as_str()).collect();
@@ -183,7 +183,7 @@ fn what_we_refuse_dvc_refuses_too() {
     ] {
         repository.write("dvc.yaml", text);
         assert!(!repository.try_dvc(&["repro"]).0, "{text}");
-        let refused = dvc_yaml::read("dvc.yaml", text).and_then(|p| Graph::of(&p).map(drop));
+        let refused = dvc_yaml::read("dvc.yaml", text, &Sources::none()).and_then(|p| Graph::of(&p).map(drop));
         assert!(refused.is_err(), "{text}");
     }
 }

@@ -2,3 +2,4 @@
 
 mod dvc;
 mod real_dvc;
+mod templates;

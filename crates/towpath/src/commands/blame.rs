@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use towpath_api::trace::{Link, Trace};
@@ -11,12 +11,13 @@ use towpath_data::blame::{
 use towpath_data::pointer::PointerFile;
 use towpath_data::{Oid, Repository};
 use towpath_git::{FileVersions, WorkTree};
-use towpath_plan::frontend::dvc_yaml;
+use towpath_plan::frontend::dvc_yaml::{self, Arguments, Sources};
 use towpath_plan::lock::Lock;
 
 use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 use crate::ui::{self, Human};
+use crate::workspace::text_at;
 
 /// A server is asked about so many versions, the newest.
 const ASKED: usize = 20;
@@ -109,8 +110,11 @@ fn records(ctx: &Context, repository: &Repository, all: bool) -> Result<Vec<Reco
         }
         for (path, text) in files.into_iter().filter(|(path, _)| name_of(path) != "dvc.yaml") {
             let claims = if name_of(path) == "dvc.lock" {
-                let pipeline = pipelines.get(folder_of(path)).map_or("", String::as_str);
-                of_lock(path, &text, pipeline)
+                let folder_of_lock = folder_of(path);
+                let pipeline = pipelines.get(folder_of_lock).map_or("", String::as_str);
+                let at_top = |path: &str| Path::new(&prefix).join(folder_of_lock).join(path);
+                let read = |path: &str| text_at(&tree, &commit.id, &at_top(path));
+                of_lock(path, &text, pipeline, &Sources { read: &read, arguments: Arguments::default() })
             } else {
                 of_pointer(path, text)
             };
@@ -147,9 +151,9 @@ fn of_pointer(path: &str, text: String) -> Result<Vec<Claim>, Error> {
 }
 
 /// Paths of a lock are relative to the working folder of the stage, which its pipeline names.
-fn of_lock(path: &str, text: &str, pipeline: &str) -> Result<Vec<Claim>, Error> {
+fn of_lock(path: &str, text: &str, pipeline: &str, sources: &Sources<'_>) -> Result<Vec<Claim>, Error> {
     let lock = Lock::read(path, text)?;
-    let pipeline = dvc_yaml::read("dvc.yaml", pipeline).ok();
+    let pipeline = dvc_yaml::read("dvc.yaml", pipeline, sources).ok();
     let mut claims = Vec::new();
     for (name, stage) in &lock.stages {
         let wdir = pipeline.as_ref().and_then(|p| p.stage(name)).map_or("", |stage| stage.wdir.as_str());
@@ -302,7 +306,7 @@ mod tests {
     fn paths_of_a_lock_are_joined_with_the_working_folder_of_the_stage() {
         let lock = "schema: '2.0'\nstages:\n  train:\n    cmd: x\n    deps:\n    - path: ../a\n      hash: md5\n      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n    outs:\n    - path: m\n      hash: md5\n      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n";
         let pipeline = "stages:\n  train:\n    cmd: x\n    wdir: src\n    deps: [../a]\n    outs: [m]\n";
-        let claims = of_lock("dvc.lock", lock, pipeline).unwrap();
+        let claims = of_lock("dvc.lock", lock, pipeline, &Sources::none()).unwrap();
         let shown: Vec<_> = claims.iter().map(|c| (c.path.as_str(), c.role)).collect();
         assert_eq!(shown, [("a", Role::Read), ("src/m", Role::Wrote)]);
         assert_eq!(joined(&["a", "../..", "b"]), None);
