@@ -149,10 +149,12 @@ fn change(
     Ok(())
 }
 
+/// The body is read, although it says nothing: a connection with an unread one is closed.
 async fn remove(
     State(state): State<crate::State>,
     caller: Caller,
     Path((trace, id)): Path<(String, String)>,
+    _: Fields,
 ) -> Answer {
     state
         .write(move |tx| {

@@ -66,7 +66,8 @@ async fn finish(State(state): State<crate::State>, caller: Caller, Path(id): Pat
     Ok(model(&finished))
 }
 
-async fn remove(State(state): State<crate::State>, caller: Caller, Path(id): Path<String>) -> Answer {
+/// The body is read, although it says nothing: a connection with an unread one is closed.
+async fn remove(State(state): State<crate::State>, caller: Caller, Path(id): Path<String>, _: Fields) -> Answer {
     let now = state.store.now();
     state
         .write(move |tx| {
@@ -110,6 +111,7 @@ async fn delete_tag(
     State(state): State<crate::State>,
     caller: Caller,
     Path((id, key)): Path<(String, String)>,
+    _: Fields,
 ) -> Answer {
     let now = state.store.now();
     state

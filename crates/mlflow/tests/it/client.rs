@@ -43,7 +43,7 @@ async fn experiments_runs_metrics_params_and_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_public_call_of_the_client_answers_as_a_real_mlflow_server() {
+async fn calls_of_the_client_answer_as_a_real_mlflow_server() {
     run(&Server::new().await, "differential").await;
 }
 
