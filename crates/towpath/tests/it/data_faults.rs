@@ -122,9 +122,9 @@ fn two_processes_at_once_both_get_their_data_tracked() {
 }
 
 /// Runs `script` where `mount` works without being root: in namespaces of its own.
-fn in_namespace(home: &Home, script: &str) -> (Option<i32>, String) {
+pub(crate) fn in_namespace(home: &Home, script: &str) -> (Option<i32>, String) {
     let mut command: Command = home.command("unshare");
-    let script = script.replace("TOWPATH", env!("CARGO_BIN_EXE_towpath"));
+    let script = script.replace("TOWPATH ", concat!(env!("CARGO_BIN_EXE_towpath"), " "));
     let output = command.args(["--map-root-user", "--mount", "sh", "-ec", &script]).output().unwrap();
     (output.status.code(), text(&output.stderr) + &text(&output.stdout))
 }

@@ -15,4 +15,5 @@ mod merge;
 mod predict;
 mod program;
 mod repro;
+mod tracking_faults;
 mod users;
