@@ -361,7 +361,8 @@ impl<'a> StageRunner<'a> {
         };
         let task = Task {
             commands: stage.commands.iter().map(|line| CommandLine::Shell(line.clone())).collect(),
-            directory: self.run.workspace.root().join(&stage.wdir),
+            // Collected, because joining an empty `wdir` ends in a slash, which `pwd` of a shell repeats.
+            directory: self.run.workspace.root().join(&stage.wdir).components().collect(),
             variables,
             sandbox,
             timeout: self.timeout(stage),
