@@ -104,8 +104,13 @@ pub enum Error {
     RemoteUnreachable { url: String, problem: String },
     #[error("{} of the objects {} missing on the remote and in the cache, first {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, first(oids))]
     Missing { oids: Vec<Oid> },
-    #[error("the store at {url} keeps no versions, which a version_aware remote needs")]
+    #[error("the store at {url} keeps no versions, which version_aware needs")]
     KeepsNoVersions { url: String },
+    #[error("{url} is imported by its versions, which the store keeps: it cannot go to a remote as well")]
+    VersionToRemote { url: String },
+    /// What whoever opens other repositories reports.
+    #[error("{url}: {source}")]
+    OtherRepository { url: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{} of the objects in {url} {} damaged: {}", oids.len(), if oids.len() == 1 { "is" } else { "are" }, listed(oids))]
     DamagedOnRemote { url: String, oids: Vec<Oid> },
 }
@@ -222,6 +227,8 @@ impl Classify for Error {
             | Self::Unsupported { .. }
             | Self::DamagedOnRemote { .. }
             | Self::KeepsNoVersions { .. }
+            | Self::VersionToRemote { .. }
+            | Self::OtherRepository { .. }
             | Self::UnknownRemote { .. }
             | Self::RemoteConfig { .. } => Kind::Invalid,
         }

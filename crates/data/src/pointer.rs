@@ -10,6 +10,7 @@ use ignore::WalkBuilder;
 use towpath_core::{Content, HashName};
 use towpath_yaml::{Field, Step, Value, YamlError, edit, emit, parse};
 
+use crate::imports::Import;
 use crate::versions::{self, Versions};
 use crate::{Error, Oid, Role, Stage, TrackedOutput, files};
 
@@ -21,6 +22,8 @@ pub struct PointerFile {
     /// As on disk.
     pub text: String,
     pub outs: Vec<Out>,
+    /// Where its data comes from, of an import.
+    pub import: Option<Import>,
     /// Relative to the root: what the paths of the outs are relative to.
     working_dir: String,
 }
@@ -54,8 +57,8 @@ impl PointerFile {
     pub fn parse(path: &str, text: String) -> Result<Self, Error> {
         let document = parse(path, &text)?;
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let (outs, working_dir) = read_file(document.field(), folder)?;
-        Ok(Self { path: path.to_owned(), text, outs, working_dir })
+        let Read { outs, import, working_dir } = read_file(document.field(), folder)?;
+        Ok(Self { path: path.to_owned(), text, outs, import, working_dir })
     }
 
     /// The text of a new pointer to one file or folder beside it.
@@ -152,6 +155,7 @@ impl PointerFile {
             remote: out.remote.clone(),
             role: out.role,
             versions: out.versions.clone(),
+            import: self.import.clone(),
             declared_by: self.path.clone(),
         })
     }
@@ -237,10 +241,16 @@ pub(crate) fn entry_of(name: &str, content: &Content) -> Value {
     Value::Map(entry)
 }
 
-/// The outs and what their paths are relative to.
-fn read_file(file: Field<'_>, folder: &str) -> Result<(Vec<Out>, String), YamlError> {
+/// What a file says.
+struct Read {
+    outs: Vec<Out>,
+    import: Option<Import>,
+    working_dir: String,
+}
+
+fn read_file(file: Field<'_>, folder: &str) -> Result<Read, YamlError> {
     if file.is_null() {
-        return Ok((Vec::new(), folder.to_owned()));
+        return Ok(Read { outs: Vec::new(), import: None, working_dir: folder.to_owned() });
     }
     let mut fields = file.fields()?;
     let mut outs = Vec::new();
@@ -249,9 +259,15 @@ fn read_file(file: Field<'_>, folder: &str) -> Result<(Vec<Out>, String), YamlEr
             outs.push(read_out(item)?);
         }
     }
+    let mut import = None;
+    let has_command = fields.optional("cmd").is_some_and(|cmd| !cmd.is_null());
     if let Some(list) = fields.optional("deps").filter(|list| !list.is_null()) {
-        for item in list.items()? {
-            check_dependency(item)?;
+        let dependencies = list.items()?;
+        for item in &dependencies {
+            check_dependency(*item)?;
+        }
+        if let ([only], false) = (dependencies.as_slice(), has_command) {
+            import = Import::read(*only, folder)?;
         }
     }
     let mut working_dir = folder.to_owned();
@@ -263,11 +279,11 @@ fn read_file(file: Field<'_>, folder: &str) -> Result<(Vec<Out>, String), YamlEr
         fields.optional(key).map(|field| field.as_bool()).transpose()?;
     }
     fields.optional("desc").map(|desc| desc.as_str()).transpose()?;
-    for free in ["md5", "cmd", "meta"] {
+    for free in ["md5", "meta"] {
         fields.optional(free);
     }
     fields.finish()?;
-    Ok((outs, working_dir))
+    Ok(Read { outs, import, working_dir })
 }
 
 fn read_out(item: Field<'_>) -> Result<Out, YamlError> {

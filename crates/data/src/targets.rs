@@ -303,6 +303,7 @@ mod tests {
             remote: None,
             role: crate::Role::Data,
             versions: None,
+            import: None,
             declared_by,
         }
     }

@@ -2,6 +2,7 @@
 
 use towpath_core::Content;
 
+use crate::imports::Import;
 use crate::versions::Versions;
 
 /// What DVC calls a stage: a `.dvc` file, or an entry of `stages` of a `dvc.yaml`.
@@ -41,6 +42,15 @@ pub struct TrackedOutput {
     pub role: Role,
     /// What `version_aware` remotes call this version.
     pub versions: Option<Versions>,
+    /// Where it comes from, of an import.
+    pub import: Option<Import>,
     /// The `.dvc` file (relative to the root), or the stage: `train`, `sub/dvc.yaml:train`.
     pub declared_by: String,
+}
+
+impl TrackedOutput {
+    /// Where its data is kept, if that is neither a cache nor a remote of this repository.
+    pub(crate) fn kept_by(&self) -> Option<&Import> {
+        self.import.as_ref().filter(|import| import.keeps_data(self.content.as_ref()))
+    }
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use towpath_core::Content;
 use towpath_data::config::{ConfigOverride, Overrides};
 use towpath_data::external::Source;
-use towpath_data::{Cache, TrackedOutput};
+use towpath_data::imports::{ImportedFrom, Repositories, Request};
+use towpath_data::{Cache, Progress, Repository, TrackedOutput};
 use towpath_git::{BareClone, CommitId};
 
 use crate::commands::download_flags::option;
@@ -57,6 +59,11 @@ impl From<SourceFlags> for SourceRepository {
 }
 
 impl SourceRepository {
+    /// As an import asked for it.
+    pub fn of_import(request: &Request) -> Self {
+        Self { rev: request.rev.clone(), overrides: request.overrides.clone() }
+    }
+
     /// The repository at `url`: where somebody works if it is a folder and no commit was asked for,
     /// or else a commit of it. What is fetched goes to `cache`.
     pub fn open(&self, ctx: &Context, url: &str, cache: &Cache) -> Result<Opened, Error> {
@@ -88,6 +95,44 @@ impl SourceRepository {
         let folder = local(url)?;
         Ok(clone_of(ctx, url, folder.as_deref())?.resolve(self.rev.as_deref())?)
     }
+}
+
+/// Where `fetch` and `pull` find the repositories that imports come from.
+#[derive(Debug)]
+pub struct Imported<'c> {
+    pub ctx: &'c Context,
+    /// Of the repository that imports.
+    pub root: PathBuf,
+}
+
+impl Repositories for Imported<'_> {
+    fn fetch(
+        &self,
+        import: &ImportedFrom,
+        cache: &Cache,
+        progress: &dyn Progress,
+    ) -> Result<Content, Box<dyn std::error::Error + Send + Sync>> {
+        let url = url_of_import(&self.root, &import.request);
+        let mut other = SourceRepository::of_import(&import.request);
+        other.rev = import.rev_lock.clone().or(other.rev);
+        let (opened, _) = other.open_commit(self.ctx, &url, cache).map_err(|error| error.message)?;
+        Ok(opened.source.fetch(&import.request.path, progress)?)
+    }
+}
+
+/// Whether the branch or tag that was asked for is at another commit now than when it was imported, which
+/// `dvc status` calls an available update (dvc, `dependency/repo.py`).
+pub fn has_news(ctx: &Context, repository: &Repository, import: &ImportedFrom) -> Result<bool, Error> {
+    let newest = SourceRepository::of_import(&import.request);
+    let newest = newest.commit(ctx, &url_of_import(repository.root(), &import.request))?;
+    Ok(import.rev_lock.as_deref() != Some(newest.as_str()))
+}
+
+/// As typed when it was imported; a relative folder is mostly meant from the root.
+pub fn url_of_import(root: &Path, request: &Request) -> String {
+    let beside = root.join(&request.url);
+    let from_root = !request.url.contains("://") && !Path::new(&request.url).is_dir() && beside.is_dir();
+    if from_root { beside.display().to_string() } else { request.url.clone() }
 }
 
 fn clone_of(ctx: &Context, url: &str, folder: Option<&Path>) -> Result<BareClone, Error> {

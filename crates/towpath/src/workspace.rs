@@ -177,6 +177,7 @@ fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
                     OutputKind::Plot => Role::Plot,
                 },
                 versions: None,
+                import: None,
                 declared_by: declared_by.clone(),
             }
         };

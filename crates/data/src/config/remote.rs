@@ -25,7 +25,7 @@ pub enum RemoteKind {
 }
 
 impl RemoteKind {
-    pub(super) fn of_scheme(scheme: &str) -> Option<Self> {
+    pub(crate) fn of_scheme(scheme: &str) -> Option<Self> {
         Some(match scheme {
             "" => Self::Local,
             "http" | "https" => Self::Http,
@@ -40,6 +40,29 @@ impl RemoteKind {
             "gdrive" => Self::GoogleDrive,
             _ => return None,
         })
+    }
+
+    /// Stores of this kind can keep the old versions of a file.
+    pub(crate) fn keeps_versions(self) -> bool {
+        self.version_mark().is_some()
+    }
+
+    /// What stands in an address between the path and a version of it.
+    fn version_mark(self) -> Option<&'static str> {
+        match self {
+            Self::S3 => Some("?versionId="),
+            Self::Azure => Some("?versionid="),
+            Self::Gs => Some("#"),
+            _ => None,
+        }
+    }
+
+    /// The path and the version that an address names.
+    pub(crate) fn split_version(self, address: &str) -> (&str, Option<&str>) {
+        match self.version_mark().and_then(|mark| address.rsplit_once(mark)) {
+            Some((path, version)) if !version.is_empty() && !version.contains('/') => (path, Some(version)),
+            _ => (address, None),
+        }
     }
 }
 

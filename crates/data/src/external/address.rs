@@ -6,8 +6,10 @@ use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use md5::{Digest as _, Md5};
 use serde::Serialize;
 use towpath_core::{Content, HashName};
+use towpath_yaml::Value;
 use walkdir::WalkDir;
 
 use super::Depth;
@@ -25,11 +27,21 @@ pub struct Address {
     url: String,
     place: Place,
     jobs: Option<usize>,
+    /// Data is taken by the version that the store gave it.
+    by_version: bool,
 }
 
 enum Place {
     Disk(PathBuf),
-    Remote { remote: Box<dyn Remote>, key: String, kind: RemoteKind },
+    Remote(OnRemote),
+}
+
+struct OnRemote {
+    remote: Box<dyn Remote>,
+    key: String,
+    kind: RemoteKind,
+    /// Of an address that names one: `s3://bucket/key?versionId=ID`.
+    version: Option<String>,
 }
 
 /// What tells whether the data at an address is still the same.
@@ -41,6 +53,19 @@ pub enum Fingerprint {
     Checksum { checksum: String, size: Option<u64> },
     /// What an object store says.
     Etag { etag: String, size: Option<u64> },
+    /// What an object store says of a version that it keeps.
+    Version(StoredVersion),
+    /// Of the files of a folder, by path.
+    Versions(BTreeMap<String, StoredVersion>),
+}
+
+/// A version of a file, as its store calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    pub etag: String,
+    /// In bytes.
+    pub size: Option<u64>,
+    pub version_id: String,
 }
 
 /// A file or folder at an address, relative to it.
@@ -55,6 +80,7 @@ impl Address {
     /// Nothing is asked of it yet. A relative path is relative to `from`; `config` knows the remotes
     /// of `remote://`, `options` are those of the remote that the address is on (`--fs-config`).
     pub fn open(url: &str, from: &Path, config: Option<&Config>, options: &RemoteOptions) -> Result<Self, Error> {
+        let by_version = is_by_version(url, options);
         let place = match url.split_once("://") {
             None => Place::Disk(from.join(url)),
             Some(("file", path)) => Place::Disk(PathBuf::from(path)),
@@ -65,17 +91,24 @@ impl Address {
                 let key = path.trim_matches('/').to_owned();
                 match config.kind {
                     RemoteKind::Local => Place::Disk(Path::new(&config.url).join(key)),
-                    kind => Place::Remote { remote: remote::open(&config)?, key, kind },
+                    kind => Place::on(remote::open(&config)?, &key, kind),
                 }
             }
             Some((scheme, rest)) => {
                 let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
                 let config = RemoteConfig::of_url(&format!("{scheme}://{host}"), options)?;
-                let kind = config.kind;
-                Place::Remote { remote: remote::open(&config)?, key: path.trim_start_matches('/').to_owned(), kind }
+                Place::on(remote::open(&config)?, path.trim_start_matches('/'), config.kind)
             }
         };
-        Ok(Self { url: url.to_owned(), place, jobs: None })
+        if by_version && !matches!(&place, Place::Remote(there) if there.kind.keeps_versions()) {
+            return Err(Error::KeepsNoVersions { url: url.to_owned() });
+        }
+        Ok(Self { url: url.to_owned(), place, jobs: None, by_version })
+    }
+
+    /// Whether data is taken by the version that the store gave it.
+    pub(crate) fn is_by_version(&self) -> bool {
+        self.by_version
     }
 
     /// Makes at most this many requests at a time, whatever the remote is configured for.
@@ -84,11 +117,19 @@ impl Address {
         self
     }
 
+    /// Whatever version the address names.
+    pub(crate) fn newest(mut self) -> Self {
+        if let Place::Remote(there) = &mut self.place {
+            there.version = None;
+        }
+        self
+    }
+
     /// Of this machine.
     pub(crate) fn disk_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Disk(path) => Some(path),
-            Place::Remote { .. } => None,
+            Place::Remote(_) => None,
         }
     }
 
@@ -101,19 +142,58 @@ impl Address {
         Error::NoSuchPath { path: "data".to_owned(), place: self.url.clone() }
     }
 
-    fn stat(&self, remote: &dyn Remote, key: &str) -> Result<Stat, Error> {
-        remote.stat(key)?.ok_or_else(|| self.nothing_there())
-    }
-
     /// What the data is now, without keeping it.
-    pub fn fingerprint(&self, workspace: &Workspace) -> Result<Fingerprint, Error> {
+    pub fn fingerprint(&self, workspace: &Workspace, progress: &dyn Progress) -> Result<Fingerprint, Error> {
         match &self.place {
             Place::Disk(path) => {
                 let found = workspace.hash(path)?.ok_or_else(|| self.nothing_there())?;
                 Ok(Fingerprint::Content(found.content))
             }
-            Place::Remote { remote, key, kind } => self.fingerprint_of(*kind, self.stat(remote.as_ref(), key)?),
+            Place::Remote(there) => match there.stat()? {
+                Some(stat) if self.by_version => Ok(Fingerprint::Version(self.version_of(stat)?)),
+                Some(stat) => self.fingerprint_of(there.kind, stat),
+                None if self.by_version => self.versions(there, progress),
+                None => self.fingerprint_of_folder(there),
+            },
         }
+    }
+
+    fn version_of(&self, stat: Stat) -> Result<StoredVersion, Error> {
+        let version_id = stat.version.ok_or_else(|| Error::KeepsNoVersions { url: self.url.clone() })?;
+        let etag = stat.etag.ok_or_else(|| Error::NoFingerprint { url: self.url.clone() })?;
+        Ok(StoredVersion { etag, size: stat.size, version_id })
+    }
+
+    fn versions(&self, there: &OnRemote, progress: &dyn Progress) -> Result<Fingerprint, Error> {
+        let relpaths: Vec<String> = self.files_below(there)?.into_iter().map(|(relpath, _)| relpath).collect();
+        let versions = self.lanes(there, Work::Querying, progress).each(&relpaths, |relpath| {
+            let stat = there.remote.stat(&there.key_of(relpath))?.ok_or_else(|| self.nothing_there())?;
+            Ok((self.version_of(stat)?, 0))
+        })?;
+        Ok(Fingerprint::Versions(relpaths.into_iter().zip(versions).collect()))
+    }
+
+    /// The MD5 of a manifest with ETags in the place of hashes, as DVC has it (dvc-data,
+    /// `hashfile/tree.py`).
+    fn fingerprint_of_folder(&self, there: &OnRemote) -> Result<Fingerprint, Error> {
+        let files = self.files_below(there)?;
+        let entry = |(relpath, found): &(String, Listed)| {
+            let etag = found.etag.as_deref().ok_or_else(|| Error::NoFingerprint { url: self.url.clone() })?;
+            let pair = [("etag", etag), ("relpath", relpath)];
+            Ok(Value::Map(pair.iter().map(|(key, text)| ((*key).to_owned(), Value::string(*text))).collect()))
+        };
+        let manifest = Value::Seq(files.iter().map(entry).collect::<Result<_, Error>>()?).to_python_json();
+        Ok(Fingerprint::Content(Content {
+            md5: format!("{}.dir", hex::encode(Md5::digest(manifest))),
+            hash: HashName::Md5,
+            size: files.iter().map(|(_, found)| found.size).sum(),
+            nfiles: Some(files.len() as u64),
+            isexec: false,
+        }))
+    }
+
+    fn lanes<'p>(&self, there: &OnRemote, work: Work, progress: &'p dyn Progress) -> Lanes<'p> {
+        Lanes { most: self.jobs.unwrap_or_else(|| there.remote.jobs()), work, progress }
     }
 
     fn fingerprint_of(&self, kind: RemoteKind, stat: Stat) -> Result<Fingerprint, Error> {
@@ -139,15 +219,44 @@ impl Address {
                 let cache = cache.clone().with_links(LinkType::DEFAULT.to_vec());
                 cache.add_path_watched(workspace, path, None, progress)
             }
-            Place::Remote { remote, key, .. } => match remote.download(&Wanted::whole(key))? {
-                Some(sent) => {
-                    let (oid, size) = self.receive(cache, sent)?;
-                    Ok(Content { md5: oid.to_string(), hash: HashName::Md5, size, nfiles: None, isexec: false })
+            Place::Remote(there) => {
+                if let Some(sent) = there.download(None)? {
+                    return self.receive_file(cache, sent);
                 }
-                None if remote.listing() == Listing::Never => Err(self.nothing_there()),
-                None => self.fetch_folder(remote.as_ref(), key, cache, progress),
-            },
+                let relpaths = self.files_below(there)?.into_iter().map(|(relpath, _)| (relpath, None));
+                self.fetch_folder(there, relpaths.collect(), cache, progress)
+            }
         }
+    }
+
+    /// Brings the data into the cache as a fingerprint with versions says that it was.
+    ///
+    /// # Errors
+    /// [`Error::KeepsNoVersions`] for one without.
+    pub(crate) fn fetch_version(
+        &self,
+        fingerprint: &Fingerprint,
+        cache: &Cache,
+        progress: &dyn Progress,
+    ) -> Result<Content, Error> {
+        let no_versions = || Error::KeepsNoVersions { url: self.url.clone() };
+        let Place::Remote(there) = &self.place else { return Err(no_versions()) };
+        match fingerprint {
+            Fingerprint::Version(version) => {
+                let sent = there.download(Some(&version.version_id))?;
+                self.receive_file(cache, sent.ok_or_else(|| self.nothing_there())?)
+            }
+            Fingerprint::Versions(files) => {
+                let wanted = files.iter().map(|(relpath, file)| (relpath.clone(), Some(file.version_id.clone())));
+                self.fetch_folder(there, wanted.collect(), cache, progress)
+            }
+            _ => Err(no_versions()),
+        }
+    }
+
+    fn receive_file(&self, cache: &Cache, sent: Download) -> Result<Content, Error> {
+        let (oid, size) = self.receive(cache, sent)?;
+        Ok(Content { md5: oid.to_string(), hash: HashName::Md5, size, nfiles: None, isexec: false })
     }
 
     fn receive(&self, cache: &Cache, sent: Download) -> Result<(Oid, u64), Error> {
@@ -161,32 +270,41 @@ impl Address {
         }
     }
 
-    /// All files below the folder at `key`.
-    fn fetch_folder(
-        &self,
-        remote: &dyn Remote,
-        key: &str,
-        cache: &Cache,
-        progress: &dyn Progress,
-    ) -> Result<Content, Error> {
-        let folder = as_folder(key);
-        let mut relpaths = Vec::new();
-        remote.list(&folder, &mut |Listed { key, .. }| {
-            relpaths.push(key.strip_prefix(&folder).unwrap_or(&key).to_owned());
+    /// The files of a folder, by path.
+    fn files_below(&self, there: &OnRemote) -> Result<Vec<(String, Listed)>, Error> {
+        if there.remote.listing() == Listing::Never {
+            return Err(self.nothing_there());
+        }
+        let folder = as_folder(&there.key);
+        let mut files = Vec::new();
+        there.remote.list(&folder, &mut |found| {
+            files.push((found.key.strip_prefix(&folder).unwrap_or(&found.key).to_owned(), found));
             ControlFlow::Continue(())
         })?;
         // What ends with a slash marks an empty folder.
-        relpaths.retain(|relpath| !(relpath.is_empty() || relpath.ends_with('/')));
-        if relpaths.is_empty() {
+        files.retain(|(relpath, _)| !(relpath.is_empty() || relpath.ends_with('/')));
+        if files.is_empty() {
             return Err(self.nothing_there());
         }
-        if let Some(bad) = relpaths.iter().find(|relpath| !stays_inside(relpath)) {
+        if let Some((bad, _)) = files.iter().find(|(relpath, _)| !stays_inside(relpath)) {
             let problem = "it is not a path that a folder can have".to_owned();
             return Err(Error::UnusablePath { path: PathBuf::from(bad), problem });
         }
-        let lanes = Lanes { most: self.jobs.unwrap_or_else(|| remote.jobs()), work: Work::Pulling, progress };
-        let received = lanes.each(&relpaths, |relpath| {
-            let sent = remote.download(&Wanted::whole(&format!("{folder}{relpath}")))?;
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(files)
+    }
+
+    /// These files of a folder, each at a version of its store's or as it is now.
+    fn fetch_folder(
+        &self,
+        there: &OnRemote,
+        files: Vec<(String, Option<String>)>,
+        cache: &Cache,
+        progress: &dyn Progress,
+    ) -> Result<Content, Error> {
+        let received = self.lanes(there, Work::Pulling, progress).each(&files, |(relpath, version)| {
+            let key = there.key_of(relpath);
+            let sent = there.remote.download(&Wanted { key: &key, version: version.as_deref(), offset: 0 })?;
             let (oid, size) = self.receive(cache, sent.ok_or_else(|| self.nothing_there())?)?;
             Ok(((Entry { relpath: relpath.clone(), oid }, size), size))
         })?;
@@ -208,7 +326,7 @@ impl Address {
         let with_folders = !matches!(depth, Depth::Files(_));
         match &self.place {
             Place::Disk(path) => self.list_disk(path, most, with_folders),
-            Place::Remote { remote, key, .. } => {
+            Place::Remote(OnRemote { remote, key, .. }) => {
                 if most == 0 || remote.stat(key)?.is_some() {
                     return Ok(vec![AddressEntry { path: self.url.clone(), isdir: false, size: None }]);
                 }
@@ -251,6 +369,38 @@ impl Address {
         }
         Ok(found)
     }
+}
+
+impl Place {
+    fn on(remote: Box<dyn Remote>, key: &str, kind: RemoteKind) -> Self {
+        let (key, version) = kind.split_version(key);
+        Self::Remote(OnRemote { remote, key: key.to_owned(), kind, version: version.map(str::to_owned) })
+    }
+}
+
+impl OnRemote {
+    fn key_of(&self, relpath: &str) -> String {
+        format!("{}{relpath}", as_folder(&self.key))
+    }
+
+    fn stat(&self) -> Result<Option<Stat>, Error> {
+        match &self.version {
+            Some(version) => self.remote.stat_version(&self.key, version),
+            None => self.remote.stat(&self.key),
+        }
+    }
+
+    fn download(&self, version: Option<&str>) -> Result<Option<Download>, Error> {
+        let version = version.or(self.version.as_deref());
+        self.remote.download(&Wanted { key: &self.key, version, offset: 0 })
+    }
+}
+
+/// What makes an import one by version: the option, or an address that names a version.
+pub(crate) fn is_by_version(url: &str, options: &RemoteOptions) -> bool {
+    let asked = options.iter().any(|(key, value)| key == "version_aware" && value.eq_ignore_ascii_case("true"));
+    let kind = url.split_once("://").and_then(|(scheme, _)| RemoteKind::of_scheme(scheme));
+    asked || kind.is_some_and(|kind| kind.split_version(url).1.is_some())
 }
 
 /// The beginning of the keys of what is in a folder; the empty one is the whole remote.

@@ -5,7 +5,8 @@ mod address;
 mod list;
 mod source;
 
-pub use address::{Address, AddressEntry, Fingerprint};
+pub(crate) use address::is_by_version;
+pub use address::{Address, AddressEntry, Fingerprint, StoredVersion};
 pub use list::{Depth, Listed};
 pub use source::Source;
 

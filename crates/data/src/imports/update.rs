@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use towpath_core::Content;
-use towpath_yaml::{Field, Step, Value, YamlError, edit, parse};
+use towpath_yaml::{Field, Step, Value, YamlError, edit};
 
 use super::import::with_checksum;
-use super::{Request, Take};
+use super::{Import, Request, Take};
 use crate::config::Overrides;
 use crate::pointer::PointerFile;
 use crate::{Error, Progress, Repository, files};
@@ -30,23 +30,7 @@ pub struct Updated {
     pub changed: bool,
 }
 
-/// Where the import that a `.dvc` file records comes from; `None` for one that is no import from a
-/// repository.
-///
-/// # Errors
-/// The file is malformed.
-pub fn imported_from(pointer: &PointerFile) -> Result<Option<ImportedFrom>, Error> {
-    let document = parse(&pointer.path, &pointer.text)?;
-    let Some(deps) = document.root().get("deps") else { return Ok(None) };
-    if !matches!(&deps.kind, towpath_yaml::Kind::Seq(items) if items.len() == 1 && items[0].get("repo").is_some()) {
-        return Ok(None);
-    }
-    let mut fields = document.field().fields()?;
-    let dependency = fields.required("deps")?.items()?.remove(0);
-    Ok(Some(read_dependency(dependency)?))
-}
-
-fn read_dependency(dependency: Field<'_>) -> Result<ImportedFrom, YamlError> {
+pub(super) fn read_dependency(dependency: Field<'_>) -> Result<ImportedFrom, YamlError> {
     let mut dependency = dependency.fields()?;
     let path = dependency.required("path")?.as_str()?.to_owned();
     let mut repo = dependency.required("repo")?.fields()?;
@@ -73,7 +57,7 @@ pub fn update(
     progress: &dyn Progress,
 ) -> Result<Updated, Error> {
     let _lock = repository.lock()?;
-    let Some(from) = imported_from(pointer)? else {
+    let Some(Import::Repository(from)) = &pointer.import else {
         return Err(Error::NotAnImport { path: PathBuf::from(&pointer.path) });
     };
     let tracked = pointer.tracked()?;

@@ -49,6 +49,11 @@ pub trait Remote: Send + Sync {
     /// What is known of the file at `key`; `None` when there is none.
     fn stat(&self, key: &str) -> Result<Option<Stat>, Error>;
 
+    /// As [`stat`](Self::stat), of a version that the remote keeps.
+    fn stat_version(&self, _key: &str, _version: &str) -> Result<Option<Stat>, Error> {
+        Err(Error::KeepsNoVersions { url: self.url().to_owned() })
+    }
+
     fn exists(&self, key: &str) -> Result<bool, Error> {
         Ok(self.stat(key)?.is_some())
     }

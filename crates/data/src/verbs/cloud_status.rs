@@ -48,7 +48,8 @@ pub fn cloud_status(
         let mut sure = BTreeSet::new();
         for chosen in select(repository, stages, &scope.targets)? {
             let output = &chosen.output;
-            let Some(content) = output.content.as_ref().filter(|_| output.cached && output.push) else { continue };
+            let is_pushed = output.cached && output.push && output.kept_by().is_none();
+            let Some(content) = output.content.as_ref().filter(|_| is_pushed) else { continue };
             let own = output.remote.as_deref().or(scope.remote);
             if own != name.as_deref() {
                 continue;

@@ -1,9 +1,22 @@
+use std::collections::BTreeMap;
+
+use towpath_core::Content;
+
 use super::push::{Scope, parts};
+use crate::imports::{self, Import};
 use crate::transfer::{self, Transferred, VersionedRemote};
-use crate::{Cache, Error, Progress, Repository, Selection, Stage};
+use crate::{Cache, Error, Oid, Progress, Repository, Selection, Stage, TrackedOutput};
+
+/// What came.
+#[derive(Default)]
+pub(super) struct Fetched {
+    pub(super) transferred: Transferred,
+    /// Of imports that record no content yet, by path.
+    pub(super) unrecorded: BTreeMap<String, Content>,
+}
 
 /// Downloads what the cache lacks of what the scope names. Of some files of a folder only these and
-/// the folder's manifest come.
+/// the folder's manifest come. Imports come from where they were imported, as far as that keeps them.
 ///
 /// # Errors
 /// As [`transfer::pull`], after everything else was downloaded.
@@ -13,12 +26,29 @@ pub fn fetch(
     scope: &Scope<'_>,
     progress: &dyn Progress,
 ) -> Result<Transferred, Error> {
+    Ok(fetch_all(repository, stages, scope, progress)?.transferred)
+}
+
+pub(super) fn fetch_all(
+    repository: &Repository,
+    stages: &[Stage],
+    scope: &Scope<'_>,
+    progress: &dyn Progress,
+) -> Result<Fetched, Error> {
     let cache = repository.cache()?;
-    let mut transferred = Transferred::default();
-    if scope.run_cache {
-        transferred += transfer::pull_run_cache(&cache, scope.open(repository, scope.remote)?.as_ref(), progress)?;
-    }
+    let mut fetched = Fetched::default();
     let mut problem = None;
+    for Selection { output, .. } in scope.selected(repository, stages)? {
+        if let Some(import) = output.kept_by()
+            && let Err(error) = fetched.import(repository, &cache, &output, import, scope, progress)
+        {
+            problem = problem.or(Some(error));
+        }
+    }
+    let transferred = &mut fetched.transferred;
+    if scope.run_cache {
+        *transferred += transfer::pull_run_cache(&cache, scope.open(repository, scope.remote)?.as_ref(), progress)?;
+    }
     for (remote, selections) in scope.chosen(repository, stages)? {
         let wanted = incomplete(&cache, selections)?;
         // Without anything to fetch, no remote need be configured.
@@ -36,11 +66,51 @@ pub fn fetch(
             transfer::pull(&cache, remote.as_ref(), &parts(wanted), progress)
         };
         match moved {
-            Ok(moved) => transferred += moved,
+            Ok(moved) => *transferred += moved,
             Err(error) => problem = problem.or(Some(error)),
         }
     }
-    problem.map_or(Ok(transferred), Err)
+    problem.map_or(Ok(fetched), Err)
+}
+
+impl Fetched {
+    /// Brings the data of an import into the cache, unless it is there.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when what comes is not what is recorded.
+    fn import(
+        &mut self,
+        repository: &Repository,
+        cache: &Cache,
+        output: &TrackedOutput,
+        import: &Import,
+        scope: &Scope<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        if let Some(recorded) = &output.content
+            && cache.missing(recorded)?.is_empty()
+        {
+            return Ok(());
+        }
+        let content = match import {
+            Import::Url(from) => imports::fetch_import(repository, from, scope.jobs, progress)?,
+            Import::Repository(from) => {
+                let url = from.request.url.clone();
+                let unsupported = || Error::Unsupported { url: url.clone(), what: "be opened without Git" };
+                let came = scope.repositories.ok_or_else(unsupported)?.fetch(from, cache, progress);
+                came.map_err(|source| Error::OtherRepository { url, source })?
+            }
+        };
+        match &output.content {
+            Some(recorded) if recorded.md5 != content.md5 => {
+                return Err(Error::Missing { oids: vec![Oid::of(recorded)?] });
+            }
+            Some(_) => {}
+            None => drop(self.unrecorded.insert(output.path.clone(), content.clone())),
+        }
+        self.transferred += Transferred { objects: content.nfiles.unwrap_or(1), bytes: content.size };
+        Ok(())
+    }
 }
 
 /// Of some files of a folder whose rest is not here, the transfer finds out what is needed.

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use towpath_core::Content;
 
 use super::checkout::checkout_tracked;
-use super::fetch::fetch;
+use super::fetch::{Fetched, fetch_all};
 use super::push::Scope;
 use super::tracked;
 use crate::manifest::Entry;
@@ -26,8 +28,10 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Pulled, Error> {
     let _lock = repository.lock()?;
-    let transferred = fetch(repository, stages, &Scope::of_remote(remote), progress)?;
-    let checked_out = checkout_tracked(repository, &tracked(repository, stages)?, force, progress)?;
+    let Fetched { transferred, unrecorded } = fetch_all(repository, stages, &Scope::of_remote(remote), progress)?;
+    let mut outputs = tracked(repository, stages)?;
+    with_contents(&mut outputs, unrecorded);
+    let checked_out = checkout_tracked(repository, &outputs, force, progress)?;
     Ok(Pulled { transferred, checked_out })
 }
 
@@ -42,8 +46,8 @@ pub fn pull_scope(
     progress: &dyn Progress,
 ) -> Result<Pulled, Error> {
     let _lock = repository.lock()?;
-    let transferred = match fetch(repository, stages, scope, progress) {
-        Err(Error::Missing { .. }) if allow_missing => Transferred::default(),
+    let Fetched { transferred, unrecorded } = match fetch_all(repository, stages, scope, progress) {
+        Err(Error::Missing { .. }) if allow_missing => Fetched::default(),
         other => other?,
     };
     let cache = repository.cache()?;
@@ -51,12 +55,20 @@ pub fn pull_scope(
     for chosen in select(repository, stages, &scope.targets)? {
         outputs.extend(if chosen.below.is_empty() { vec![chosen.output] } else { files_of(&cache, &chosen)? });
     }
+    with_contents(&mut outputs, unrecorded);
     if allow_missing {
         let complete = |content: &Content| cache.missing(content).is_ok_and(|missing| missing.is_empty());
         outputs.retain(|output| !output.cached || output.content.as_ref().is_none_or(complete));
     }
     let checked_out = checkout_tracked(repository, &outputs, force, progress)?;
     Ok(Pulled { transferred, checked_out })
+}
+
+/// An import without data is checked out as it came; its file stays as it is, as DVC leaves it.
+fn with_contents(outputs: &mut [TrackedOutput], mut came: BTreeMap<String, Content>) {
+    for output in outputs {
+        output.content = output.content.take().or_else(|| came.remove(&output.path));
+    }
 }
 
 /// The chosen files of a folder, each as an output of its own.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::RemoteConfig;
+use crate::imports::Repositories;
 use crate::pointer::PointerFile;
 use crate::targets::select;
 use crate::transfer::{self, Part, Recorded, Transferred, VersionedRemote};
@@ -21,6 +22,8 @@ pub struct Scope<'s> {
     pub roles: Vec<Role>,
     /// Outputs of other commits, which the targets do not narrow.
     pub others: Vec<TrackedOutput>,
+    /// Opens the repositories that imports come from.
+    pub repositories: Option<&'s dyn Repositories>,
 }
 
 impl<'s> Scope<'s> {
@@ -36,24 +39,31 @@ impl<'s> Scope<'s> {
         repository: &Repository,
         stages: &[Stage],
     ) -> Result<BTreeMap<Option<String>, Vec<Selection>>, Error> {
-        let chosen = select(repository, stages, &self.targets)?;
-        let others = self.others.iter().map(|output| Selection { output: output.clone(), below: Vec::new() });
         let mut by_remote: BTreeMap<Option<String>, Vec<Selection>> = BTreeMap::new();
-        for selection in chosen.into_iter().chain(others) {
+        for selection in self.selected(repository, stages)? {
             let output = &selection.output;
             let elsewhere =
                 self.remote.is_some() && output.remote.as_deref().is_some_and(|own| Some(own) != self.remote);
-            let Some(content) = output.content.as_ref().filter(|_| output.cached && output.push && !elsewhere) else {
-                continue;
-            };
-            let is_larger = self.max_size.is_some_and(|most| content.size >= most);
-            if is_larger || !(self.roles.is_empty() || self.roles.contains(&output.role)) {
+            if output.kept_by().is_some() || output.content.is_none() || !output.push || elsewhere {
                 continue;
             }
             let remote = output.remote.clone().or_else(|| self.remote.map(str::to_owned));
             by_remote.entry(remote).or_default().push(selection);
         }
         Ok(by_remote)
+    }
+
+    /// Outputs that the targets and other options name and the cache holds, wherever they come from.
+    pub(super) fn selected(&self, repository: &Repository, stages: &[Stage]) -> Result<Vec<Selection>, Error> {
+        let chosen = select(repository, stages, &self.targets)?;
+        let others = self.others.iter().map(|output| Selection { output: output.clone(), below: Vec::new() });
+        let is_meant = |output: &TrackedOutput| {
+            let size = output.content.as_ref().map_or(0, |content| content.size);
+            output.cached
+                && self.max_size.is_none_or(|most| size < most)
+                && (self.roles.is_empty() || self.roles.contains(&output.role))
+        };
+        Ok(chosen.into_iter().chain(others).filter(|selection| is_meant(&selection.output)).collect())
     }
 
     pub(super) fn open(&self, repository: &Repository, remote: Option<&str>) -> Result<Box<dyn Remote>, Error> {

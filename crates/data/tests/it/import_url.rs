@@ -9,10 +9,11 @@ use std::thread;
 
 use towpath_data::config::RemoteOptions;
 use towpath_data::external::{Address, Depth};
-use towpath_data::imports::{self, Imported, Origin, TakeUrl, ToRemote};
+use towpath_data::imports::{self, Import, Imported, Origin, TakeUrl, ToRemote};
 use towpath_data::pointer::PointerFile;
-use towpath_data::{Error, Silent};
+use towpath_data::{Error, Silent, verbs};
 
+use crate::moto::Moto;
 use crate::support::Project;
 
 /// Serves one file at `/data.csv` with an `ETag`; says that it has `missing` more bytes than it sends.
@@ -154,4 +155,124 @@ fn an_address_is_listed() {
     assert_eq!(list(Depth::Files(None)), ["a", "sub/deep/b"]);
     assert_eq!(list(Depth::Files(Some(2))), ["a", "sub/deep"]);
     assert_eq!(list(Depth::Everything(Some(2))), ["a", "sub", "sub/deep"]);
+}
+
+/// As both tools import it, with the same options.
+fn import_with_both(
+    ours: &Project,
+    theirs: &Project,
+    url: &str,
+    out: &str,
+    options: &RemoteOptions,
+    flags: &[&str],
+) -> Result<Imported, Error> {
+    let (repository, root) = (ours.repository(), ours.root());
+    let origin = Origin { url, from: &root, options, jobs: None };
+    let take = if flags.contains(&"--no-download") { TakeUrl::Fingerprint } else { TakeUrl::Data };
+    let imported = imports::import_url(&repository, &origin, Path::new(out), take, false, &[], &Silent)?;
+    let settings =
+        options.iter().filter(|(key, _)| key != "version_aware").map(|(key, value)| format!("{key}={value}"));
+    let settings: Vec<String> = settings.collect();
+    let mut arguments = vec!["import-url", url, out];
+    arguments.extend(flags);
+    arguments.push("--fs-config");
+    arguments.extend(settings.iter().map(String::as_str));
+    theirs.dvc(&arguments);
+    assert_eq!(ours.read(&format!("{out}.dvc")), theirs.read(&format!("{out}.dvc")));
+    Ok(imported)
+}
+
+#[test]
+fn a_folder_of_an_object_store_is_recorded_as_dvc_records_it() {
+    let moto = Moto::start();
+    for (key, text) in [("d/a.txt", "a"), ("d/sub/ü b", "bb"), ("d-not/c", "c")] {
+        moto.put(key, text);
+    }
+    let (ours, theirs) = (Project::ours(), Project::ours());
+    let options = moto.options();
+    import_with_both(&ours, &theirs, "s3://bucket/d", "d", &options, &[]).unwrap();
+    import_with_both(&ours, &theirs, "s3://bucket/d/", "later", &options, &["--no-download"]).unwrap();
+    assert_eq!((ours.read("d/a.txt"), ours.read("d/sub/ü b")), ("a".to_owned(), "bb".to_owned()));
+    assert_eq!(ours.dvc(&["status", "d.dvc", "--json"]).trim(), "{}");
+
+    let update = |project: &Project| {
+        let pointer = PointerFile::read(&project.root(), "d.dvc").unwrap().unwrap();
+        imports::update_url(&project.repository(), &pointer, TakeUrl::Data, false, &Silent).unwrap().changed
+    };
+    assert!(!update(&ours));
+    moto.put("d/a.txt", "another");
+    assert!(update(&ours));
+    theirs.dvc(&["update", "d.dvc"]);
+    assert_eq!(ours.read("d.dvc"), theirs.read("d.dvc"));
+    assert_eq!(ours.read("d/a.txt"), "another");
+    let pulled = verbs::pull(&ours.repository(), &[], None, false, &Silent).unwrap();
+    assert_eq!(pulled.checked_out, ["later"], "what was never downloaded");
+}
+
+#[test]
+fn an_import_by_version_comes_from_the_store_at_the_recorded_version() {
+    let moto = Moto::versioned();
+    for (key, text) in [("d/a.txt", "a"), ("d/sub/ü b", "bb"), ("one", "1")] {
+        moto.put(key, text);
+    }
+    let (ours, theirs) = (Project::ours(), Project::ours());
+    let mut options = moto.options();
+    options.push(("version_aware".to_owned(), "true".to_owned()));
+    for (url, out, flags) in [
+        ("s3://bucket/d", "d", &["--version-aware"][..]),
+        ("s3://bucket/one", "one", &["--version-aware"]),
+        ("s3://bucket/d", "later", &["--version-aware", "--no-download"]),
+    ] {
+        import_with_both(&ours, &theirs, url, out, &options, flags).unwrap();
+    }
+    for project in [&ours, &theirs] {
+        project.git(&["add", "-A"]);
+        project.git(&["commit", "-qm", "imports"]);
+    }
+
+    // The store goes on; a clone of either gets what was recorded, and both tools tell of the news.
+    moto.put("d/a.txt", "another");
+    moto.put("one", "2");
+    let clone = theirs.clone_of_git();
+    verbs::pull(&clone.repository(), &[], None, false, &Silent).unwrap();
+    assert_eq!(["d/a.txt", "later/sub/ü b", "one"].map(|path| clone.read(path)), ["a", "bb", "1"]);
+    let of_theirs = ours.clone_of_git();
+    of_theirs.dvc(&["pull", "-q", "d.dvc", "one.dvc"]);
+    assert_eq!(of_theirs.read("d/a.txt"), "a");
+    let news = |file: &str| {
+        let pointer = PointerFile::read(&clone.root(), file).unwrap().unwrap();
+        let Some(Import::Url(import)) = &pointer.import else { panic!("{file} is no import from an address") };
+        imports::news_of_url(&clone.repository(), import, &Silent).unwrap()
+    };
+    assert_eq!((news("d.dvc"), news("one.dvc")), (Some("modified"), Some("update available")));
+    let told: serde_json::Value = serde_json::from_str(&clone.dvc(&["status", "--json"])).unwrap();
+    assert_eq!(told["one.dvc"][0]["changed deps"]["s3://bucket/one"], "update available");
+    assert_eq!(told["d.dvc"][0]["changed deps"]["s3://bucket/d"], "modified");
+
+    let pointer = PointerFile::read(&clone.root(), "one.dvc").unwrap().unwrap();
+    imports::update_url(&clone.repository(), &pointer, TakeUrl::Data, false, &Silent).unwrap();
+    theirs.dvc(&["update", "one.dvc"]);
+    assert_eq!(clone.read("one.dvc"), theirs.read("one.dvc"));
+    assert_eq!((clone.read("one").as_str(), news("one.dvc")), ("2", None));
+}
+
+#[test]
+fn an_import_by_version_needs_a_store_that_keeps_them() {
+    let moto = Moto::start();
+    moto.put("one", "1");
+    let project = Project::ours();
+    let root = project.root();
+    let mut options = moto.options();
+    options.push(("version_aware".to_owned(), "true".to_owned()));
+    let import = |url: &str, options: &RemoteOptions, take: TakeUrl<'_>| {
+        let origin = Origin { url, from: &root, options, jobs: None };
+        imports::import_url(&project.repository(), &origin, Path::new("one"), take, false, &[], &Silent)
+    };
+    let error = import("s3://bucket/one", &options, TakeUrl::Data).unwrap_err();
+    assert!(matches!(&error, Error::KeepsNoVersions { url } if url == "s3://bucket/one"), "{error}");
+    let error = import("s3://bucket/one", &options, TakeUrl::ToRemote(ToRemote::default())).unwrap_err();
+    assert!(matches!(error, Error::VersionToRemote { .. }), "{error}");
+    let error = import("/etc/hostname", &vec![("version_aware".into(), "true".into())], TakeUrl::Data).unwrap_err();
+    assert!(matches!(error, Error::KeepsNoVersions { .. }), "{error}");
+    assert!(!root.join("one.dvc").exists());
 }

@@ -31,6 +31,7 @@ fn project_with_a_slow_stage() -> (Project, Vec<Stage>) {
         remote: None,
         role: Role::Data,
         versions: None,
+        import: None,
         declared_by: "slow".to_owned(),
     };
     let stage = Stage {

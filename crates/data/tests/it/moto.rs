@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use towpath_data::config::{RemoteConfig, RemoteOptions};
+use towpath_data::remote;
 
 use crate::support::{Project, python_environment};
 
@@ -53,6 +55,25 @@ impl Moto {
         moto
     }
 
+    /// Stores an object of the bucket.
+    pub(crate) fn put(&self, key: &str, text: &str) {
+        let config = RemoteConfig::of_url("s3://bucket", &self.options()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        remote::open(&config).unwrap().upload(key, file.path()).unwrap();
+    }
+
+    /// With which its bucket is spoken to.
+    pub(crate) fn options(&self) -> RemoteOptions {
+        let options = [
+            ("endpointurl", self.endpoint.as_str()),
+            ("region", "us-east-1"),
+            ("access_key_id", "id"),
+            ("secret_access_key", "secret"),
+        ];
+        options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+    }
+
     /// The keys of the bucket, newest versions only.
     pub(crate) fn keys(&self) -> Vec<String> {
         let listing = reqwest::blocking::get(format!("{}/bucket?list-type=2", self.endpoint)).unwrap().text().unwrap();
@@ -62,14 +83,10 @@ impl Moto {
 
     /// Makes it the project's default remote, credentials in the local configuration.
     pub(crate) fn become_remote_of(&self, project: &Project) {
-        project.configure(&[
-            ("core.remote", "s3"),
-            ("remote.s3.url", "s3://bucket/data"),
-            ("remote.s3.endpointurl", &self.endpoint),
-            ("remote.s3.region", "us-east-1"),
-            ("remote.s3.access_key_id", "id"),
-            ("remote.s3.secret_access_key", "secret"),
-        ]);
+        project.configure(&[("core.remote", "s3"), ("remote.s3.url", "s3://bucket/data")]);
+        for (key, value) in self.options() {
+            project.configure(&[(&format!("remote.s3.{key}"), &value)]);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use towpath_data::verbs::{self, Scope};
 use crate::commands::transfer_scope::ScopeOptions;
 use crate::config::Context;
 use crate::error::{Error, Exit};
+use crate::source::Imported;
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -40,7 +41,9 @@ impl Fetch {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let workspace = Workspace::connected(ctx)?;
         let roles = self.kinds.iter().map(|kind| Role::from(*kind)).collect();
-        let scope = Scope { max_size: self.max_size, roles, ..self.scope.scope(&workspace)? };
+        let imported = Imported { ctx, root: workspace.repository.root().to_owned() };
+        let scope =
+            Scope { max_size: self.max_size, roles, repositories: Some(&imported), ..self.scope.scope(&workspace)? };
         let Workspace { repository, stages } = &workspace;
         let fetched = verbs::fetch(repository, stages, &scope, &ctx.ui.data_progress())?;
         ctx.ui.show_as(&json!({ "objects": fetched.objects, "bytes": fetched.bytes }), || match fetched.objects {

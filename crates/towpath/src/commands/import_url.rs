@@ -26,6 +26,9 @@ pub struct ImportUrl {
     /// Write the .dvc file with what the data is now, and download nothing
     #[arg(long, conflicts_with = "to_remote")]
     no_download: bool,
+    /// Record the versions that the store keeps, and take the data from there again
+    #[arg(long, conflicts_with = "to_remote")]
+    version_aware: bool,
     #[command(flatten)]
     destination: ToRemoteFlags,
     #[command(flatten)]
@@ -46,7 +49,11 @@ impl ImportUrl {
             (.., Some(remote)) => TakeUrl::ToRemote(remote),
             _ => TakeUrl::Data,
         };
-        let options = self.address.options();
+        let mut options = self.address.options();
+        if self.version_aware {
+            options.retain(|(key, _)| key != "version_aware");
+            options.push(("version_aware".to_owned(), "true".to_owned()));
+        }
         let origin = Origin { url: &self.url, from: &from, options: &options, jobs: self.jobs.most() };
         let progress = ctx.ui.data_progress();
         let imported = imports::import_url(&repository, &origin, &out, take, self.force, &stages, &progress)?;

@@ -1,10 +1,11 @@
 use serde_json::json;
-use towpath_data::verbs;
+use towpath_data::verbs::{self, Scope};
 
 use crate::commands::checkout::checked_out;
 use crate::commands::transfer_scope::ScopeOptions;
 use crate::config::Context;
 use crate::error::{Error, Exit};
+use crate::source::Imported;
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -24,7 +25,8 @@ pub struct Pull {
 impl Pull {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let workspace = Workspace::connected(ctx)?;
-        let scope = self.scope.scope(&workspace)?;
+        let imported = Imported { ctx, root: workspace.repository.root().to_owned() };
+        let scope = Scope { repositories: Some(&imported), ..self.scope.scope(&workspace)? };
         let Workspace { repository, stages } = &workspace;
         let progress = ctx.ui.data_progress();
         let pulled = verbs::pull_scope(repository, stages, &scope, self.force, self.allow_missing, &progress)?;

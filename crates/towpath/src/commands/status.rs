@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use towpath_data::imports::{self, Import};
 use towpath_data::targets::{ChosenStage, choose};
 use towpath_data::verbs::{self, Scope};
 use towpath_data::{OutputStatus, Repository, Targets, TrackedOutput, status};
@@ -10,6 +11,7 @@ use crate::commands::checkout::canonical_dir;
 use crate::commands::transfer_scope::ScopeOptions;
 use crate::config::Context;
 use crate::error::{Error, Exit};
+use crate::source::has_news;
 use crate::stage_changes::StageChanges;
 use crate::workspace::{Workspace, pipelines, shown};
 
@@ -23,7 +25,7 @@ pub struct Status {
     /// Compare the cache with a remote; --remote does so, too
     #[arg(long, short)]
     cloud: bool,
-    /// Do not ask where imports came from whether there is news; nobody is asked anyway
+    /// Do not ask where imports came from whether they are as they were
     #[arg(long)]
     no_updates: bool,
 }
@@ -39,7 +41,11 @@ impl Status {
         let from = canonical_dir()?;
         let targets = Targets { from: from.clone(), ..scope.targets };
         let all = repository.stages(stages)?;
-        let differing = differences(repository, &choose(repository, &all, &targets)?, &from)?;
+        let chosen = choose(repository, &all, &targets)?;
+        let mut differing = differences(repository, &chosen, &from)?;
+        if !self.no_updates {
+            add_news(ctx, repository, &chosen, &from, &mut differing)?;
+        }
         let json: Map<String, Value> = differing.iter().map(|(name, changes)| (name.clone(), json!(changes))).collect();
         ctx.ui.show_as(&json, || human(&differing))?;
         Ok(if ctx.ui.is_quiet() && !differing.is_empty() { Exit::No } else { Exit::Done })
@@ -80,6 +86,35 @@ pub fn differences(
     }
     workspace.save()?;
     Ok(differing)
+}
+
+/// Adds imports whose source went on, each before what differs about the data here.
+fn add_news(
+    ctx: &Context,
+    repository: &Repository,
+    chosen: &[ChosenStage<'_>],
+    from: &Path,
+    differing: &mut Vec<(String, Vec<Value>)>,
+) -> Result<(), Error> {
+    for ChosenStage { stage, .. } in chosen {
+        let (dependency, word) = match stage.outputs.first().and_then(|output| output.import.as_ref()) {
+            Some(Import::Repository(import)) if has_news(ctx, repository, import)? => {
+                (format!("{} ({})", import.request.path, import.request.url), "update available")
+            }
+            Some(Import::Url(import)) => match imports::news_of_url(repository, import, &ctx.ui.data_progress())? {
+                Some(word) => (import.url.clone(), word),
+                None => continue,
+            },
+            _ => continue,
+        };
+        let news = json!({ "changed deps": { dependency: word } });
+        let name = name_from(repository, stage, from);
+        match differing.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, changes)) => changes.insert(0, news),
+            None => differing.push((name, vec![news])),
+        }
+    }
+    Ok(())
 }
 
 /// `../data.dvc`, `train`, `../dvc.yaml:train`.

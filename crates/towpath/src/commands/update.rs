@@ -1,14 +1,14 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 use towpath_data::Repository;
-use towpath_data::imports::{self, Request, Take, TakeUrl, Updated};
+use towpath_data::imports::{self, Import, Request, Take, TakeUrl, Updated};
 use towpath_data::pointer::PointerFile;
 
 use crate::commands::download_flags::{JobsFlag, ToRemoteFlags};
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::source::SourceRepository;
+use crate::source::{SourceRepository, url_of_import};
 use crate::workspace::Workspace;
 
 /// Bring imported data to what the place that it comes from has now
@@ -46,9 +46,7 @@ impl Update {
                 let below = repository.pointers()?.into_iter();
                 let below = below.filter(|pointer| repository.root().join(&pointer.path).starts_with(&folder));
                 for pointer in below {
-                    if imports::imported_from(&pointer)?.is_some() || imports::imported_from_url(&pointer)?.is_some() {
-                        pointers.push(pointer);
-                    }
+                    pointers.extend(Some(pointer).filter(|pointer| pointer.import.is_some()));
                 }
                 continue;
             }
@@ -60,9 +58,11 @@ impl Update {
         }
         let mut updated = Vec::new();
         for pointer in &pointers {
-            updated.push(match imports::imported_from(pointer)? {
-                Some(import) => self.update_from_repository(ctx, &repository, pointer, import.request)?,
-                None => self.update_from_url(ctx, &repository, pointer)?,
+            updated.push(match &pointer.import {
+                Some(Import::Repository(from)) => {
+                    self.update_from_repository(ctx, &repository, pointer, &from.request)?
+                }
+                _ => self.update_from_url(ctx, &repository, pointer)?,
             });
         }
         let entry = |one: &Updated| json!({ "pointer": one.pointer, "changed": one.changed, "content": one.content });
@@ -79,17 +79,15 @@ impl Update {
         ctx: &Context,
         repository: &Repository,
         pointer: &PointerFile,
-        request: Request,
+        request: &Request,
     ) -> Result<Updated, Error> {
         if self.destination.to_remote {
             let imported = format!("{} was imported from a repository", pointer.path);
             return Err(Error::invalid(format!("{imported}, which --to-remote cannot update")));
         }
-        // As typed when it was imported; a relative folder is mostly meant from the root.
-        let beside = repository.root().join(&request.url);
-        let from_root = !Path::new(&request.url).is_dir() && beside.is_dir();
-        let url = if from_root { beside.display().to_string() } else { request.url };
-        let other = SourceRepository { rev: self.rev.clone().or(request.rev), overrides: request.overrides };
+        let url = url_of_import(repository.root(), request);
+        let mut other = SourceRepository::of_import(request);
+        other.rev = self.rev.clone().or(other.rev);
         let (rev, progress) = (self.rev.as_deref(), ctx.ui.data_progress());
         if self.no_download {
             let commit = other.commit(ctx, &url)?;

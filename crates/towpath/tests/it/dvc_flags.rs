@@ -58,9 +58,6 @@ const VERBS: [&str; 35] = [
     "version",
 ];
 
-/// What docs/dvc.md gives a reason for.
-const DROPPED: [(&str, &str); 1] = [("import-url", "--version-aware")];
-
 #[test]
 fn every_flag_of_dvc_is_ours() {
     let home = Home::new();
@@ -75,7 +72,7 @@ fn every_flag_of_dvc_is_ours() {
         let words = help.split(|c: char| c.is_whitespace() || c == ',');
         let ours: Vec<&str> = words.map(|word| word.trim_end_matches('.')).collect();
         for flag in flags.get(verb).unwrap_or_else(|| panic!("dvc has no {verb}")) {
-            if !ours.contains(&flag.as_str()) && !DROPPED.contains(&(verb, flag)) {
+            if !ours.contains(&flag.as_str()) {
                 lacking.push(format!("{verb} {flag}"));
             }
         }

@@ -163,6 +163,60 @@ fn an_import_is_recorded_checked_and_updated_by_either_tool() {
 }
 
 #[test]
+fn imports_are_pulled_from_where_they_were_imported_and_not_pushed() {
+    let from = publisher();
+    let url = from.path("").display().to_string();
+    let ours = Home::repository();
+    ours.ok(&["remote", "add", "--default", "store", ours.outside("own-store").to_str().unwrap()]);
+    ours.write("own", "own");
+    ours.ok(&["add", "own"]);
+    for (path, out) in [("data", "data"), ("code/run.sh", "run.sh")] {
+        ours.ok(&["import", &url, path, "-o", out]);
+    }
+    ours.ok(&["import", &url, "model.bin", "--no-download"]);
+    assert!(ours.ok(&["push"]).starts_with("1 object "), "only what is our own");
+    assert_eq!(json_of(&dvc(&ours, &["status", "--cloud", "--json"])), json!({}));
+    assert_eq!(json_of(&ours.ok(&["status", "--cloud", "--json"])), json!({}));
+
+    // Another clone has no cache and no data.
+    for gone in [".dvc/cache", "data"] {
+        fs::remove_dir_all(ours.path(gone)).unwrap();
+    }
+    for gone in ["own", "run.sh"] {
+        fs::remove_file(ours.path(gone)).unwrap();
+    }
+    let files = ["data.dvc", "run.sh.dvc", "model.bin.dvc"];
+    let before = files.map(|file| ours.read(file));
+    ours.ok(&["pull"]);
+    assert_eq!(
+        ["own", "data/sub/ä", "run.sh", "model.bin"].map(|file| ours.read(file)),
+        ["own", "bb", "#!/bin/sh\n", "weights"]
+    );
+    assert_eq!(files.map(|file| ours.read(file)), before, "nothing is recorded anew");
+    assert_eq!(json_of(&ours.ok(&["fetch", "--json"]))["objects"], json!(1), "of what records no content");
+
+    // The other repository goes on: both tools tell, and what is recorded still comes.
+    from.write("data/a", "a new one");
+    from.ok(&["add", "data"]);
+    from.ok(&["push"]);
+    commit(&from, "two");
+    for arguments in
+        [&["status", "data.dvc", "run.sh.dvc", "--json"][..], &["status", "data.dvc", "--no-updates", "--json"]]
+    {
+        assert_eq!(json_of(&ours.ok(arguments)), json_of(&dvc(&ours, arguments)), "{arguments:?}");
+    }
+    fs::remove_dir_all(ours.path(".dvc/cache")).unwrap();
+    fs::remove_dir_all(ours.path("data")).unwrap();
+    ours.ok(&["pull", "data.dvc"]);
+    assert_eq!(ours.read("data/a"), "a");
+
+    fs::remove_dir_all(ours.path(".dvc/cache")).unwrap();
+    fs::rename(from.path(""), from.outside("moved")).unwrap();
+    let (_, said) = ours.fails(&["fetch", "data.dvc"]);
+    assert!(said.contains(&url), "{said}");
+}
+
+#[test]
 fn a_link_out_of_the_other_repository_is_refused() {
     let from = publisher();
     from.write("../secret", "secret");

@@ -98,6 +98,15 @@ impl ObjectRemote {
         Path::parse(whole).map_err(|error| Error::UnusablePath { path: PathBuf::from(key), problem: error.to_string() })
     }
 
+    fn head(&self, key: &str, version: Option<String>) -> Result<Option<Stat>, Error> {
+        let options = GetOptions { head: true, version, ..GetOptions::default() };
+        match self.runtime.block_on(self.store.get_opts(&self.path(key)?, options)) {
+            Ok(found) => Ok(Some(stat_of(found.meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed(key)(error)),
+        }
+    }
+
     /// For `map_err`, with the key that was asked about.
     fn failed(&self, key: &str) -> impl Fn(object_store::Error) -> Error {
         let url = format!("{}/{key}", self.url);
@@ -243,11 +252,11 @@ impl Remote for ObjectRemote {
     }
 
     fn stat(&self, key: &str) -> Result<Option<Stat>, Error> {
-        match self.runtime.block_on(self.store.head(&self.path(key)?)) {
-            Ok(meta) => Ok(Some(stat_of(meta))),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed(key)(error)),
-        }
+        self.head(key, None)
+    }
+
+    fn stat_version(&self, key: &str, version: &str) -> Result<Option<Stat>, Error> {
+        self.head(key, Some(version.to_owned()))
     }
 
     fn listing(&self) -> Listing {
