@@ -38,11 +38,14 @@ pub(super) fn fetch_all(
     let cache = repository.cache()?;
     let mut fetched = Fetched::default();
     let mut problem = None;
-    for Selection { output, .. } in scope.selected(repository, stages)? {
-        if let Some(import) = output.kept_by()
-            && let Err(error) = fetched.import(repository, &cache, &output, import, scope, progress)
-        {
-            problem = problem.or(Some(error));
+    for selection in scope.selected(repository, stages)? {
+        let Some(import) = selection.output.kept_by() else { continue };
+        if let Err(error) = fetched.import(repository, &cache, &selection.output, import, scope, progress) {
+            // A Towpath server was given imports, too.
+            match pull_from_remote(repository, &cache, selection, scope, progress) {
+                Some(moved) => fetched.transferred += moved,
+                None => problem = problem.or(Some(error)),
+            }
         }
     }
     let transferred = &mut fetched.transferred;
@@ -71,6 +74,19 @@ pub(super) fn fetch_all(
         }
     }
     problem.map_or(Ok(fetched), Err)
+}
+
+/// An import that cannot be had from where it came from; `None` when no remote has it either.
+fn pull_from_remote(
+    repository: &Repository,
+    cache: &Cache,
+    selection: Selection,
+    scope: &Scope<'_>,
+    progress: &dyn Progress,
+) -> Option<Transferred> {
+    let (remote, selections) = scope.by_remote([selection]).pop_first()?;
+    let remote = scope.open(repository, remote.as_deref()).ok()?;
+    transfer::pull(cache, remote.as_ref(), &parts(selections), progress).ok()
 }
 
 impl Fetched {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use towpath_core::Content;
+
 use crate::config::RemoteConfig;
 use crate::imports::Repositories;
 use crate::pointer::PointerFile;
@@ -39,18 +41,27 @@ impl<'s> Scope<'s> {
         repository: &Repository,
         stages: &[Stage],
     ) -> Result<BTreeMap<Option<String>, Vec<Selection>>, Error> {
+        let selections = self.selected(repository, stages)?;
+        Ok(self.by_remote(selections.into_iter().filter(|s| s.output.kept_by().is_none() && s.output.push)))
+    }
+
+    /// By the remote that holds them or would.
+    pub(super) fn by_remote(
+        &self,
+        selections: impl IntoIterator<Item = Selection>,
+    ) -> BTreeMap<Option<String>, Vec<Selection>> {
         let mut by_remote: BTreeMap<Option<String>, Vec<Selection>> = BTreeMap::new();
-        for selection in self.selected(repository, stages)? {
+        for selection in selections {
             let output = &selection.output;
             let elsewhere =
                 self.remote.is_some() && output.remote.as_deref().is_some_and(|own| Some(own) != self.remote);
-            if output.kept_by().is_some() || output.content.is_none() || !output.push || elsewhere {
+            if output.content.is_none() || elsewhere {
                 continue;
             }
             let remote = output.remote.clone().or_else(|| self.remote.map(str::to_owned));
             by_remote.entry(remote).or_default().push(selection);
         }
-        Ok(by_remote)
+        by_remote
     }
 
     /// Outputs that the targets and other options name and the cache holds, wherever they come from.
@@ -102,6 +113,34 @@ pub fn push_scope(
             sent += push_to_version_aware(repository, &config, scope.jobs, &selections, progress)?;
         } else {
             let remote = scope.open(repository, remote.as_deref())?;
+            sent += transfer::push(&cache, remote.as_ref(), &parts(selections), progress)?;
+        }
+    }
+    sent += push_imports(repository, stages, scope, progress)?;
+    Ok(sent)
+}
+
+/// A Towpath server gets imports, too, as far as they are here: its stages read them, and it asks no other
+/// repository for data.
+fn push_imports(
+    repository: &Repository,
+    stages: &[Stage],
+    scope: &Scope<'_>,
+    progress: &dyn Progress,
+) -> Result<Transferred, Error> {
+    let cache = repository.cache()?;
+    let mut sent = Transferred::default();
+    let mut imports = scope.selected(repository, stages)?;
+    imports.retain(|selection| selection.output.kept_by().is_some());
+    for (remote, mut selections) in scope.by_remote(imports) {
+        let Ok(config) = repository.config().remote(remote.as_deref()) else { continue };
+        let is_here = |content: &Content| cache.missing(content).is_ok_and(|missing| missing.is_empty());
+        selections.retain(|selection| selection.output.content.as_ref().is_some_and(is_here));
+        if selections.is_empty() || config.is_version_aware() {
+            continue;
+        }
+        let remote = scope.open(repository, remote.as_deref())?;
+        if remote.batch()?.is_some() {
             sent += transfer::push(&cache, remote.as_ref(), &parts(selections), progress)?;
         }
     }

@@ -15,11 +15,6 @@ fn dvc(home: &Home, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-fn commit(home: &Home, message: &str) {
-    home.git(&["add", "-A"]);
-    home.git(&["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", message]);
-}
-
 /// A repository with a folder, a file and code; its data is on its remote only.
 fn publisher() -> Home {
     let home = Home::repository();
@@ -32,7 +27,7 @@ fn publisher() -> Home {
     home.write("code/out/z", "z");
     home.ok(&["add", "data", "model.bin", "code/out"]);
     home.ok(&["push"]);
-    commit(&home, "one");
+    home.commit("one");
     home.git(&["tag", "v1"]);
     for data in [".dvc/cache", "data", "code/out"] {
         fs::remove_dir_all(home.path(data)).unwrap();
@@ -137,7 +132,7 @@ fn an_import_is_recorded_checked_and_updated_by_either_tool() {
     from.write("model.bin", "better weights");
     from.ok(&["add", "model.bin"]);
     from.ok(&["push"]);
-    commit(&from, "two");
+    from.commit("two");
     assert!(dvc(&ours, &["status", "model.bin.dvc", "--json"]).contains("update available"));
     assert_eq!(ours.ok(&["update", "model.bin.dvc"]), "model.bin.dvc: updated\n");
     dvc(&theirs, &["update", "model.bin.dvc"]);
@@ -199,7 +194,7 @@ fn imports_are_pulled_from_where_they_were_imported_and_not_pushed() {
     from.write("data/a", "a new one");
     from.ok(&["add", "data"]);
     from.ok(&["push"]);
-    commit(&from, "two");
+    from.commit("two");
     for arguments in
         [&["status", "data.dvc", "run.sh.dvc", "--json"][..], &["status", "data.dvc", "--no-updates", "--json"]]
     {
@@ -221,7 +216,7 @@ fn a_link_out_of_the_other_repository_is_refused() {
     let from = publisher();
     from.write("../secret", "secret");
     std::os::unix::fs::symlink(from.outside("secret"), from.path("code/link")).unwrap();
-    commit(&from, "a link");
+    from.commit("a link");
     let url = from.path("").display().to_string();
     let here = Home::new();
     for path in ["code/link", "code"] {

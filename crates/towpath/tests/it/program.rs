@@ -78,6 +78,12 @@ impl Home {
         (output.status.code().unwrap(), text(&output.stderr))
     }
 
+    /// Commits everything.
+    pub(crate) fn commit(&self, message: &str) {
+        self.git(&["add", "-A"]);
+        self.git(&["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", message]);
+    }
+
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = self.command("git").args(arguments).output().unwrap();
         assert!(output.status.success(), "git {}: {}", arguments.join(" "), text(&output.stderr));

@@ -62,7 +62,7 @@ async fn a_stage_that_prints_more_than_its_log_holds_succeeds_and_the_log_says_s
     let installation = Installation::serving_at_once().await;
     let train = installation.home.read("train.sh");
     // The log of a stage holds 32 MiB.
-    installation.write("train.sh", &format!("yes $(printf %08000d) | head -c 80000000\n{train}"));
+    installation.write("train.sh", &format!("yes $(printf %08000d) | head -c 1000000000\n{train}"));
     installation.push("Print much");
     let run = installation.ended(1).await;
     assert_eq!(run["status"], "succeeded", "{run:#}");

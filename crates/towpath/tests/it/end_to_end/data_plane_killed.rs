@@ -31,13 +31,22 @@ async fn it_is_back_at_its_address_at_once_with_its_table_and_its_evidence() {
     })
     .await;
 
-    kill(before.pid);
-    let killed = Instant::now();
-    let after = eventually("another process answers", async || {
-        installation.data_plane(&address).await.filter(|state| state.ready && state.pid != before.pid)
-    })
-    .await;
-    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    // Other tests take the processors meanwhile: the shortest of three times is the program's own.
+    let (mut shortest, mut killed_pid) = (Duration::MAX, before.pid);
+    let mut after = None;
+    for _ in 0..3 {
+        kill(killed_pid);
+        let killed = Instant::now();
+        let state = eventually("another process answers", async || {
+            installation.data_plane(&address).await.filter(|state| state.ready && state.pid != killed_pid)
+        })
+        .await;
+        shortest = shortest.min(killed.elapsed());
+        killed_pid = state.pid;
+        after = Some(state);
+    }
+    assert!(shortest < Duration::from_secs(1), "{shortest:?}");
+    let after = after.unwrap();
     let rollout = after.rollout.unwrap();
     assert_eq!(after.table_version, before.table_version);
     assert_eq!((rollout.id, rollout.weight), (before.rollout.unwrap().id, 0.5));
@@ -48,8 +57,8 @@ async fn it_is_back_at_its_address_at_once_with_its_table_and_its_evidence() {
         assert_eq!(&answer.revision, revision, "a key stays with its revision");
     }
     assert_eq!(installation.get("/releases/2").await["state"], "rolling_out");
-    eventually("the server has counted the restart", async || {
-        (installation.get("/deployments/digits/production").await["restarts"] == 1).then_some(())
+    eventually("the server has counted the restarts", async || {
+        (installation.get("/deployments/digits/production").await["restarts"] == 3).then_some(())
     })
     .await;
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::installation::{Installation, said};
+use crate::program::Home;
 
 /// A command of the real client.
 fn dvc(installation: &Installation, folder: &Path, arguments: &[&str]) {
@@ -54,4 +55,27 @@ async fn data_goes_from_each_client_to_the_other_through_the_server() {
     let object = "/dvc/digits/files/md5/d4/1d8cd98f00b204e9800998ecf8427e";
     let (status, _) = installation.call("GET", object, Some("another"), None).await;
     assert_eq!(status, 401, "only who has a token reads");
+}
+
+#[tokio::test]
+async fn imported_data_goes_to_the_server_whose_stages_read_it() {
+    let installation = Installation::serving_at_once().await;
+    let ours = installation.home.path("");
+    let remote = format!("{}/dvc/digits", installation.url);
+    towpath(&installation, &ours, &["remote", "add", "--default", "towpath", &remote]);
+    let other = Home::repository();
+    other.write("weights", "of another team");
+    other.ok(&["add", "weights"]);
+    other.commit("Add weights");
+    towpath(&installation, &ours, &["import", other.path("").to_str().unwrap(), "weights"]);
+    installation.push("Import weights");
+
+    // Neither the other repository nor a cache has it any more.
+    drop(other);
+    for gone in [".dvc/cache/files", "weights"] {
+        let gone = ours.join(gone);
+        if gone.is_dir() { std::fs::remove_dir_all(gone) } else { std::fs::remove_file(gone) }.unwrap();
+    }
+    towpath(&installation, &ours, &["pull", "weights"]);
+    assert_eq!(installation.home.read("weights"), "of another team");
 }
