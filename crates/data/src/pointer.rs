@@ -149,6 +149,7 @@ impl PointerFile {
         })?;
         Ok(TrackedOutput {
             path,
+            written: out.path.clone(),
             content: out.content.clone(),
             cached: out.cache,
             push: out.push,

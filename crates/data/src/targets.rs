@@ -297,6 +297,7 @@ mod tests {
         let declared_by = declared_by.to_owned();
         TrackedOutput {
             path: path.to_owned(),
+            written: path.to_owned(),
             content: None,
             cached: true,
             push: true,

@@ -31,6 +31,8 @@ pub enum Role {
 pub struct TrackedOutput {
     /// Relative to the repository's root, `/`-separated.
     pub path: String,
+    /// As the `.dvc` file or `dvc.lock` has it.
+    pub written: String,
     /// `None`: declared and never produced or added.
     pub content: Option<Content>,
     /// False for `cache: false`: it stays in Git and is neither pushed nor checked out.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use towpath_core::{Content, HashName};
-use towpath_yaml::{Field, Value, YamlError};
+use towpath_yaml::{Field, Fields, Step, Value, YamlError, edit, parse};
 
 use crate::Oid;
 use crate::manifest::{Entry, Manifest, stays_inside};
@@ -92,6 +92,64 @@ impl VersionedFile {
 
 fn cloud(on: &OnRemotes) -> Value {
     Value::Map(on.iter().map(|(remote, version)| (remote.clone(), version.to_value())).collect())
+}
+
+/// The versions of the outputs of stages that a `dvc.lock` records, by stage and path.
+pub fn of_lock(file: &str, text: &str) -> Result<BTreeMap<(String, String), Versions>, YamlError> {
+    let mut versions = BTreeMap::new();
+    each_output(file, text, |stage, _, path, mut output| {
+        let cloud = output.optional("cloud").map(read_cloud).transpose()?.map(Versions::File);
+        let files = output.optional("files").map(read_files).transpose()?.map(Versions::Folder);
+        versions.extend(files.or(cloud).map(|found| ((stage.to_owned(), path.to_owned()), found)));
+        Ok(())
+    })?;
+    Ok(versions)
+}
+
+/// The text of a `dvc.lock` with the versions of an output of a stage; unchanged without such an output.
+pub(crate) fn with_lock(
+    file: &str,
+    text: &str,
+    (stage, path): (&str, &str),
+    versions: &Versions,
+) -> Result<String, YamlError> {
+    let mut at = None;
+    each_output(file, text, |named, index, found, _| {
+        at = at.or((named == stage && found == path).then_some(index));
+        Ok(())
+    })?;
+    let Some(index) = at else { return Ok(text.to_owned()) };
+    let place = |key| [Step::Key("stages"), Step::Key(stage), Step::Key("outs"), Step::Index(index), Step::Key(key)];
+    let mut text = text.to_owned();
+    if let Versions::Folder(_) = versions {
+        for key in ["md5", "size", "nfiles"] {
+            text = edit::remove(file, &text, &place(key))?;
+        }
+    }
+    let (key, value) = versions.to_entry();
+    edit::set(file, &text, &place(key), &value)
+}
+
+/// Tells `visit` of each output: its stage, its number, its path, its entry.
+fn each_output(
+    file: &str,
+    text: &str,
+    mut visit: impl FnMut(&str, usize, &str, Fields<'_>) -> Result<(), YamlError>,
+) -> Result<(), YamlError> {
+    let document = parse(file, text)?;
+    if document.field().is_null() {
+        return Ok(());
+    }
+    let stages = document.field().fields()?.optional("stages");
+    for (stage, locked) in stages.map(|stages| stages.entries()).transpose()?.unwrap_or_default() {
+        let outs = locked.fields()?.optional("outs").map(|outs| outs.items()).transpose()?.unwrap_or_default();
+        for (index, out) in outs.into_iter().enumerate() {
+            let mut entry = out.fields()?;
+            let path = entry.required("path")?.as_str()?.to_owned();
+            visit(&stage.key, index, &path, entry)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads `cloud`.

@@ -1,5 +1,6 @@
 //! `dvc.lock`: what each stage was last run with and what came out (schema 2.0).
 
+use md5::{Digest as _, Md5};
 use towpath_core::{Content, HashName};
 use towpath_yaml::{Entries, Field, Step, Value, YamlError, edit};
 
@@ -23,15 +24,18 @@ pub struct LockedStage {
 }
 
 /// A file or folder at a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Locked {
     pub path: String,
     pub content: Content,
+    /// What `version_aware` remotes call this content, as the file has it: `cloud` of a file, `files` of a
+    /// folder, which then stands for its hash.
+    versions: Option<(String, Value)>,
 }
 
 impl Locked {
     pub fn new(path: impl Into<String>, content: Content) -> Self {
-        Self { path: path.into(), content }
+        Self { path: path.into(), content, versions: None }
     }
 }
 
@@ -76,7 +80,10 @@ impl Lock {
             let lock = Value::Map(vec![("schema".into(), "2.0".into()), ("stages".into(), stages)]);
             return Ok(towpath_yaml::emit(&lock));
         };
-        Self::read(file, text)?;
+        let entry = match Self::read(file, text)?.get(stage) {
+            Some(before) => locked.clone().with_versions_of(before).to_value(),
+            None => entry,
+        };
         edit::set(file, &with_stages(file, text)?, &[Step::Key("stages"), Step::Key(stage)], &entry)
     }
 
@@ -105,12 +112,14 @@ pub struct LockText {
     text: Option<String>,
     /// The same text, where its stages can be changed one by one.
     entries: Option<Entries>,
+    /// What was read.
+    before: Lock,
 }
 
 impl LockText {
     /// `None` when there is no file yet.
     pub fn new(file: &str, text: Option<String>) -> Self {
-        Self { file: file.to_owned(), text, entries: None }
+        Self { file: file.to_owned(), text, entries: None, before: Lock::default() }
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -123,8 +132,13 @@ impl LockText {
     /// The text that it was made with is not a lock.
     pub fn set(&mut self, stage: &str, locked: &LockedStage) -> Result<&str, YamlError> {
         if let Some(entries) = &mut self.entries {
-            entries.set(stage, &locked.to_value());
+            let value = match self.before.get(stage) {
+                Some(before) => locked.clone().with_versions_of(before).to_value(),
+                None => locked.to_value(),
+            };
+            entries.set(stage, &value);
         } else {
+            self.before = Lock::read(&self.file, self.text.as_deref().unwrap_or_default())?;
             let text = Lock::update_text(&self.file, self.text.as_deref(), stage, locked)?;
             self.entries = Entries::of(&towpath_yaml::parse(&self.file, &text)?, "stages");
             self.text = Some(text);
@@ -158,6 +172,18 @@ impl LockedStage {
             entries.push(("outs".into(), items(&self.outs)));
         }
         entries
+    }
+
+    /// Outputs that came out as before keep what remotes call them.
+    fn with_versions_of(mut self, before: &Self) -> Self {
+        for out in &mut self.outs {
+            if out.versions.is_none()
+                && let Some(known) = before.out(&out.path).filter(|known| known.content.md5 == out.content.md5)
+            {
+                out.versions.clone_from(&known.versions);
+            }
+        }
+        self
     }
 
     /// Reads a lock entry, also the content of a run-cache file.
@@ -210,7 +236,8 @@ fn items(all: &[Locked]) -> Value {
     Value::Seq(sorted.into_iter().map(item).collect())
 }
 
-/// `path`, `hash: md5` (not in an entry of DVC 2), `md5`, `size`, `nfiles`, `isexec`.
+/// `path`, `hash: md5` (not in an entry of DVC 2), `md5`, `size`, `nfiles`, `isexec`, `cloud`; of a folder on
+/// `version_aware` remotes `path`, `hash: md5`, `files`.
 fn item(locked: &Locked) -> Value {
     let content = &locked.content;
     let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
@@ -218,14 +245,17 @@ fn item(locked: &Locked) -> Value {
     if content.hash == HashName::Md5 {
         entries.push(("hash".into(), "md5".into()));
     }
-    entries.push(("md5".into(), Value::string(&content.md5)));
-    entries.push(("size".into(), int(content.size)));
-    if let Some(nfiles) = content.nfiles {
-        entries.push(("nfiles".into(), int(nfiles)));
+    if locked.versions.as_ref().is_none_or(|(key, _)| key != "files") {
+        entries.push(("md5".into(), Value::string(&content.md5)));
+        entries.push(("size".into(), int(content.size)));
+        if let Some(nfiles) = content.nfiles {
+            entries.push(("nfiles".into(), int(nfiles)));
+        }
     }
     if content.isexec {
         entries.push(("isexec".into(), Value::Bool(true)));
     }
+    entries.extend(locked.versions.clone());
     Value::Map(entries)
 }
 
@@ -237,12 +267,19 @@ fn locked(field: Option<Field<'_>>) -> Result<Vec<Locked>, YamlError> {
 fn locked_item(field: Field<'_>) -> Result<Locked, YamlError> {
     let mut fields = field.fields()?;
     let path = fields.required("path")?.as_str()?.to_owned();
-    for key in ["etag", "checksum", "files", "repo", "dataset"] {
+    for key in ["etag", "checksum", "repo", "dataset"] {
         fields.not_supported(key)?;
     }
     // What other tools recorded beside the hash; the entry keeps its text until its stage runs.
-    for key in ["cloud", "version_id", "remote", "fs_config"] {
+    for key in ["version_id", "remote", "fs_config"] {
         fields.optional(key);
+    }
+    let cloud = fields.optional("cloud").map(|cloud| ("cloud".to_owned(), cloud.to_value()));
+    if let Some(files) = fields.optional("files") {
+        fields.optional("hash");
+        let content = content_of(files)?;
+        fields.finish()?;
+        return Ok(Locked { path, content, versions: Some(("files".to_owned(), files.to_value())) });
     }
     let md5 = fields.required("md5")?;
     let hash = fields.optional("hash");
@@ -258,7 +295,30 @@ fn locked_item(field: Field<'_>) -> Result<Locked, YamlError> {
         isexec: fields.optional("isexec").map_or(Ok(false), |f| f.as_bool())?,
     };
     fields.finish()?;
-    Ok(Locked { path, content })
+    Ok(Locked { path, content, versions: cloud })
+}
+
+/// The content of a folder that is recorded by its files: the MD5 of the manifest that they make.
+fn content_of(files: Field<'_>) -> Result<Content, YamlError> {
+    let mut entries = Vec::new();
+    let mut size = 0;
+    for file in files.items()? {
+        let mut file = file.fields()?;
+        let relpath = file.required("relpath")?.as_str()?.to_owned();
+        let md5 = hash_text(file.required("md5")?)?;
+        size += file.optional("size").map_or(Ok(0), |size| size.as_u64())?;
+        file.optional("cloud");
+        file.finish()?;
+        entries.push((relpath, md5));
+    }
+    entries.sort();
+    let nfiles = Some(entries.len() as u64);
+    let entry = |(relpath, md5): (String, String)| {
+        Value::Map(vec![("md5".to_owned(), Value::String(md5)), ("relpath".to_owned(), Value::String(relpath))])
+    };
+    let manifest = Value::Seq(entries.into_iter().map(entry).collect()).to_python_json();
+    let md5 = format!("{}.dir", hex::encode(Md5::digest(manifest)));
+    Ok(Content { md5, hash: HashName::Md5, size, nfiles, isexec: false })
 }
 
 /// 32 hex digits, `.dir` behind a folder's: it becomes a path of the cache.

@@ -7,6 +7,7 @@ use std::path::Path;
 use towpath_core::names::is_valid_name;
 use towpath_data::pointer::PointerFile;
 use towpath_data::targets::is_dvc_file;
+use towpath_data::versions;
 use towpath_data::{Repository, Role, Stage, TrackedOutput};
 use towpath_git::{CommitId, WorkTree};
 use towpath_pipeline::engine::read_pipeline;
@@ -16,9 +17,6 @@ use towpath_plan::pipeline::{OutputKind, Pipeline};
 
 use crate::config::Context;
 use crate::error::Error;
-
-pub const PIPELINE_FILE: &str = "dvc.yaml";
-pub const LOCK_FILE: &str = "dvc.lock";
 
 /// What the commands for data work on.
 pub struct Workspace {
@@ -56,11 +54,10 @@ impl Workspace {
             if path.ends_with(".dvc") {
                 found.push(PointerFile::parse(path, text(path)?)?.stage()?);
             } else {
-                let lock_file = lock_file(path);
-                let lock = Lock::read(&lock_file, &text(&lock_file)?)?;
+                let lock = text(&lock_file(path))?;
                 let read = |path: &str| text_at(&tree, &commit, &prefix.join(path));
                 let sources = Sources { read: &read, arguments: arguments(&self.repository) };
-                found.extend(declared(&dvc_yaml::read(path, &text(path)?, &sources)?, &lock));
+                found.extend(stages_of(path, &text(path)?, &lock, &sources)?);
             }
         }
         Ok(found)
@@ -78,7 +75,13 @@ pub fn repository(ctx: &Context) -> Result<Repository, Error> {
 
 /// The stages of all pipelines below `root` with the versions that their locks record.
 pub fn stages(root: &Path) -> Result<Vec<Stage>, Error> {
-    Ok(pipelines(root)?.iter().flat_map(|(pipeline, lock)| declared(pipeline, lock)).collect())
+    let mut found = Vec::new();
+    let repository = Repository::open(root)?;
+    for file in Repository::pipeline_files(root)? {
+        let Some(pipeline) = read_pipeline(&repository, &file)? else { continue };
+        found.extend(declared(&pipeline, &read(&root.join(lock_file(&file)))?.unwrap_or_default())?);
+    }
+    Ok(found)
 }
 
 /// The `dvc.yaml` files below `root`, each with its `dvc.lock`.
@@ -139,9 +142,10 @@ fn without_password(url: &str) -> String {
     format!("{scheme}://{host}/{path}")
 }
 
-/// The stages of a `dvc.yaml` with the versions that a `dvc.lock` records.
-pub fn stages_of(pipeline: &str, lock: &str, sources: &Sources<'_>) -> Result<Vec<Stage>, Error> {
-    Ok(declared(&dvc_yaml::read(PIPELINE_FILE, pipeline, sources)?, &Lock::read(LOCK_FILE, lock)?))
+/// The stages of the text of a `dvc.yaml`, which is at `file`, with the versions that the text of its
+/// `dvc.lock` records.
+pub fn stages_of(file: &str, pipeline: &str, lock: &str, sources: &Sources<'_>) -> Result<Vec<Stage>, Error> {
+    declared(&dvc_yaml::read(file, pipeline, sources)?, lock)
 }
 
 /// The text of a file at a commit, for templates; `path` begins at the top of the clone.
@@ -157,16 +161,19 @@ pub fn arguments(repository: &Repository) -> Arguments {
 }
 
 /// The stages of a pipeline with the versions that its lock records.
-fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
-    let stage = |stage: &towpath_plan::pipeline::Stage| {
+fn declared(pipeline: &Pipeline, lock: &str) -> Result<Vec<Stage>, Error> {
+    let file = lock_file(&pipeline.file);
+    let (lock, mut versions) = (Lock::read(&file, lock)?, versions::of_lock(&file, lock)?);
+    let mut stage = |stage: &towpath_plan::pipeline::Stage| {
         let declared_by = match pipeline.file.as_str() {
             "dvc.yaml" => stage.name.clone(),
             file => format!("{file}:{}", stage.name),
         };
-        let output = |out: &towpath_plan::pipeline::Output| {
+        let mut output = |out: &towpath_plan::pipeline::Output| {
             let locked = lock.get(&stage.name).and_then(|locked| locked.out(&out.at.written));
             TrackedOutput {
                 path: out.at.path.clone(),
+                written: out.at.written.clone(),
                 content: locked.map(|locked| locked.content.clone()),
                 cached: out.cache,
                 push: out.push,
@@ -176,7 +183,7 @@ fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
                     OutputKind::Metric => Role::Metric,
                     OutputKind::Plot => Role::Plot,
                 },
-                versions: None,
+                versions: versions.remove(&(stage.name.clone(), out.at.written.clone())),
                 import: None,
                 declared_by: declared_by.clone(),
             }
@@ -186,10 +193,10 @@ fn declared(pipeline: &Pipeline, lock: &Lock) -> Vec<Stage> {
             file: pipeline.file.clone(),
             name: Some(stage.name.clone()),
             deps: files.map(|file| file.path.clone()).collect(),
-            outputs: stage.outs.iter().map(output).collect(),
+            outputs: stage.outs.iter().map(&mut output).collect(),
         }
     };
-    pipeline.stages.iter().map(stage).collect()
+    Ok(pipeline.stages.iter().map(&mut stage).collect())
 }
 
 pub fn read(path: &Path) -> Result<Option<String>, Error> {

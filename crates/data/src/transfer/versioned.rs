@@ -29,8 +29,8 @@ pub struct VersionedRemote<'r> {
 
 /// An output with the versions that it now has on a remote.
 pub struct Recorded {
-    /// Relative to the root.
-    pub path: String,
+    /// As the file has it that declares it.
+    pub written: String,
     pub declared_by: String,
     pub versions: Versions,
 }
@@ -87,7 +87,8 @@ pub fn push_versions(
         let at = |below: &str| now.get(&key(path, below)).cloned();
         let versions = with_versions(versions, to.name, at);
         if selection.output.versions.as_ref() != Some(&versions) {
-            recorded.push(Recorded { path: path.clone(), declared_by: selection.output.declared_by.clone(), versions });
+            let (written, declared_by) = (selection.output.written.clone(), selection.output.declared_by.clone());
+            recorded.push(Recorded { written, declared_by, versions });
         }
     }
     Ok((transferred, recorded))

@@ -7,7 +7,7 @@ use crate::imports::Repositories;
 use crate::pointer::PointerFile;
 use crate::targets::select;
 use crate::transfer::{self, Part, Recorded, Transferred, VersionedRemote};
-use crate::{Error, Progress, Remote, Repository, Role, Selection, Stage, Targets, TrackedOutput, files};
+use crate::{Error, Progress, Remote, Repository, Role, Selection, Stage, Targets, TrackedOutput, files, versions};
 
 /// What a push, fetch or pull is about. The default is everything, and the default remote.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +153,7 @@ pub(super) fn parts(selections: Vec<Selection>) -> Vec<Part> {
     selections.into_iter().filter_map(part).collect()
 }
 
-/// Pushes, and writes the versions that the store gave into the `.dvc` files.
+/// Pushes, and writes the versions that the store gave into the `.dvc` files and `dvc.lock`s.
 fn push_to_version_aware(
     repository: &Repository,
     config: &RemoteConfig,
@@ -161,21 +161,23 @@ fn push_to_version_aware(
     selections: &[Selection],
     progress: &dyn Progress,
 ) -> Result<Transferred, Error> {
-    if let Some(stage) = selections.iter().find(|selection| !selection.output.declared_by.ends_with(".dvc")) {
-        return Err(config.bad(format!(
-            "it is version_aware, and towpath does not record versions of stages' outputs: push '{}' elsewhere",
-            stage.output.path
-        )));
-    }
     let _lock = repository.lock()?;
     let remote = repository.open_remote(config.clone(), jobs)?;
     let to = VersionedRemote { name: &config.name, remote: remote.as_ref(), is_worktree: config.is_worktree() };
     let (sent, recorded) = transfer::push_versions(&repository.cache()?, &to, selections, progress)?;
-    for Recorded { path, declared_by, versions } in recorded {
-        let Some(pointer) = PointerFile::read(repository.root(), &declared_by)? else { continue };
-        let name = pointer.name_of(&path).ok_or_else(|| Error::NotTracked { path: path.clone() })?;
-        let text = pointer.with_versions(name, &versions)?;
-        files::write_atomically(&repository.root().join(&declared_by), text.as_bytes())?;
+    for Recorded { written, declared_by, versions } in recorded {
+        let (file, text) = if declared_by.ends_with(".dvc") {
+            let Some(pointer) = PointerFile::read(repository.root(), &declared_by)? else { continue };
+            let text = pointer.with_versions(&written, &versions)?;
+            (declared_by, text)
+        } else {
+            let (pipeline, stage) = declared_by.rsplit_once(':').unwrap_or(("dvc.yaml", &declared_by));
+            let file = format!("{}lock", pipeline.strip_suffix("yaml").unwrap_or(pipeline));
+            let Some(text) = files::read_text(&repository.root().join(&file))? else { continue };
+            let text = versions::with_lock(&file, &text, (stage, &written), &versions)?;
+            (file, text)
+        };
+        files::write_atomically(&repository.root().join(&file), text.as_bytes())?;
     }
     Ok(sent)
 }

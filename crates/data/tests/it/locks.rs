@@ -25,6 +25,7 @@ fn project_with_a_slow_stage() -> (Project, Vec<Stage>) {
     assert!(made.success());
     let output = TrackedOutput {
         path: "out".to_owned(),
+        written: "out".to_owned(),
         content: None,
         cached: true,
         push: true,

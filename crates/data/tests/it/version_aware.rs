@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use towpath_data::{Error, Silent, verbs};
+use towpath_data::{Error, Role, Silent, Stage, TrackedOutput, verbs, versions};
 
 use crate::moto::Moto;
 use crate::support::Project;
@@ -115,4 +115,65 @@ fn a_store_that_keeps_no_versions_is_named_and_nothing_is_recorded() {
     let error = verbs::push(&project.repository(), &[], None, &Silent).unwrap_err();
     assert!(matches!(error, Error::KeepsNoVersions { .. }), "{error}");
     assert_eq!(project.read("a.dvc"), before);
+}
+
+/// The stage `make` of a `dvc.yaml`, as its `dvc.lock` records it.
+fn made(project: &Project) -> Stage {
+    let versions = versions::of_lock("dvc.lock", &project.read("dvc.lock")).unwrap();
+    let output = |path: &str| {
+        let found = project.repository().workspace().unwrap().hash(path.as_ref()).unwrap();
+        let versions = versions.get(&("make".to_owned(), path.to_owned())).cloned();
+        TrackedOutput {
+            path: path.to_owned(),
+            written: path.to_owned(),
+            content: versions
+                .as_ref()
+                .and_then(|found| found.manifest())
+                .map(|m| m.content(0))
+                .or(found.map(|f| f.content)),
+            cached: true,
+            push: true,
+            remote: None,
+            role: Role::Data,
+            versions,
+            import: None,
+            declared_by: "make".to_owned(),
+        }
+    };
+    let outputs = ["f", "out"].map(output).to_vec();
+    Stage { file: "dvc.yaml".into(), name: Some("make".into()), deps: Vec::new(), outputs }
+}
+
+#[test]
+fn outputs_of_stages_have_their_versions_in_the_lock() {
+    let moto = Moto::versioned();
+    let ours = project(&moto);
+    let make =
+        "stages:\n  make:\n    cmd: mkdir -p out; echo x > out/x; echo y > out/y; echo f > f\n    outs: [out, f]\n";
+    ours.write("dvc.yaml", make);
+    ours.dvc(&["repro", "-q"]);
+    let before = ours.read("dvc.lock");
+    assert_eq!(verbs::push(&ours.repository(), &[made(&ours)], None, &Silent).unwrap().objects, 3);
+    let theirs = project(&moto);
+    theirs.write("dvc.yaml", make);
+    theirs.dvc(&["repro", "-q"]);
+    theirs.dvc(&["push", "-q"]);
+    let without_ids = |text: String| {
+        let lines = text.lines().filter(|line| !line.contains("version_id")).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(without_ids(ours.read("dvc.lock")), without_ids(theirs.read("dvc.lock")));
+    assert_ne!(ours.read("dvc.lock"), before);
+    assert!(ours.dvc(&["push"]).contains("Everything is up to date"));
+    assert_eq!(ours.dvc(&["status", "--json"]).trim(), "{}");
+    assert_eq!(push(&ours), 0);
+
+    let clone = ours.clone_of_git();
+    clone.dvc(&["pull", "-q"]);
+    assert_eq!((clone.read("out/x"), clone.read("f")), ("x\n".to_owned(), "f\n".to_owned()));
+    let of_theirs = theirs.clone_of_git();
+    let folder = made(&of_theirs).outputs.remove(1);
+    let stage = Stage { outputs: vec![folder], ..made(&of_theirs) };
+    verbs::pull(&of_theirs.repository(), &[stage], None, false, &Silent).unwrap();
+    assert_eq!(of_theirs.read("out/y"), "y\n");
 }

@@ -154,3 +154,24 @@ fn fetch_takes_metrics_or_plots_alone() {
     assert_eq!(fetched(&["--type", "plots", "--type", "metrics"]), 2);
     assert_eq!(fetched(&["--no-run-cache"]), 3);
 }
+
+#[test]
+fn what_pipelines_of_sub_folders_made_at_other_commits_is_kept() {
+    let home = Home::repository();
+    for (md5, text) in [("60b725f10c9c85c70d97880dfe8191b3", "a\n"), ("3b5d5c3712955042212316173ccf37be", "b\n")] {
+        home.write(&format!(".dvc/cache/files/md5/{}/{}", &md5[..2], &md5[2..]), text);
+        home.write(
+            "sub/dvc.yaml",
+            &format!("stages:\n  make:\n    cmd: echo {} > out\n    outs: [out]\n", text.trim()),
+        );
+        let out = format!("    - path: out\n      hash: md5\n      md5: {md5}\n      size: 2\n");
+        let cmd = format!("    cmd: echo {} > out\n", text.trim());
+        home.write("sub/dvc.lock", &format!("schema: '2.0'\nstages:\n  make:\n{cmd}    outs:\n{out}"));
+        home.commit(text.trim());
+    }
+    home.ok(&["gc", "--workspace", "--all-commits", "--force"]);
+    assert_eq!(home.read(".dvc/cache/files/md5/60/b725f10c9c85c70d97880dfe8191b3"), "a\n");
+    home.ok(&["gc", "--workspace", "--force"]);
+    assert!(!home.path(".dvc/cache/files/md5/60/b725f10c9c85c70d97880dfe8191b3").exists());
+    assert_eq!(home.read(".dvc/cache/files/md5/3b/5d5c3712955042212316173ccf37be"), "b\n");
+}
