@@ -12,6 +12,7 @@ demo: setup web build
 
 test: setup web check
 	scripts/with-postgres cargo nextest run --workspace --no-fail-fast
+	cd web && npm run --silent budget && node scripts/e2e.mjs fixtures
 	cargo build --quiet --bin towpath
 	.venv/bin/python scripts/demo.py --towpath target/debug/towpath --exit --page-test
 
