@@ -10,6 +10,7 @@ pub mod models;
 pub mod overview;
 pub mod projects;
 pub mod releases;
+pub mod removal;
 pub mod runs;
 pub mod schedules;
 pub mod trace;

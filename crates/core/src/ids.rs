@@ -6,6 +6,11 @@ pub fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
+/// A new id as UUIDs are usually written, with hyphens.
+pub fn new_uuid() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// A new id as the number that its 32 hex digits write.
 pub fn new_id_number() -> u128 {
     uuid::Uuid::now_v7().as_u128()

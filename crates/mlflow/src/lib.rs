@@ -6,6 +6,7 @@ mod error;
 mod otlp;
 mod request;
 mod routes;
+pub mod webhooks;
 mod wire;
 
 use axum::Router;
@@ -25,13 +26,15 @@ pub struct State {
     pub artifacts: Artifacts,
     /// Bytes of one uploaded file.
     pub upload_limit: u64,
+    /// Where webhooks may lead.
+    pub webhooks: webhooks::Reach,
 }
 
 impl State {
     pub fn new(store: Store, artifacts: Artifacts) -> Self {
         // A file larger than this is data, and belongs to DVC.
         const UPLOAD: u64 = 64 << 30;
-        Self { store, artifacts, upload_limit: UPLOAD }
+        Self { store, artifacts, upload_limit: UPLOAD, webhooks: webhooks::Reach::default() }
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
@@ -78,12 +81,15 @@ pub fn router(state: State) -> Router {
         .merge(routes::logged_models::router())
         .merge(routes::registered_models::router())
         .merge(routes::model_versions::router())
+        .merge(routes::webhooks::router())
         .merge(routes::traces::v2())
         .fallback(error::no_such_endpoint);
     let v3 = Router::new()
         .route("/server-info", get(routes::probes::server_info))
         .merge(routes::traces::v3())
         .merge(routes::assessments::router())
+        .merge(routes::evaluation_datasets::router())
+        .merge(routes::scorers::router())
         .fallback(error::no_such_endpoint);
     Router::new()
         .nest("/api/2.0/mlflow", v2.clone())
@@ -98,4 +104,10 @@ pub fn router(state: State) -> Router {
         .route("/health", get(routes::probes::health))
         .route("/version", get(routes::probes::version))
         .with_state(state)
+}
+
+/// Where the parts of an upload are sent, to be mounted at `/` outside of what asks for a token: the
+/// secret in the address is what lets them in.
+pub fn parts(state: State) -> Router {
+    routes::uploads::parts().with_state(state)
 }

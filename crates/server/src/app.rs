@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use towpath_data::Cache;
 use towpath_delivery::Delivery;
+use towpath_mlflow::webhooks::Reach;
 use towpath_runs::Runs;
 use towpath_store::Store;
 use towpath_tracking::artifacts::Artifacts;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub owner_secret: String,
     pub shutdown: CancellationToken,
     pub metrics: Metrics,
+    /// Where webhooks of the registry may lead.
+    pub webhooks: Reach,
     pushes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -54,6 +57,7 @@ impl App {
         url: String,
         owner_secret: String,
         shutdown: CancellationToken,
+        webhooks: Reach,
     ) -> Self {
         Self(Arc::new(Parts {
             store,
@@ -66,6 +70,7 @@ impl App {
             owner_secret,
             shutdown,
             metrics: Metrics::default(),
+            webhooks,
             pushes: Mutex::default(),
         }))
     }

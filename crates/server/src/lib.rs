@@ -14,3 +14,4 @@ pub use app::App;
 pub use error::ServerError;
 pub use paths::Paths;
 pub use start::{Options, Running, serve};
+pub use towpath_mlflow::webhooks::Reach;

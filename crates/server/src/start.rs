@@ -17,6 +17,7 @@ use towpath_delivery::Delivery;
 use towpath_delivery::target::local::{LocalConfig, LocalTarget};
 use towpath_git::Repository;
 use towpath_identity::accounts_exist;
+use towpath_mlflow::webhooks;
 use towpath_runs::{Config, Runs};
 use towpath_store::{Store, objects};
 use towpath_tracking::artifacts::Artifacts;
@@ -42,6 +43,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Pipeline runs made at the same time.
     pub run_slots: usize,
+    /// Where webhooks of the registry may lead.
+    pub webhooks: webhooks::Reach,
 }
 
 /// What `<data-dir>/server.json` says of the running server.
@@ -108,8 +111,10 @@ pub async fn serve(
         artifacts.clone(),
         Arc::new(FirstRelease(Arc::clone(&delivery))),
     ));
+    let deliveries =
+        webhooks::Deliveries::new(store.clone(), options.webhooks).map_err(|e| ServerError::Delivery(e.to_string()))?;
     let app = App::new(
-        store,
+        store.clone(),
         paths.clone(),
         Cache::open(&paths.cache()),
         artifacts,
@@ -118,6 +123,7 @@ pub async fn serve(
         url.clone(),
         owner_secret,
         shutdown.clone(),
+        options.webhooks,
     );
     let loops = [
         tokio::spawn(Arc::clone(&runs).run(shutdown.clone())),
@@ -125,6 +131,7 @@ pub async fn serve(
             let (delivery, shutdown) = (Arc::clone(&delivery), shutdown.clone());
             async move { delivery.run(shutdown, true).await }
         }),
+        tokio::spawn(deliveries.run(shutdown.clone())),
     ];
     write_private(&paths.server_file(), &running(&url))?;
     started(&url);

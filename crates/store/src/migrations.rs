@@ -16,6 +16,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_metric_chunks", include_str!("../migrations/0007_metric_chunks.sql")),
     ("0008_traces", include_str!("../migrations/0008_traces.sql")),
     ("0009_claims", include_str!("../migrations/0009_claims.sql")),
+    ("0010_evaluation", include_str!("../migrations/0010_evaluation.sql")),
+    ("0011_webhooks", include_str!("../migrations/0011_webhooks.sql")),
+    ("0012_uploads", include_str!("../migrations/0012_uploads.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

@@ -5,6 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::buffered::BufWriter;
@@ -14,11 +15,14 @@ use tokio::io::AsyncWriteExt as _;
 use towpath_core::{Timestamp, names};
 
 use crate::TrackingError;
+use crate::uploads::Upload;
 
 /// Files smaller than this are written in one request, larger ones in parts.
 const PART: usize = 8 << 20;
 /// Entries of one list.
 pub const LISTED: usize = 100_000;
+/// Where parts of unfinished uploads lie: no client reads or lists it.
+const PARTS_OF_UPLOADS: &str = ".uploads";
 /// The scheme of what the server itself stores.
 const SCHEME: &str = "mlflow-artifacts:";
 
@@ -74,8 +78,13 @@ fn confined(path: &str) -> Result<Path, TrackingError> {
         return Err(refused());
     }
     let trimmed = path.strip_suffix('/').unwrap_or(path);
-    let path = names::confined_path(trimmed).filter(|p| !p.contains('#') && !drive).ok_or_else(refused)?;
+    let ours = trimmed.split('/').next() == Some(PARTS_OF_UPLOADS);
+    let path = names::confined_path(trimmed).filter(|p| !p.contains('#') && !drive && !ours).ok_or_else(refused)?;
     Path::parse(path).map_err(|_| refused())
+}
+
+fn part_of(upload: &Upload, number: i64) -> Path {
+    Path::from_iter([PARTS_OF_UPLOADS, &upload.upload_id, &number.to_string()])
 }
 
 /// False where a path that is decoded once more, by somebody on the way, would lead elsewhere.
@@ -144,12 +153,19 @@ impl Artifacts {
     }
 
     /// Writes a file from a stream; nothing is visible until all of it is there. The number of bytes.
-    pub async fn put<S, E>(&self, path: &str, mut body: S) -> Result<u64, TrackingError>
+    pub async fn put<S, E>(&self, path: &str, body: S) -> Result<u64, TrackingError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let to = confined(path)?;
+        self.write(path, confined(path)?, body).await
+    }
+
+    async fn write<S, E>(&self, path: &str, to: Path, mut body: S) -> Result<u64, TrackingError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
         let io = |error: std::io::Error| {
             if is_full(&error) {
                 TrackingError::ArtifactStoreFull(error.to_string())
@@ -244,6 +260,7 @@ impl Artifacts {
             .common_prefixes
             .iter()
             .filter_map(|p| p.filename())
+            .filter(|name| below.is_some() || *name != PARTS_OF_UPLOADS)
             .map(|name| Entry { name: name.to_owned(), size: None });
         let files = listed
             .objects
@@ -255,9 +272,50 @@ impl Artifacts {
         Ok(entries)
     }
 
+    /// Writes one part of an upload; again, when it is sent again.
+    pub async fn put_part<S, E>(&self, upload: &Upload, number: i64, body: S) -> Result<u64, TrackingError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        self.write(&upload.path, part_of(upload, number), body).await
+    }
+
+    /// Writes the file from its parts; the number of bytes. All parts must be there.
+    pub async fn assemble(&self, upload: &Upload) -> Result<u64, TrackingError> {
+        let to = confined(&upload.path)?;
+        for number in 1..=upload.parts {
+            self.0.head(&part_of(upload, number)).await.map_err(|error| match error {
+                object_store::Error::NotFound { .. } => {
+                    TrackingError::Upload(format!("part {number} of '{}' was not sent", upload.path))
+                }
+                error => failed(&upload.path, error),
+            })?;
+        }
+        let paths: Vec<Path> = (1..=upload.parts).map(|number| part_of(upload, number)).collect();
+        let store = Arc::clone(&self.0);
+        let parts: BoxStream<'static, object_store::Result<Bytes>> = futures_util::stream::iter(paths)
+            .then(move |path| {
+                let store = Arc::clone(&store);
+                Box::pin(async move { store.get(&path).await.map(GetResult::into_stream) })
+                    as BoxFuture<'static, object_store::Result<BoxStream<'static, object_store::Result<Bytes>>>>
+            })
+            .try_flatten()
+            .boxed();
+        self.write(&upload.path, to, parts).await
+    }
+
+    /// Drops the parts of an upload.
+    pub async fn drop_parts(&self, upload: &Upload) -> Result<(), TrackingError> {
+        self.delete_below(&upload.path, Path::from_iter([PARTS_OF_UPLOADS, &upload.upload_id])).await
+    }
+
     /// Deletes a file, or everything below a folder. What is not there is no error.
     pub async fn delete(&self, path: &str) -> Result<(), TrackingError> {
-        let target = confined(path)?;
+        self.delete_below(path, confined(path)?).await
+    }
+
+    async fn delete_below(&self, path: &str, target: Path) -> Result<(), TrackingError> {
         let mut below: Vec<Path> =
             self.0.list(Some(&target)).map_ok(|meta| meta.location).try_collect().await.map_err(|e| failed(path, e))?;
         below.push(target);

@@ -44,6 +44,23 @@ pub enum TrackingError {
     NoLoggedModel(String),
     #[error("Trace with ID '{0}' not found.")]
     NoTrace(String),
+    #[error("there is no upload '{0}': it was completed, given up, or is older than a week")]
+    NoUpload(String),
+    #[error("run {run_id} made {what}: it is evidence, and is not removed for good")]
+    RunIsEvidence { run_id: String, what: String },
+    #[error("the experiment 'Default' is not removed for good")]
+    DefaultExperiment,
+    #[error("run {run_id} has no metric '{key}'")]
+    NoMetric { run_id: String, key: String },
+    #[error("Webhook with ID {0} not found.")]
+    NoWebhook(String),
+    #[error("Evaluation dataset with id '{0}' not found")]
+    NoDataset(String),
+    #[error(
+        "Scorer with name '{name}'{} not found for experiment {experiment}.",
+        version.map_or_else(String::new, |v| format!(" and version {v}"))
+    )]
+    NoScorer { name: String, version: Option<i64>, experiment: i64 },
     #[error("Assessment with ID '{id}' not found for trace '{trace_id}'")]
     NoAssessment { id: String, trace_id: String },
     #[error("Registered Model with name={0} not found")]
@@ -116,13 +133,18 @@ impl Classify for TrackingError {
             | Self::NoLoggedModel(_)
             | Self::NoTrace(_)
             | Self::NoAssessment { .. }
+            | Self::NoDataset(_)
+            | Self::NoWebhook(_)
+            | Self::NoUpload(_)
+            | Self::NoMetric { .. }
+            | Self::NoScorer { .. }
             | Self::NoModel(_)
             | Self::NoVersion { .. }
             | Self::NoArtifact(_) => Kind::NotFound,
             Self::ExperimentExists(_) | Self::ModelExists(_) | Self::LineageChanged { .. } => {
                 Kind::Conflict
             }
-            Self::AliasReserved { .. } | Self::VersionReleased { .. } | Self::ModelReserved(_) => {
+            Self::RunIsEvidence { .. } | Self::DefaultExperiment | Self::AliasReserved { .. } | Self::VersionReleased { .. } | Self::ModelReserved(_) => {
                 Kind::Denied
             }
             Self::ArtifactStore(_) | Self::Random(_) => Kind::Unavailable,

@@ -121,8 +121,16 @@ pub fn restore(tx: &mut Tx<'_>, now: Timestamp, id: i64) -> Result<(), TrackingE
 }
 
 fn set_lifecycle(tx: &mut Tx<'_>, now: Timestamp, id: i64, to: Lifecycle) -> Result<(), TrackingError> {
-    tx.run("update experiments set lifecycle_stage = $1, updated_at = $2 where id = $3", &[&to.as_str(), &now, &id])?;
-    tx.run("update tracked_runs set lifecycle_stage = $1 where experiment = $2", &[&to.as_str(), &id])?;
+    let deleted_at = (to == Lifecycle::Deleted).then_some(now);
+    tx.run(
+        "update experiments set lifecycle_stage = $1, updated_at = $2, deleted_at = $3 where id = $4",
+        &[&to.as_str(), &now, &deleted_at, &id],
+    )?;
+    // What was deleted before stays deleted since then.
+    tx.run(
+        "update tracked_runs set lifecycle_stage = $1, deleted_at = $2 where experiment = $3 and lifecycle_stage <> $1",
+        &[&to.as_str(), &deleted_at, &id],
+    )?;
     notify(tx, id);
     Ok(())
 }

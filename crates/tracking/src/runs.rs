@@ -224,9 +224,11 @@ pub fn finish(tx: &mut Tx<'_>, now: Timestamp, run_id: &str, status: RunStatus) 
 }
 
 /// Marks it deleted; twice is once.
-pub fn delete(tx: &mut Tx<'_>, run_id: &str) -> Result<(), TrackingError> {
+pub fn delete(tx: &mut Tx<'_>, now: Timestamp, run_id: &str) -> Result<(), TrackingError> {
     let run = info(tx, run_id)?;
-    tx.run("update tracked_runs set lifecycle_stage = 'deleted' where id = $1", &[&run.id])?;
+    if run.lifecycle == Lifecycle::Active {
+        tx.run("update tracked_runs set lifecycle_stage = 'deleted', deleted_at = $1 where id = $2", &[&now, &run.id])?;
+    }
     notify(tx, &run);
     Ok(())
 }
@@ -234,7 +236,7 @@ pub fn delete(tx: &mut Tx<'_>, run_id: &str) -> Result<(), TrackingError> {
 /// Makes it active; twice is once.
 pub fn restore(tx: &mut Tx<'_>, run_id: &str) -> Result<(), TrackingError> {
     let run = info(tx, run_id)?;
-    tx.run("update tracked_runs set lifecycle_stage = 'active' where id = $1", &[&run.id])?;
+    tx.run("update tracked_runs set lifecycle_stage = 'active', deleted_at = null where id = $1", &[&run.id])?;
     notify(tx, &run);
     Ok(())
 }

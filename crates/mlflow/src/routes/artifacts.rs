@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use towpath_tracking::artifacts::{ByteRange, Entry, path_of_uri};
 use towpath_tracking::registry::versions;
@@ -22,14 +22,14 @@ pub(crate) fn router() -> Router<crate::State> {
     Router::new()
         .route("/artifacts", get(list))
         .route("/artifacts/{*path}", get(download).put(upload).delete(remove))
-        .route("/mpu/{*rest}", any(multipart))
-        .route("/presigned/{*rest}", any(multipart))
+        .route("/presigned/{*rest}", any(presigned))
+        .merge(super::uploads::router())
         .fallback(error::no_such_endpoint)
 }
 
-/// The client falls back to one upload and one download.
-async fn multipart() -> ApiError {
-    ApiError::unimplemented("uploading or downloading in parts")
+/// The client falls back to a download of its own.
+async fn presigned() -> ApiError {
+    ApiError::unimplemented("an address of its own for each download")
 }
 
 fn file(entry: &Entry, path: String) -> Value {
@@ -67,18 +67,21 @@ async fn list(State(state): State<crate::State>, _: Caller, fields: Fields) -> A
 async fn upload(State(state): State<crate::State>, caller: Caller, Path(path): Path<String>, body: Body) -> Answer {
     let to = path.clone();
     state.read(move |tx| caller.may_write_file(tx, &to)).await?;
-    let limit = state.upload_limit;
+    state.artifacts.put(&path, bounded(body, state.upload_limit)).await?;
+    Ok(empty())
+}
+
+/// The bytes of a body, as far as it is not longer than `limit`.
+pub(super) fn bounded(body: Body, limit: u64) -> impl Stream<Item = Result<Bytes, String>> + Unpin + Send {
     let mut seen = 0_u64;
-    let chunks = body.into_data_stream().map(move |chunk: Result<Bytes, axum::Error>| {
+    body.into_data_stream().map(move |chunk: Result<Bytes, axum::Error>| {
         let chunk = chunk.map_err(|e| e.to_string())?;
         seen += chunk.len() as u64;
         if seen > limit {
             return Err(format!("it has more than {limit} bytes"));
         }
         Ok(chunk)
-    });
-    state.artifacts.put(&path, Box::pin(chunks)).await?;
-    Ok(empty())
+    })
 }
 
 async fn remove(State(state): State<crate::State>, caller: Caller, Path(path): Path<String>) -> Answer {

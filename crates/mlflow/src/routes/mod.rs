@@ -2,6 +2,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod assessments;
+pub(crate) mod evaluation_datasets;
 pub(crate) mod experiments;
 pub(crate) mod logged_models;
 pub(crate) mod metrics;
@@ -9,7 +10,10 @@ pub(crate) mod model_versions;
 pub(crate) mod probes;
 pub(crate) mod registered_models;
 pub(crate) mod runs;
+pub(crate) mod scorers;
 pub(crate) mod traces;
+pub(crate) mod uploads;
+pub(crate) mod webhooks;
 
 use axum::Json;
 use serde_json::{Value, json};

@@ -88,8 +88,8 @@ async fn update(State(state): State<crate::State>, caller: Caller, fields: Field
 
 async fn delete(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
     caller.may_write()?;
-    let run_id = fields.run_id()?;
-    state.write(move |tx| Ok(runs::delete(tx, &run_id)?)).await?;
+    let (run_id, now) = (fields.run_id()?, state.store.now());
+    state.write(move |tx| Ok(runs::delete(tx, now, &run_id)?)).await?;
     Ok(empty())
 }
 

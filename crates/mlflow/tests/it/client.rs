@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use towpath_core::Actor;
 use towpath_identity::Identity;
+use towpath_mlflow::webhooks::{Deliveries, Reach};
 use towpath_store::Durability;
 use towpath_testkit::bucket::Bucket;
 use towpath_tracking::registry::aliases;
@@ -76,6 +78,18 @@ async fn artifacts_go_through_the_server_into_an_s3_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_logged_registered_named_and_loaded() {
     run(&Server::new().await, "models").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_registry_are_told_to_webhooks_signed_and_again_when_refused() {
+    let mut server = Server::new().await;
+    server.state.webhooks = Reach::Everywhere;
+    let deliveries = Deliveries::new(server.state.store.clone(), Reach::Everywhere).unwrap();
+    let shutdown = CancellationToken::new();
+    let delivering = tokio::spawn(deliveries.run(shutdown.clone()));
+    run(&server, "webhooks").await;
+    shutdown.cancel();
+    delivering.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

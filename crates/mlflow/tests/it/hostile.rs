@@ -229,8 +229,20 @@ async fn artifact_paths_stay_inside() {
     }
     let (status, _) = server.call(&Identity::local(), "GET", &format!("{files}/nothing/here"), "").await;
     assert_eq!(status, 404);
-    let (status, _) = server.call(&Identity::local(), "POST", "/api/2.0/mlflow-artifacts/mpu/create/x", "{}").await;
-    assert_eq!(status, 501);
+    for (folder, body, expected) in [
+        ("x", r#"{}"#, 400),
+        ("x", r#"{"path": "a", "num_parts": 0}"#, 400),
+        ("x", r#"{"path": "a", "num_parts": 10001}"#, 400),
+        ("x", r#"{"path": "..", "num_parts": 1}"#, 400),
+        ("..%2Fx", r#"{"path": "a", "num_parts": 1}"#, 400),
+        (".uploads", r#"{"path": "a", "num_parts": 1}"#, 400),
+    ] {
+        let path = format!("/api/2.0/mlflow-artifacts/mpu/create/{folder}");
+        let (status, answer) = server.call(&Identity::local(), "POST", &path, body).await;
+        assert_eq!(status, expected, "{folder} {body}: {answer}");
+    }
+    let part = "/api/2.0/mlflow-artifacts/parts/00000000000000000000000000000000/1";
+    assert_eq!(server.call(&Identity::local(), "PUT", part, "x").await.0, 404);
 }
 
 #[tokio::test]

@@ -21,6 +21,11 @@ use towpath_store::{Store, objects};
 use towpath_testkit::bucket::Bucket;
 use towpath_tracking::artifacts::Artifacts;
 
+/// As the program does when it starts.
+fn with_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// A router over an empty SQLite database and an empty artifact folder.
 struct Server {
     state: State,
@@ -36,21 +41,21 @@ impl Server {
 
     /// With its artifacts below a prefix of an S3 bucket.
     async fn with_bucket(bucket: &Bucket) -> Self {
-        // As the program does when it starts.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        with_cryptography();
         let root = format!("{}/team/artifacts", bucket.uri());
         Self::over(tempfile::tempdir().unwrap(), objects::open_with(&root, bucket.variables()).unwrap()).await
     }
 
     async fn over(folder: tempfile::TempDir, artifacts: Arc<dyn ObjectStore>) -> Self {
         let database = folder.path().join("towpath.db").display().to_string();
+        with_cryptography();
         let store = Store::open(&database, Arc::new(SystemClock)).await.unwrap();
         Self { state: State::new(store, Artifacts::new(artifacts)), _folder: folder }
     }
 
     /// The routes, as `identity` sees them.
     fn router(&self, identity: Identity) -> Router {
-        router(self.state.clone()).layer(axum::Extension(identity))
+        router(self.state.clone()).layer(axum::Extension(identity)).merge(towpath_mlflow::parts(self.state.clone()))
     }
 
     /// One request without a port: status and JSON (null when there is none).

@@ -1,4 +1,5 @@
 """Files of runs through the server."""
+import contextlib
 import os
 import pathlib
 
@@ -39,6 +40,16 @@ files = f"{os.environ['MLFLOW_TRACKING_URI']}/api/2.0/mlflow-artifacts/artifacts
 root = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
 
 
+@contextlib.contextmanager
+def raised(words):
+    try:
+        yield
+    except Exception as error:
+        assert words in str(error), error
+        return
+    raise AssertionError(f"nothing was raised, expected: {words}")
+
+
 def part(path, byte_range):
     answer = requests.get(f"{files}/{root}/{path}", headers={"Range": f"bytes={byte_range}"}, timeout=60)
     return answer.status_code, answer.headers.get("Content-Range"), answer.content
@@ -56,6 +67,24 @@ requests.put(f"{files}/{root}/streamed.bin", data=chunks, timeout=120).raise_for
 assert part("streamed.bin", f"{2**20 - 1}-{2**20}") == (206, f"bytes {2**20 - 1}-{2**20}/{mebibytes * 2**20}", b"\x00\x01")
 
 repository = get_artifact_repository(run.info.artifact_uri)
+# A large file goes up in parts, several at once.
+os.environ.update(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE="1000000", MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE=str(5 * 2**20))
+large = bytes(range(256)) * 90_000
+pathlib.Path("large.bin").write_bytes(large)
+assert repository._should_multipart_upload("large.bin")
+repository.log_artifact("large.bin", "in parts")
+assert repository.list_artifacts("in parts")[0].file_size == len(large)
+assert pathlib.Path(client.download_artifacts(run_id, "in parts/large.bin")).read_bytes() == large
+begun = repository.create_multipart_upload("large.bin", 3, "in parts")
+with raised("was not sent"):
+    repository.complete_multipart_upload("large.bin", begun.upload_id, [], "in parts")
+with raised("is not one of"):
+    repository.complete_multipart_upload("other.bin", begun.upload_id, [], "in parts")
+repository.abort_multipart_upload("large.bin", begun.upload_id, "in parts")
+assert requests.put(begun.credentials[0].url, data=b"late", timeout=60).status_code == 404
+assert [f.path for f in repository.list_artifacts("in parts")] == ["in parts/large.bin"]
+hidden = requests.get(f"{files}/.uploads/{begun.upload_id}/1", timeout=60)
+assert hidden.status_code == 400, hidden.text
 repository.delete_artifacts("folder/sub")
 repository.delete_artifacts("streamed.bin")
 assert [f.path for f in client.list_artifacts(run_id, "folder")] == ["folder/a b.txt"]

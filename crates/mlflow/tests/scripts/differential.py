@@ -18,6 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import (DatasetInput, Dataset, Expectation, Feedback, InputTag, LoggedModelInput, LoggedModelOutput,
                              Metric, Param, RunTag, ViewType)
+from mlflow.entities.webhook import WebhookEvent
 from mlflow.exceptions import MlflowException
 
 # Step: why it differs.
@@ -40,6 +41,11 @@ DIFFERENT = {
     "runs: order ['metrics.acc', 'metrics.acc']": "a 500 there",
     "logged models: filter foo = 'x'": "a 500 there",
     "logged models: filter status = 'READY'": "the words of a status find it",
+    "webhooks: bad entity": "a 500 there",
+    "datasets: records of none": "what is not there is said to be so",
+    "datasets: records that are no JSON": "a 500 there",
+    "datasets: records that are no objects": "a 500 there",
+    "datasets: filter name > 'a'": "texts are not compared by size",
     "body: list": "a 500 there",
     "body: number": "a 500 there",
     "probe: server-info": "the server's own abilities",
@@ -318,6 +324,10 @@ def runs(s, e):
 
 def artifacts(s, e, r):
     c, step = s.client, s.step
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+    step("artifacts: figure", lambda: c.log_figure(r, Figure(), "plots/empty.png"))
     with tempfile.TemporaryDirectory() as folder:
         os.makedirs(os.path.join(folder, "sub"))
         for name, text in [("one.txt", "one"), ("sub/two.txt", "two")]:
@@ -490,6 +500,110 @@ def prompts(s, r, m):
     step("prompts: create a model of that name", lambda: c.create_registered_model("ask"))
 
 
+def webhooks(s):
+    c, step = s.client, s.step
+    url = "https://93.184.216.34/hook"
+    a = step("webhooks: create", lambda: c.create_webhook("tell.me", url, ["model_version.created", "registered_model.created"], "words", "secret"))
+    b = step("webhooks: create disabled", lambda: c.create_webhook("b", url, [WebhookEvent("prompt_tag", "set")], status="DISABLED"))
+    for name, args in [("bad name", ("-x", url, ["prompt.created"])), ("empty name", ("", url, ["prompt.created"])), ("long name", ("n" * 64, url, ["prompt.created"])),
+                       ("http", ("x", "http://93.184.216.34/", ["prompt.created"])), ("loopback", ("x", "https://127.0.0.1/", ["prompt.created"])),
+                       ("metadata", ("x", "https://169.254.169.254/latest", ["prompt.created"])), ("mapped", ("x", "https://[::ffff:10.0.0.1]/", ["prompt.created"])),
+                       ("localhost", ("x", "https://localhost/", ["prompt.created"])), ("no host", ("x", "https:///x", ["prompt.created"])),
+                       ("file", ("x", "file:///etc/passwd", ["prompt.created"])), ("no events", ("x", url, [])), ("bad event", ("x", url, ["model_version.set"]))]:
+        step(f"webhooks: {name}", lambda: c.create_webhook(*args))
+    s.http("webhooks: bad action", "POST", "/api/2.0/mlflow/webhooks", {"name": "x", "url": url, "events": [{"entity": "PROMPT", "action": "SET"}]})
+    s.http("webhooks: bad entity", "POST", "/api/2.0/mlflow/webhooks", {"name": "x", "url": url, "events": [{"entity": "NOTHING", "action": "SET"}]}, show=lambda b: None)
+    s.http("webhooks: events no list", "POST", "/api/2.0/mlflow/webhooks", {"name": "x", "url": url, "events": 5})
+    step("webhooks: get", lambda: c.get_webhook(a.webhook_id))
+    step("webhooks: get none", lambda: c.get_webhook("none"))
+    step("webhooks: list", lambda: c.list_webhooks(), lambda f: sorted(w.name for w in f))
+    step("webhooks: pages", lambda: c.list_webhooks(max_results=1), lambda f: [len(f), bool(f.token)])
+    step("webhooks: max_results 1001", lambda: c.list_webhooks(max_results=1001))
+    step("webhooks: update", lambda: c.update_webhook(a.webhook_id, name="other", events=["prompt.created"], status="DISABLED"))
+    step("webhooks: update description", lambda: c.update_webhook(a.webhook_id, description="new", secret="s"))
+    step("webhooks: update nothing", lambda: c.update_webhook(a.webhook_id))
+    step("webhooks: update to inside", lambda: c.update_webhook(a.webhook_id, url="https://10.0.0.1/"))
+    step("webhooks: update none", lambda: c.update_webhook("none", name="x"))
+    step("webhooks: test none", lambda: c.test_webhook("none"))
+    step("webhooks: delete", lambda: c.delete_webhook(b.webhook_id))
+    step("webhooks: delete again", lambda: c.delete_webhook(b.webhook_id))
+    step("webhooks: left", lambda: c.list_webhooks(), lambda f: sorted(w.name for w in f))
+
+
+def datasets(s, e):
+    c, step = s.client, s.step
+    shape = lambda d: {"name": d.name, "tags": d.tags, "schema": json.loads(d.schema or "null"), "profile": json.loads(d.profile or "null"),
+                       "by": [d.created_by, d.last_updated_by], "digest": len(d.digest), "experiments": sorted(d.experiment_ids)}
+    d = step("datasets: create", lambda: c.create_dataset("questions", e, {"team": "x", "mlflow.user": "me"}), shape)
+    other = step("datasets: create another", lambda: c.create_dataset("more"), shape)
+    step("datasets: create without a name", lambda: c.create_dataset(""))
+    step("datasets: get", lambda: c.get_dataset(d.dataset_id), shape)
+    step("datasets: get none", lambda: c.get_dataset("d-" + "0" * 32))
+    # There the order of records of one request is that of random ids.
+    rows = lambda d: sorted(([r.inputs, r.outputs, r.expectations, r.tags, r.source and r.source.to_dict(), r.source_id, r.source_type, r.created_by]
+                             for r in d.records), key=lambda r: r[0]["q"])
+    step("datasets: no records", lambda: c.get_dataset(d.dataset_id), rows)
+    step("datasets: records", lambda: d.merge_records([
+        {"inputs": {"q": "one", "n": 1, "deep": {"a": [1, None]}}, "expectations": {"a": "1"}, "tags": {"k": "v", "mlflow.user": "me"}},
+        {"inputs": {"q": "two"}, "outputs": {"a": 2.5}, "source": {"source_type": "HUMAN", "source_data": {"source_id": "someone"}}},
+        {"inputs": {"q": "three"}, "outputs": "plain text"}]), shape)
+    step("datasets: all records", lambda: c.get_dataset(d.dataset_id), rows)
+    step("datasets: records again", lambda: d.merge_records([{"inputs": {"q": "two"}, "expectations": {"b": True}, "outputs": [1]}, {"inputs": {"q": "four"}}]), shape)
+    step("datasets: merged", lambda: c.get_dataset(d.dataset_id), lambda d: [shape(d), rows(d)])
+    step("datasets: pages", lambda: c.get_dataset(d.dataset_id).to_df(), lambda f: sorted(f.columns))
+    path = f"/api/3.0/mlflow/datasets/{d.dataset_id}"
+    s.http("datasets: a page", "GET", f"{path}/records?max_results=2", show=lambda b: [len(json.loads(b["records"])), "next_page_token" in b])
+    s.http("datasets: records of none", "GET", "/api/3.0/mlflow/datasets/d-none/records", show=lambda b: None)
+    s.http("datasets: records that are no JSON", "POST", f"{path}/records", {"records": "{"}, show=lambda b: None)
+    s.http("datasets: records that are no objects", "POST", f"{path}/records", {"records": "[5]"}, show=lambda b: None)
+    s.http("datasets: a source of no kind", "POST", f"{path}/records", {"records": json.dumps([{"inputs": {"z": 1}, "source": {"source_type": "MAGIC"}}])}, show=code)
+    s.http("datasets: no records given", "POST", f"{path}/records", {}, show=code)
+    step("datasets: delete records", lambda: d.delete_records([r.dataset_record_id for r in d.records if r.inputs["q"] == "four"] + ["dr-none"]))
+    step("datasets: left", lambda: c.get_dataset(d.dataset_id), shape)
+    step("datasets: set tags", lambda: c.set_dataset_tags(d.dataset_id, {"team": "y", "new": "z"}))
+    step("datasets: delete tag", lambda: c.delete_dataset_tag(d.dataset_id, "new"))
+    step("datasets: delete tag again", lambda: c.delete_dataset_tag(d.dataset_id, "new"))
+    step("datasets: tags of none", lambda: c.set_dataset_tags("d-none", {"a": "b"}))
+    step("datasets: tagged", lambda: c.get_dataset(d.dataset_id).tags)
+    step("datasets: add experiments", lambda: c.add_dataset_to_experiments(d.dataset_id, ["0"]), shape)
+    step("datasets: add an unknown experiment", lambda: c.add_dataset_to_experiments(d.dataset_id, ["777"]))
+    step("datasets: add to none", lambda: c.add_dataset_to_experiments("d-none", ["0"]))
+    step("datasets: remove experiments", lambda: c.remove_dataset_from_experiments(d.dataset_id, ["0", "777"]), shape)
+    names = lambda f: [x.name for x in f]
+    step("datasets: search", lambda: c.search_datasets(), names)
+    step("datasets: search by experiment", lambda: c.search_datasets([e]), names)
+    for text in ["name = 'more'", "name LIKE 'q%'", "tags.team = 'y'", "tags.team != 'x'", "created_by = 'me'", "created_time > 0", "foo = 'x'", "name = 'a' AND name = 'b'",
+                 "name IN ('more', 'x')", "last_update_time < 5", "metrics.a = 1", "name > 'a'"]:
+        step(f"datasets: filter {text}", lambda: c.search_datasets(filter_string=text), names)
+    for order in [["name"], ["name DESC"], ["created_time ASC"], ["last_update_time DESC"], ["created_by"], ["nope"]]:
+        step(f"datasets: order {order}", lambda: c.search_datasets(order_by=order), names)
+    step("datasets: search pages", lambda: c.search_datasets(max_results=1), lambda f: [len(f), bool(f.token)])
+    step("datasets: delete", lambda: c.delete_dataset(other.dataset_id))
+    step("datasets: delete again", lambda: c.delete_dataset(other.dataset_id))
+    return d
+
+
+def scorers(s, e):
+    path = "/api/3.0/mlflow/scorers"
+    word = json.dumps({"name": "good", "instructions_judge_pydantic_data": {"model": "openai:/x", "instructions": "{{ outputs }}"}})
+    register = lambda name, body: s.http(f"scorers: {name}", "POST", f"{path}/register", body)
+    register("register", {"experiment_id": e, "name": "good", "serialized_scorer": word})
+    register("register again", {"experiment_id": e, "name": "good", "serialized_scorer": word})
+    register("register another", {"experiment_id": e, "name": "fair", "serialized_scorer": word})
+    register("of no experiment", {"experiment_id": "777", "name": "good", "serialized_scorer": word})
+    register("blank", {"experiment_id": e, "name": "  ", "serialized_scorer": word})
+    register("no JSON", {"experiment_id": e, "name": "x", "serialized_scorer": "{"})
+    register("code", {"experiment_id": e, "name": "x", "serialized_scorer": json.dumps({"name": "x", "call_source": "return 1", "call_signature": "()", "original_func_name": "x"})})
+    register("nothing", {"experiment_id": e})
+    for name, query in [("list", f"list?experiment_id={e}"), ("list all", "list"), ("list of no experiment", "list?experiment_id=777"), ("versions", f"versions?experiment_id={e}&name=good"),
+                        ("versions of none", f"versions?experiment_id={e}&name=none"), ("get", f"get?experiment_id={e}&name=good"), ("get 1", f"get?experiment_id={e}&name=good&version=1"),
+                        ("get 9", f"get?experiment_id={e}&name=good&version=9"), ("get none", f"get?experiment_id={e}&name=none")]:
+        s.http(f"scorers: {name}", "GET", f"{path}/{query}")
+    for name, body in [("delete 1", {"name": "good", "version": 1}), ("delete 1 again", {"name": "good", "version": 1}), ("delete", {"name": "good"}), ("delete none", {"name": "none"})]:
+        s.http(f"scorers: {name}", "DELETE", f"{path}/delete", {"experiment_id": e, **body})
+    s.http("scorers: left", "GET", f"{path}/list?experiment_id={e}")
+
+
 def traces(s, e, r):
     c, step = s.client, s.step
     mlflow.set_experiment(experiment_id=e)
@@ -585,6 +699,9 @@ def play(uri):
     prompts(s, r, m)
     probes(s)
     traces(s, e, r)
+    webhooks(s)
+    datasets(s, e)
+    scorers(s, e)
     last(s)
     return s.steps, s.messages
 

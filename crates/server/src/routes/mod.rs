@@ -22,6 +22,7 @@ mod overview;
 mod page;
 mod projects;
 mod releases;
+mod removal;
 mod runs;
 mod schedules;
 mod trace;
@@ -37,11 +38,14 @@ pub(crate) fn router(app: App) -> Router {
         .merge(overview::router())
         .merge(projects::router())
         .merge(releases::router())
+        .merge(removal::router())
         .merge(runs::router())
         .merge(schedules::router())
         .merge(trace::router())
         .merge(users::router());
-    let mlflow = towpath_mlflow::router(towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone()));
+    let mut tracking = towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone());
+    tracking.webhooks = app.webhooks;
+    let mlflow = towpath_mlflow::router(tracking.clone());
     let known = Router::new()
         .nest("/api/v1", api)
         .merge(events::router())
@@ -51,6 +55,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(mlflow)
         .layer(from_fn_with_state(app.clone(), identify));
     known
+        .merge(towpath_mlflow::parts(tracking))
         .merge(health::router().with_state(app.clone()))
         .merge(schedules::hooks().with_state(app.clone()))
         .merge(page::router().with_state(app.clone()))

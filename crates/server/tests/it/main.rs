@@ -7,5 +7,6 @@ mod data_remote;
 mod git_remote;
 mod pipeline;
 mod policy;
+mod removal;
 mod schedules;
 mod server;

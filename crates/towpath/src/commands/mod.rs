@@ -12,6 +12,7 @@ mod data_status;
 mod diff;
 mod diff_rows;
 pub mod download_flags;
+mod experiment;
 mod fetch;
 mod gc;
 mod get;
@@ -109,6 +110,8 @@ pub enum Command {
     #[command(hide = true)]
     MergeDriver(merge_driver::MergeDriver),
     #[command(subcommand)]
+    Experiment(experiment::Experiment),
+    #[command(subcommand)]
     Model(model::Model),
     #[command(subcommand)]
     Release(release::Release),
@@ -163,6 +166,7 @@ impl Command {
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
             Self::MergeDriver(command) => command.run(ctx),
+            Self::Experiment(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),
             Self::Predict(command) => wait(command.run(ctx)),

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
-use towpath_server::Options;
+use towpath_server::{Options, Reach};
 
 use crate::commands::serve::log_to_stderr;
 use crate::config::Context;
@@ -27,6 +27,9 @@ pub struct Server {
     /// Pipeline runs made at the same time
     #[arg(long, default_value_t = 2, value_name = "N")]
     run_slots: usize,
+    /// Let webhooks of the registry lead to addresses inside, and to http://
+    #[arg(long, env = "TOWPATH_WEBHOOKS_INSIDE")]
+    webhooks_inside: bool,
 }
 
 impl Server {
@@ -49,6 +52,7 @@ impl Server {
             environments_dir: ctx.environments_dir.clone(),
             program: std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?,
             run_slots: self.run_slots,
+            webhooks: if self.webhooks_inside { Reach::Everywhere } else { Reach::Public },
         };
         let shown = data_dir.display().to_string();
         towpath_server::serve(options, shutdown, |url| {

@@ -204,6 +204,22 @@ fn read(tx: &mut Tx<'_>, run_id: &str, key: &str, steps: Option<(i64, i64)>) -> 
     }
 }
 
+/// Removes a series of a run for good; how many points it had.
+pub fn delete(tx: &mut Tx<'_>, run_id: &str, key: &str) -> Result<usize, TrackingError> {
+    let run = runs::active(tx, run_id)?;
+    let none = || TrackingError::NoMetric { run_id: run_id.to_owned(), key: key.to_owned() };
+    let number = number_of(tx, key)?.ok_or_else(none)?;
+    fold(tx, run.id)?;
+    let points = series::by_time(tx, run.id, number, None)?.len();
+    let gone = tx.run("delete from metric_latest where run = $1 and key = $2", &[&run.id, &number])?;
+    if gone == 0 && points == 0 {
+        return Err(none());
+    }
+    tx.run("delete from metric_chunks where run = $1 and key = $2", &[&run.id, &number])?;
+    runs::notify(tx, &run);
+    Ok(points)
+}
+
 /// Adds those points of a series that are not there; how many.
 pub(crate) fn add_missing(tx: &mut Tx<'_>, run: &RunInfo, key: &str, points: &[Point]) -> Result<usize, TrackingError> {
     let number = intern(tx, &[key])?[key];

@@ -6,7 +6,7 @@ use towpath_store::{StoreError, Tx};
 
 use super::versions::{self, ModelVersion};
 use super::{models, touch};
-use crate::{TrackingError, validate};
+use crate::{TrackingError, validate, webhooks};
 
 /// A client names a version.
 pub fn set(
@@ -30,6 +30,7 @@ pub fn delete(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, model: &str, alias: &
     if let Some(version) = version_of(tx, model, alias)? {
         tx.run("delete from model_aliases where model = $1 and alias = $2", &[&model, &alias])?;
         versions::record(tx, now, by, "alias.removed", model, version, json!({"alias": alias}))?;
+        tell(tx, now, model, alias, None)?;
         touch(tx, now, model)?;
     }
     Ok(())
@@ -79,6 +80,7 @@ pub fn follow_release(
         (Some(before), None) => {
             tx.run("delete from model_aliases where model = $1 and alias = $2", &[&model, &alias])?;
             versions::record(tx, now, by, "alias.removed", model, before, json!({"alias": alias}))?;
+            tell(tx, now, model, alias, None)?;
             touch(tx, now, model)
         }
         (None, None) => Ok(()),
@@ -112,7 +114,23 @@ fn point(
         version,
         json!({"alias": alias, "from": before, "to": version}),
     )?;
+    tell(tx, now, model, alias, Some(version))?;
     touch(tx, now, model)
+}
+
+/// Tells webhooks that an alias names a version, or none any longer.
+fn tell(tx: &mut Tx<'_>, now: Timestamp, model: &str, alias: &str, version: Option<i64>) -> Result<(), TrackingError> {
+    let event = match (models::is_prompt(tx, model)?, version.is_some()) {
+        (false, true) => "model_version_alias.created",
+        (false, false) => "model_version_alias.deleted",
+        (true, true) => "prompt_alias.created",
+        (true, false) => "prompt_alias.deleted",
+    };
+    let mut said = json!({"name": model, "alias": alias});
+    if let Some(version) = version {
+        said["version"] = json!(version.to_string());
+    }
+    webhooks::emit(tx, now, &webhooks::Change { event, data: said })
 }
 
 /// Refuses a client's change of an environment's alias, whatever its case.

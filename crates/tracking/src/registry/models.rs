@@ -8,7 +8,8 @@ use towpath_core::{Actor, Timestamp};
 use towpath_store::{Row, Tx, ledger};
 
 use super::{check_description, check_tag, touch, versions};
-use crate::{KeyValue, TrackingError, rows, validate};
+use crate::search::registered_models::IS_PROMPT;
+use crate::{KeyValue, TrackingError, rows, validate, webhooks};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredModel {
@@ -63,7 +64,9 @@ pub fn create(
         Entry::new("model.created", by, now).about(format!("model/{name}")).evidence(json!({"model": name})),
     )?;
     tx.notify(&[json!("models"), json!(name)]);
-    get(tx, name)
+    let made = get(tx, name)?;
+    webhooks::emit(tx, now, &webhooks::Change::model_created(&made))?;
+    Ok(made)
 }
 
 /// Makes it if it is missing: what the server does before it registers a version.
@@ -168,6 +171,10 @@ pub fn set_tag(tx: &mut Tx<'_>, now: Timestamp, name: &str, tag: &KeyValue) -> R
     check_tag(tag)?;
     must_exist(tx, name)?;
     put_tag(tx, name, tag)?;
+    if is_prompt(tx, name)? {
+        let said = json!({"name": name, "key": tag.key, "value": tag.value});
+        webhooks::emit(tx, now, &webhooks::Change { event: "prompt_tag.set", data: said })?;
+    }
     touch(tx, now, name)
 }
 
@@ -175,7 +182,18 @@ pub fn set_tag(tx: &mut Tx<'_>, now: Timestamp, name: &str, tag: &KeyValue) -> R
 pub fn delete_tag(tx: &mut Tx<'_>, now: Timestamp, name: &str, key: &str) -> Result<(), TrackingError> {
     must_exist(tx, name)?;
     tx.run("delete from registered_model_tags where model = $1 and key = $2", &[&name, &key])?;
+    if is_prompt(tx, name)? {
+        let said = json!({"name": name, "key": key});
+        webhooks::emit(tx, now, &webhooks::Change { event: "prompt_tag.deleted", data: said })?;
+    }
     touch(tx, now, name)
+}
+
+/// Prompts are registered models with a tag.
+pub(crate) fn is_prompt(tx: &mut Tx<'_>, name: &str) -> Result<bool, TrackingError> {
+    let sql = "select value from registered_model_tags where model = $1 and key = $2";
+    let tag = tx.opt(sql, &[&name, &IS_PROMPT])?;
+    Ok(tag.map(|row| row.text("value")).transpose()?.is_some_and(|value| value.eq_ignore_ascii_case("true")))
 }
 
 fn put_tag(tx: &mut Tx<'_>, name: &str, tag: &KeyValue) -> Result<(), TrackingError> {

@@ -9,7 +9,7 @@ use towpath_store::{Row, Tx, ledger};
 
 use super::{check_description, check_tag, models, stages, touch};
 use crate::search::registered_models::IS_PROMPT;
-use crate::{KeyValue, TrackingError, logged_models, rows, runs, validate};
+use crate::{KeyValue, TrackingError, logged_models, rows, runs, validate, webhooks};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelVersion {
@@ -118,7 +118,10 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, new: &NewVersion) -> 
         json!({"source": new.source, "run_id": resolved.run_id, "model_id": resolved.model_id}),
     )?;
     touch(tx, now, &new.model)?;
-    get(tx, &new.model, version)
+    let made = get(tx, &new.model, version)?;
+    let prompt = models::is_prompt(tx, &new.model)?;
+    webhooks::emit(tx, now, &webhooks::Change::version_created(&made, prompt))?;
+    Ok(made)
 }
 
 pub(super) fn record(
@@ -331,6 +334,9 @@ pub fn set_tag(
     check_tag(tag)?;
     get(tx, model, version)?;
     put_tag(tx, model, version, tag)?;
+    let event = if models::is_prompt(tx, model)? { "prompt_version_tag.set" } else { "model_version_tag.set" };
+    let said = json!({"name": model, "version": version.to_string(), "key": tag.key, "value": tag.value});
+    webhooks::emit(tx, now, &webhooks::Change { event, data: said })?;
     touch(tx, now, model)
 }
 
@@ -338,6 +344,9 @@ pub fn set_tag(
 pub fn delete_tag(tx: &mut Tx<'_>, now: Timestamp, model: &str, version: i64, key: &str) -> Result<(), TrackingError> {
     get(tx, model, version)?;
     tx.run("delete from model_version_tags where model = $1 and version = $2 and key = $3", &[&model, &version, &key])?;
+    let event = if models::is_prompt(tx, model)? { "prompt_version_tag.deleted" } else { "model_version_tag.deleted" };
+    let said = json!({"name": model, "version": version.to_string(), "key": key});
+    webhooks::emit(tx, now, &webhooks::Change { event, data: said })?;
     touch(tx, now, model)
 }
 

@@ -4,6 +4,7 @@
 mod lineage;
 mod metrics;
 mod registry;
+mod removal;
 mod runs;
 mod search;
 mod traces;
