@@ -8,6 +8,7 @@ mod deployment;
 mod feedback;
 mod listen;
 mod load;
+mod onnx_models;
 mod protocols;
 mod rollout;
 mod tree_models;

@@ -1,5 +1,5 @@
 //! Operators on two or more tensors of one shape, or broadcast to one: arithmetic, comparisons,
-//! logic, `Where`, `Sum`.
+//! logic, `Where`, `Sum`, `Max`, `Min`.
 
 use super::broadcast::{Reading, common_shape, known_shape, zip_with};
 use super::elements::{count, map_data};
@@ -207,7 +207,7 @@ impl Operator for Where {
         let total = count(&shape)?;
         let data = map_data!(&a.data, left => {
             let right = same_variant(left, &b.data)?;
-            pick(total, |index| {
+            copies(total, |index| {
                 if conditions[at_condition.at(index)] {
                     &left[at_a.at(index)]
                 } else {
@@ -220,7 +220,7 @@ impl Operator for Where {
 }
 
 /// Copies of `total` elements.
-fn pick<'a, T: Clone + 'a>(total: usize, at: impl Fn(usize) -> &'a T) -> Vec<T> {
+pub(super) fn copies<'a, T: Clone + 'a>(total: usize, at: impl Fn(usize) -> &'a T) -> Vec<T> {
     (0..total).map(|index| at(index).clone()).collect()
 }
 
@@ -252,31 +252,65 @@ variant!(i64, I64);
 variant!(bool, Bool);
 variant!(String, Text);
 
-struct Sum;
+/// `Sum`, `Max` and `Min` of any number of tensors.
+#[derive(Clone, Copy)]
+enum Fold {
+    Sum,
+    Max,
+    Min,
+}
 
-pub(super) fn sum(node: &Node<'_>) -> Checked<Built> {
-    let mut output = node.float(0)?.clone();
+pub(super) fn fold(node: &Node<'_>) -> Checked<Built> {
+    let fold = match node.operator {
+        "Sum" => Fold::Sum,
+        "Max" => Fold::Max,
+        "Min" => Fold::Min,
+        other => return Err(format!("'{other}' is no fold")),
+    };
+    let mut output = node.number(0)?.clone();
+    if matches!(fold, Fold::Sum) && !output.is_float() {
+        return Err("Sum is supported for floats: add a Cast".into());
+    }
     for index in 1..node.inputs.len() {
-        let value = node.float(index)?;
+        let value = node.number(index)?;
         same_type(&output, value)?;
         output.shape = known_shape(&output, value);
     }
-    Ok(Built::one(Sum, output))
+    Ok(Built::one(fold, output))
 }
 
-impl Operator for Sum {
+macro_rules! float_fold {
+    ($fold:expr, $a:expr, $b:expr) => {
+        match $fold {
+            Fold::Sum => zip_with($a, $b, |a, b| a + b),
+            // A NaN in either place is the result.
+            Fold::Max => zip_with($a, $b, |a, b| if a > b || a.is_nan() { *a } else { *b }),
+            Fold::Min => zip_with($a, $b, |a, b| if a < b || a.is_nan() { *a } else { *b }),
+        }
+    };
+}
+
+impl Operator for Fold {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let mut total = inputs.take(0)?;
         for index in 1..inputs.len() {
             let term = inputs.get(index)?;
             let (shape, data) = match (&total.data, &term.data) {
                 (Data::F32(a), Data::F32(b)) => {
-                    let (shape, values) = zip_with((a, &total.shape), (b, &term.shape), |a, b| a + b)?;
+                    let (shape, values) = float_fold!(*self, (a, &total.shape), (b, &term.shape))?;
                     (shape, Data::F32(values))
                 }
                 (Data::F64(a), Data::F64(b)) => {
-                    let (shape, values) = zip_with((a, &total.shape), (b, &term.shape), |a, b| a + b)?;
+                    let (shape, values) = float_fold!(*self, (a, &total.shape), (b, &term.shape))?;
                     (shape, Data::F64(values))
+                }
+                (Data::I64(a), Data::I64(b)) => {
+                    let (shape, values) = zip_with((a, &total.shape), (b, &term.shape), |&a, &b| match self {
+                        Self::Sum => a.wrapping_add(b),
+                        Self::Max => a.max(b),
+                        Self::Min => a.min(b),
+                    })?;
+                    (shape, Data::I64(values))
                 }
                 _ => return Err(TYPES_DIFFER.into()),
             };

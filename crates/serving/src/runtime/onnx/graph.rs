@@ -32,6 +32,18 @@ enum Place {
     Constant(usize),
 }
 
+impl Place {
+    fn source(self) -> Source {
+        match self {
+            Self::Slot(slot) => Source::Slot { slot, last: false },
+            Self::Constant(constant) => Source::Constant(constant),
+        }
+    }
+}
+
+/// Operator set versions by domain; both names of the default domain are `""`.
+pub(super) type Opsets<'a> = HashMap<&'a str, i64>;
+
 /// Values by name, while the graph is being planned; afterwards only numbers are left.
 #[derive(Default)]
 struct Values {
@@ -86,15 +98,71 @@ pub(super) fn plan(model: &ModelProto) -> Result<Planned, Refused> {
     let mut values = Values::default();
     read_initializers(graph, &mut values)?;
     let inputs = read_inputs(graph, &mut values)?;
+    let (steps, class_labels) = plan_nodes(graph, &opsets, &mut values)?;
+    let (sources, outputs) = read_outputs(graph, &values)?;
+    let plan = finish(values, inputs.len(), steps, sources);
+    Ok(Planned { plan, inputs, outputs, class_labels })
+}
+
+/// Plans a graph that a node runs on values of its own. It sees nothing of the graph around it.
+pub(super) fn plan_body(
+    graph: &GraphProto,
+    opsets: &Opsets<'_>,
+    inputs: &[ValueType],
+) -> Checked<(Plan, Vec<ValueType>)> {
+    if !graph.sparse_initializer.is_empty() {
+        return Err("sparse initialisers are not supported".into());
+    }
+    if graph.node.iter().any(|node| node.op_type == "Scan") {
+        return Err("a Scan within a Scan is not supported".into());
+    }
+    if graph.input.len() != inputs.len() {
+        return Err(format!("a body with {} inputs is given {}", graph.input.len(), inputs.len()));
+    }
+    let mut values = Values::default();
+    let mut planned = || -> Result<_, Refused> {
+        for (input, value) in graph.input.iter().zip(inputs) {
+            values.add_slot(&input.name, value.clone())?;
+        }
+        read_initializers(graph, &mut values)?;
+        let (steps, _) = plan_nodes(graph, opsets, &mut values)?;
+        let mut sources = Vec::with_capacity(graph.output.len());
+        let mut outputs = Vec::with_capacity(graph.output.len());
+        for output in &graph.output {
+            let place = *values
+                .places
+                .get(&output.name)
+                .ok_or_else(|| Refused::Malformed(format!("no node produces output '{}'", output.name)))?;
+            outputs.push(values.argument(place).value);
+            sources.push(place.source());
+        }
+        Ok((steps, sources, outputs))
+    };
+    let (steps, sources, outputs) = planned().map_err(|refused| match refused {
+        Refused::Malformed(detail) => format!("its body: {detail}"),
+        Refused::Operator { operator, domain, opset, node } => {
+            format!("operator {operator} ({domain}, opset {opset}) of node '{node}' in its body is not supported")
+        }
+        Refused::Node { node, detail } => format!("node '{node}' of its body: {detail}"),
+    })?;
+    Ok((finish(values, inputs.len(), steps, sources), outputs))
+}
+
+/// The steps of all nodes, and what classes are called.
+fn plan_nodes(
+    graph: &GraphProto,
+    opsets: &Opsets<'_>,
+    values: &mut Values,
+) -> Result<(Vec<Step>, Option<Vec<String>>), Refused> {
     let mut steps = Vec::with_capacity(graph.node.len());
     let mut classifier_labels = None;
     let mut zipmap_labels = None;
     for (index, node) in graph.node.iter().enumerate() {
         if node.op_type == "Constant" && domain(node).is_empty() {
-            read_constant(node, index, &mut values)?;
+            read_constant(node, index, values)?;
             continue;
         }
-        let (step, labels) = plan_node(node, index, &opsets, &mut values)?;
+        let (step, labels) = plan_node(node, index, opsets, values)?;
         steps.push(step);
         if node.op_type == "ZipMap" {
             zipmap_labels = zipmap_labels.or(labels);
@@ -102,21 +170,23 @@ pub(super) fn plan(model: &ModelProto) -> Result<Planned, Refused> {
             classifier_labels = labels.or(classifier_labels);
         }
     }
-    let (sources, outputs) = read_outputs(graph, &values)?;
+    Ok((steps, zipmap_labels.or(classifier_labels)))
+}
+
+fn finish(values: Values, inputs: usize, steps: Vec<Step>, outputs: Vec<Source>) -> Plan {
     let mut plan = Plan {
         constants: values.constants.into_iter().map(|(tensor, _)| tensor).collect(),
         slots: values.slots.len(),
-        inputs: inputs.len(),
+        inputs,
         steps,
-        outputs: sources,
+        outputs,
     };
     drop_unread_steps(&mut plan);
     mark_last_reads(&mut plan);
-    Ok(Planned { plan, inputs, outputs, class_labels: zipmap_labels.or(classifier_labels) })
+    plan
 }
 
-/// Operator set versions by domain; both names of the default domain are `""`.
-fn imported_opsets(model: &ModelProto) -> Result<HashMap<&str, i64>, Refused> {
+fn imported_opsets(model: &ModelProto) -> Result<Opsets<'_>, Refused> {
     let mut opsets = HashMap::new();
     for import in &model.opset_import {
         let domain = default_domain(&import.domain);
@@ -202,7 +272,7 @@ fn read_constant(node: &NodeProto, index: usize, values: &mut Values) -> Result<
 fn plan_node(
     proto: &NodeProto,
     index: usize,
-    opsets: &HashMap<&str, i64>,
+    opsets: &Opsets<'_>,
     values: &mut Values,
 ) -> Result<(Step, Option<Vec<String>>), Refused> {
     let name = node_name(proto, index);
@@ -223,6 +293,7 @@ fn plan_node(
     let node = Node {
         operator: &proto.op_type,
         opset,
+        opsets,
         attributes: &proto.attribute,
         inputs: places.iter().map(|place| place.map(|place| values.argument(place))).collect(),
     };
@@ -238,8 +309,7 @@ fn plan_node(
         .into_iter()
         .map(|place| match place {
             None => Source::Absent,
-            Some(Place::Slot(slot)) => Source::Slot { slot, last: false },
-            Some(Place::Constant(constant)) => Source::Constant(constant),
+            Some(place) => place.source(),
         })
         .collect();
     Ok((Step { operator: built.operator, inputs, outputs, label }, built.class_labels))
@@ -303,10 +373,7 @@ fn read_outputs(graph: &GraphProto, values: &Values) -> Result<(Vec<Source>, Vec
         let shape =
             inferred.shape.or_else(|| declared?.shape.filter(|shape| !shape.is_empty())).unwrap_or_else(|| vec![None]);
         specs.push(TensorSpec { name: output.name.clone(), element_type: inferred.element, shape });
-        sources.push(match place {
-            Place::Slot(slot) => Source::Slot { slot, last: false },
-            Place::Constant(constant) => Source::Constant(constant),
-        });
+        sources.push(place.source());
     }
     Ok((sources, specs))
 }

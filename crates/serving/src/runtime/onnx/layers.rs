@@ -230,3 +230,14 @@ impl Operator for BatchNormalization {
         Ok(tensor.into())
     }
 }
+
+/// Without training, what it drops is nothing.
+pub(super) fn dropout(node: &Node<'_>) -> Checked<Built> {
+    let training = node.optional(2).and_then(|argument| argument.constant);
+    match (node.optional(2), training.map(|tensor| &tensor.data)) {
+        (None, _) => {}
+        (Some(_), Some(Data::Bool(values))) if values.iter().all(|training| !training) => {}
+        _ => return Err("Dropout is supported without training only".into()),
+    }
+    super::shape::identity(node)
+}

@@ -6,28 +6,66 @@ use crate::tensor::{Data, ElementType};
 
 const TYPE_DIFFERS: &str = "the input's type is not what the graph declared";
 
-/// A function in both float types.
+/// A function in both float types, and in integers where it has a meaning for them.
 struct Unary {
+    i64: Option<fn(i64) -> i64>,
     f32: fn(f32) -> f32,
     f64: fn(f64) -> f64,
 }
 
 pub(super) fn unary(node: &Node<'_>) -> Checked<Built> {
-    let value = node.float(0)?.clone();
+    let value = node.number(0)?.clone();
     let unary = match node.operator {
-        "Abs" => Unary { f32: f32::abs, f64: f64::abs },
-        "Exp" => Unary { f32: f32::exp, f64: f64::exp },
-        "Log" => Unary { f32: f32::ln, f64: f64::ln },
-        "Neg" => Unary { f32: |x| -x, f64: |x| -x },
-        "Reciprocal" => Unary { f32: f32::recip, f64: f64::recip },
+        "Abs" => of_numbers(f32::abs, f64::abs, i64::wrapping_abs),
+        "Neg" => of_numbers(|x| -x, |x| -x, i64::wrapping_neg),
+        // The sign of zero is zero, and NaN has none.
+        "Sign" => of_numbers(
+            |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
+            |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
+            i64::signum,
+        ),
         // Not `max`: a NaN stays one.
-        "Relu" => Unary { f32: |x| if x < 0.0 { 0.0 } else { x }, f64: |x| if x < 0.0 { 0.0 } else { x } },
-        "Sigmoid" => Unary { f32: sigmoid_f32, f64: sigmoid_f64 },
-        "Sqrt" => Unary { f32: f32::sqrt, f64: f64::sqrt },
-        "Tanh" => Unary { f32: f32::tanh, f64: f64::tanh },
+        "Relu" => of_numbers(|x| if x < 0.0 { 0.0 } else { x }, |x| if x < 0.0 { 0.0 } else { x }, |x| x.max(0)),
+        "Ceil" => of_floats(f32::ceil, f64::ceil),
+        "Exp" => of_floats(f32::exp, f64::exp),
+        "Erf" => of_floats(|x| erf(f64::from(x)) as f32, erf),
+        "Floor" => of_floats(f32::floor, f64::floor),
+        "Log" => of_floats(f32::ln, f64::ln),
+        "Reciprocal" => of_floats(f32::recip, f64::recip),
+        "Round" => of_floats(f32::round_ties_even, f64::round_ties_even),
+        "Sigmoid" => of_floats(sigmoid_f32, sigmoid_f64),
+        "Softplus" => of_floats(|x| softplus(f64::from(x)) as f32, softplus),
+        "Softsign" => of_floats(|x| x / (1.0 + x.abs()), |x| x / (1.0 + x.abs())),
+        "Sqrt" => of_floats(f32::sqrt, f64::sqrt),
+        "Tanh" => of_floats(f32::tanh, f64::tanh),
         other => return Err(format!("'{other}' is no function of one number")),
     };
+    if value.is_integer() && unary.i64.is_none() {
+        return Err(format!("{} is supported for floats: add a Cast", node.operator));
+    }
     Ok(Built::one(unary, value))
+}
+
+fn of_floats(f32: fn(f32) -> f32, f64: fn(f64) -> f64) -> Unary {
+    Unary { f32, f64, i64: None }
+}
+
+fn of_numbers(f32: fn(f32) -> f32, f64: fn(f64) -> f64, i64: fn(i64) -> i64) -> Unary {
+    Unary { f32, f64, i64: Some(i64) }
+}
+
+/// ln(1 + e^x) without overflow.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// The error function, within 1.5e-7 (Abramowitz and Stegun, 7.1.26).
+fn erf(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
+    let polynomial = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592]
+        .iter()
+        .fold(0.0, |sum, coefficient| (sum + coefficient) * t);
+    (1.0 - polynomial * (-x * x).exp()).copysign(x)
 }
 
 /// 1 / (1 + e^-x) without overflow.
@@ -55,7 +93,13 @@ impl Operator for Unary {
                     *value = (self.f64)(*value);
                 }
             }
-            _ => return Err(TYPE_DIFFERS.into()),
+            Data::I64(values) => {
+                let function = self.i64.ok_or(TYPE_DIFFERS)?;
+                for value in values.iter_mut() {
+                    *value = function(*value);
+                }
+            }
+            Data::Bool(_) | Data::Text(_) => return Err(TYPE_DIFFERS.into()),
         }
         Ok(tensor.into())
     }

@@ -18,6 +18,8 @@
 //! | ai.onnx.ml | Normalizer | 1 to 5 |
 //! | ai.onnx.ml | OneHotEncoder | 1 to 5 |
 //! | ai.onnx.ml | Scaler | 1 to 5 |
+//! | ai.onnx.ml | SVMClassifier | 1 to 5 |
+//! | ai.onnx.ml | SVMRegressor | 1 to 5 |
 //! | ai.onnx.ml | TreeEnsemble | 5 to 5 |
 //! | ai.onnx.ml | TreeEnsembleClassifier | 1 to 5 |
 //! | ai.onnx.ml | TreeEnsembleRegressor | 1 to 5 |
@@ -26,45 +28,81 @@
 //! | ai.onnx | Add | 7 to 25 |
 //! | ai.onnx | And | 7 to 25 |
 //! | ai.onnx | ArgMax | 1 to 25 |
+//! | ai.onnx | ArgMin | 1 to 25 |
 //! | ai.onnx | BatchNormalization | 9 to 25 |
 //! | ai.onnx | Cast | 6 to 25 |
+//! | ai.onnx | Ceil | 6 to 25 |
+//! | ai.onnx | Celu | 12 to 25 |
 //! | ai.onnx | Clip | 6 to 25 |
 //! | ai.onnx | Concat | 4 to 25 |
+//! | ai.onnx | ConstantOfShape | 9 to 25 |
+//! | ai.onnx | CumSum | 11 to 25 |
 //! | ai.onnx | Div | 7 to 25 |
+//! | ai.onnx | Dropout | 7 to 25 |
+//! | ai.onnx | Elu | 6 to 25 |
 //! | ai.onnx | Equal | 7 to 25 |
+//! | ai.onnx | Erf | 9 to 25 |
 //! | ai.onnx | Exp | 6 to 25 |
+//! | ai.onnx | Expand | 8 to 25 |
 //! | ai.onnx | Flatten | 1 to 25 |
+//! | ai.onnx | Floor | 6 to 25 |
 //! | ai.onnx | Gather | 1 to 25 |
+//! | ai.onnx | GatherElements | 11 to 25 |
 //! | ai.onnx | Gemm | 7 to 25 |
 //! | ai.onnx | Greater | 7 to 25 |
 //! | ai.onnx | GreaterOrEqual | 12 to 25 |
+//! | ai.onnx | HardSigmoid | 6 to 25 |
+//! | ai.onnx | HardSwish | 14 to 25 |
 //! | ai.onnx | Identity | 1 to 25 |
+//! | ai.onnx | IsNaN | 9 to 25 |
+//! | ai.onnx | LeakyRelu | 6 to 25 |
 //! | ai.onnx | Less | 7 to 25 |
 //! | ai.onnx | LessOrEqual | 12 to 25 |
 //! | ai.onnx | Log | 6 to 25 |
+//! | ai.onnx | LogSoftmax | 1 to 25 |
 //! | ai.onnx | MatMul | 1 to 25 |
+//! | ai.onnx | Max | 8 to 25 |
+//! | ai.onnx | Min | 8 to 25 |
 //! | ai.onnx | Mul | 7 to 25 |
 //! | ai.onnx | Neg | 6 to 25 |
 //! | ai.onnx | Not | 1 to 25 |
 //! | ai.onnx | Or | 7 to 25 |
 //! | ai.onnx | Pow | 7 to 25 |
 //! | ai.onnx | Reciprocal | 6 to 25 |
+//! | ai.onnx | ReduceL1 | 1 to 25 |
+//! | ai.onnx | ReduceL2 | 1 to 25 |
 //! | ai.onnx | ReduceLogSumExp | 1 to 25 |
 //! | ai.onnx | ReduceMax | 1 to 25 |
 //! | ai.onnx | ReduceMean | 1 to 25 |
 //! | ai.onnx | ReduceMin | 1 to 25 |
 //! | ai.onnx | ReduceProd | 1 to 25 |
 //! | ai.onnx | ReduceSum | 1 to 25 |
+//! | ai.onnx | ReduceSumSquare | 1 to 25 |
 //! | ai.onnx | Relu | 6 to 25 |
 //! | ai.onnx | Reshape | 5 to 25 |
+//! | ai.onnx | Round | 11 to 25 |
+//! | ai.onnx | Scan | 9 to 25 |
+//! | ai.onnx | Selu | 6 to 25 |
+//! | ai.onnx | Shape | 1 to 25 |
 //! | ai.onnx | Sigmoid | 6 to 25 |
+//! | ai.onnx | Sign | 9 to 25 |
+//! | ai.onnx | Slice | 1 to 25 |
 //! | ai.onnx | Softmax | 1 to 25 |
+//! | ai.onnx | Softplus | 1 to 25 |
+//! | ai.onnx | Softsign | 1 to 25 |
 //! | ai.onnx | Sqrt | 6 to 25 |
+//! | ai.onnx | Squeeze | 1 to 25 |
 //! | ai.onnx | Sub | 7 to 25 |
 //! | ai.onnx | Sum | 8 to 25 |
 //! | ai.onnx | Tanh | 6 to 25 |
+//! | ai.onnx | ThresholdedRelu | 10 to 25 |
+//! | ai.onnx | TopK | 10 to 25 |
+//! | ai.onnx | Transpose | 1 to 25 |
+//! | ai.onnx | Unsqueeze | 1 to 25 |
 //! | ai.onnx | Where | 9 to 25 |
+//! | com.microsoft | CDist | 1 to 1 |
 
+mod activations;
 mod arithmetic;
 mod broadcast;
 mod cast;
@@ -75,15 +113,19 @@ mod forest;
 mod graph;
 mod initializer;
 mod layers;
+mod layout;
 mod linear;
 mod math;
 mod node;
 mod operators;
+mod order;
 mod proto;
 mod reduce;
 mod scalers;
+mod scan;
 mod scores;
 mod shape;
+mod svm;
 #[cfg(test)]
 mod tests;
 mod trees;

@@ -1,8 +1,9 @@
 //! A node as an operator's constructor sees it: its attributes, and what is known of its inputs.
 
 use super::execute::Operator;
+use super::graph::Opsets;
 use super::initializer;
-use super::proto::AttributeProto;
+use super::proto::{AttributeProto, GraphProto};
 use crate::tensor::{Data, ElementType, Tensor};
 
 /// What is known of a value before any run.
@@ -57,6 +58,8 @@ pub(super) struct Node<'a> {
     pub(super) operator: &'a str,
     /// The version of the node's domain that the model imports.
     pub(super) opset: i64,
+    /// All that the model imports: what a body of the node may use.
+    pub(super) opsets: &'a Opsets<'a>,
     pub(super) attributes: &'a [AttributeProto],
     /// `None`: an optional input that was left out.
     pub(super) inputs: Vec<Option<Argument<'a>>>,
@@ -175,6 +178,10 @@ impl<'a> Node<'a> {
     pub(super) fn texts(&self, name: &str) -> Checked<Vec<String>> {
         let Some(attribute) = self.typed(name, 8, "STRINGS (8)")? else { return Ok(Vec::new()) };
         attribute.strings.iter().map(|bytes| utf8(name, bytes.clone())).collect()
+    }
+
+    pub(super) fn graph(&self, name: &str) -> Checked<Option<&'a GraphProto>> {
+        Ok(self.typed(name, 5, "GRAPH (5)")?.and_then(|attribute| attribute.g.as_deref()))
     }
 
     pub(super) fn tensor(&self, name: &str) -> Checked<Option<Tensor>> {

@@ -62,6 +62,9 @@ pub(super) struct AttributeProto {
     pub(super) s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub(super) t: Option<TensorProto>,
+    /// The body of `Scan`.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(super) g: Option<Box<GraphProto>>,
     #[prost(float, repeated, tag = "7")]
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]

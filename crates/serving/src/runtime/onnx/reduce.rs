@@ -15,6 +15,9 @@ enum Reduction {
     Min,
     Prod,
     LogSumExp,
+    SumSquare,
+    L1,
+    L2,
 }
 
 struct Reduce {
@@ -32,10 +35,13 @@ pub(super) fn reduce(node: &Node<'_>) -> Checked<Built> {
         "ReduceMin" => Reduction::Min,
         "ReduceProd" => Reduction::Prod,
         "ReduceLogSumExp" => Reduction::LogSumExp,
+        "ReduceSumSquare" => Reduction::SumSquare,
+        "ReduceL1" => Reduction::L1,
+        "ReduceL2" => Reduction::L2,
         other => return Err(format!("'{other}' is no reduction")),
     };
     let value = node.number(0)?;
-    if value.is_integer() && matches!(reduction, Reduction::Mean | Reduction::LogSumExp) {
+    if value.is_integer() && matches!(reduction, Reduction::Mean | Reduction::LogSumExp | Reduction::L2) {
         return Err("integers have no such reduction: add a Cast".into());
     }
     // Axes are an attribute up to opset 12 (ReduceSum) or 17 (the others), an input since.
@@ -119,6 +125,9 @@ macro_rules! fold_floats {
                 group.iter().fold(<$type>::INFINITY, |best, &x| if x < best || x.is_nan() { x } else { best })
             }
             Reduction::Prod => group.iter().product(),
+            Reduction::SumSquare => group.iter().map(|x| x * x).sum::<$type>(),
+            Reduction::L1 => group.iter().map(|x| x.abs()).sum::<$type>(),
+            Reduction::L2 => group.iter().map(|x| x * x).sum::<$type>().sqrt(),
             Reduction::LogSumExp => {
                 let best = group.iter().fold(<$type>::NEG_INFINITY, |best, &x| best.max(x));
                 let shift = if best.is_finite() { best } else { 0.0 };
@@ -147,6 +156,8 @@ impl Operator for Reduce {
                     Reduction::Max => numbers.max().unwrap_or(0),
                     Reduction::Min => numbers.min().unwrap_or(0),
                     Reduction::Prod => numbers.fold(1, i64::wrapping_mul),
+                    Reduction::SumSquare => numbers.fold(0_i64, |sum, x| sum.wrapping_add(x.wrapping_mul(x))),
+                    Reduction::L1 => numbers.fold(0_i64, |sum, x| sum.wrapping_add(x.wrapping_abs())),
                     _ => numbers.fold(0, i64::wrapping_add),
                 }
             })),
@@ -156,7 +167,9 @@ impl Operator for Reduce {
     }
 }
 
+/// The position of the largest or smallest.
 struct ArgMax {
+    smallest: bool,
     axis: i64,
     keep: bool,
     last: bool,
@@ -172,14 +185,16 @@ pub(super) fn arg_max(node: &Node<'_>) -> Checked<Built> {
         Ok(remaining(shape, &reduced, keep, Some(1)))
     });
     let output = ValueType::new(ElementType::I64, shape.transpose()?);
-    Ok(Built::one(ArgMax { axis, keep, last }, output))
+    Ok(Built::one(ArgMax { smallest: node.operator == "ArgMin", axis, keep, last }, output))
 }
 
-/// The position of the largest; `last`: of the last one among equals.
-fn position_of_largest<T: PartialOrd>(values: impl Iterator<Item = T>, last: bool) -> i64 {
+/// The position of the largest or smallest; `last`: of the last one among equals.
+fn position_of_best<T: PartialOrd>(values: impl Iterator<Item = T>, smallest: bool, last: bool) -> i64 {
     let mut best: Option<(i64, T)> = None;
     for (index, value) in (0_i64..).zip(values) {
-        let better = best.as_ref().is_none_or(|(_, best)| value > *best || (last && value == *best));
+        let better = best
+            .as_ref()
+            .is_none_or(|(_, best)| if smallest { value < *best } else { value > *best } || (last && value == *best));
         if better {
             best = Some((index, value));
         }
@@ -193,7 +208,7 @@ impl Operator for ArgMax {
         let axis = axis_index(self.axis, tensor.shape.len())?;
         let (outer, length, inner) = split_at(&tensor.shape, axis);
         if length == 0 {
-            return Err("the largest of no elements".into());
+            return Err("the largest or smallest of no elements".into());
         }
         let mut positions = Vec::with_capacity(outer.saturating_mul(inner));
         for block in 0..outer {
@@ -201,9 +216,9 @@ impl Operator for ArgMax {
                 let start = block * length * inner + offset;
                 let indices = (0..length).map(|step| start + step * inner);
                 positions.push(match &tensor.data {
-                    Data::F32(values) => position_of_largest(indices.map(|i| values[i]), self.last),
-                    Data::F64(values) => position_of_largest(indices.map(|i| values[i]), self.last),
-                    Data::I64(values) => position_of_largest(indices.map(|i| values[i]), self.last),
+                    Data::F32(values) => position_of_best(indices.map(|i| values[i]), self.smallest, self.last),
+                    Data::F64(values) => position_of_best(indices.map(|i| values[i]), self.smallest, self.last),
+                    Data::I64(values) => position_of_best(indices.map(|i| values[i]), self.smallest, self.last),
                     Data::Bool(_) | Data::Text(_) => return Err(TYPE_DIFFERS.into()),
                 });
             }
@@ -218,24 +233,34 @@ struct Softmax {
     axis: i64,
     /// Up to opset 12 all axes from `axis` on were one.
     flatten: bool,
+    logarithm: bool,
 }
 
 pub(super) fn softmax(node: &Node<'_>) -> Checked<Built> {
     let value = node.float(0)?.clone();
     let flatten = node.opset < 13;
     let axis = node.integer("axis", if flatten { 1 } else { -1 })?;
-    Ok(Built::one(Softmax { axis, flatten }, value))
+    Ok(Built::one(Softmax { axis, flatten, logarithm: node.operator == "LogSoftmax" }, value))
 }
 
 macro_rules! softmax_along {
-    ($values:expr, $length:expr, $inner:expr, $type:ty) => {
+    ($values:expr, $length:expr, $inner:expr, $logarithm:expr, $type:ty) => {
         for block in $values.chunks_exact_mut(($length * $inner).max(1)) {
             for offset in 0..$inner {
                 let mut largest = <$type>::MIN;
                 for &value in block.iter().skip(offset).step_by($inner) {
                     largest = if value > largest { value } else { largest };
                 }
-                let mut sum = 0.0;
+                let mut sum: $type = 0.0;
+                if $logarithm {
+                    for &value in block.iter().skip(offset).step_by($inner) {
+                        sum += (value - largest).exp();
+                    }
+                    for value in block.iter_mut().skip(offset).step_by($inner) {
+                        *value -= largest + sum.ln();
+                    }
+                    continue;
+                }
                 for value in block.iter_mut().skip(offset).step_by($inner) {
                     *value = (*value - largest).exp();
                     sum += *value;
@@ -255,8 +280,8 @@ impl Operator for Softmax {
         let (_, length, inner) = split_at(&tensor.shape, axis);
         let (length, inner) = if self.flatten { (length * inner, 1) } else { (length, inner) };
         match &mut tensor.data {
-            Data::F32(values) => softmax_along!(values, length, inner, f32),
-            Data::F64(values) => softmax_along!(values, length, inner, f64),
+            Data::F32(values) => softmax_along!(values, length, inner, self.logarithm, f32),
+            Data::F64(values) => softmax_along!(values, length, inner, self.logarithm, f64),
             _ => return Err(TYPE_DIFFERS.into()),
         }
         Ok(tensor.into())

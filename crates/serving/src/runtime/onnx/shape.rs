@@ -145,6 +145,19 @@ fn join<T: Variant>(_like: &[T], parts: &[(&Tensor, usize)], outer: usize, total
     Ok(joined)
 }
 
+/// Tensors of one shape as the rows of a new first axis.
+pub(super) fn stack(rows: &[Tensor]) -> Checked<Tensor> {
+    let first = rows.first().ok_or("no rows")?;
+    if let Some(other) = rows.iter().find(|row| row.shape != first.shape) {
+        return Err(format!("rows of shape {:?} and {:?}", first.shape, other.shape));
+    }
+    let shape = [&[rows.len()], first.shape.as_slice()].concat();
+    let total = count(&shape)?;
+    let parts: Vec<(&Tensor, usize)> = rows.iter().map(|row| (row, row.data.len())).collect();
+    let data = map_data!(&first.data, values => join(values, &parts, 1, total)?);
+    Ok(Tensor { shape, data })
+}
+
 impl Operator for Concat {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let first = inputs.get(0)?;
@@ -198,22 +211,27 @@ impl Operator for Gather {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let (tensor, indices) = (inputs.get(0)?, inputs.get(1)?);
         let axis = axis_index(self.axis, tensor.shape.len())?;
-        let (outer, length, inner) = split_at(&tensor.shape, axis);
-        let picked = positions(as_i64(indices)?, length)?;
-        let shape = [&tensor.shape[..axis], &indices.shape, &tensor.shape[axis + 1..]].concat();
-        let total = count(&shape)?;
-        let data = map_data!(&tensor.data, values => {
-            let mut gathered = Vec::with_capacity(total);
-            for block in 0..outer {
-                for &position in &picked {
-                    let start = (block * length + position) * inner;
-                    gathered.extend_from_slice(&values[start..start + inner]);
-                }
-            }
-            gathered
-        });
-        Ok(Tensor { shape, data }.into())
+        let picked = positions(as_i64(indices)?, tensor.shape[axis])?;
+        Ok(pick(tensor, axis, &picked, &indices.shape)?.into())
     }
+}
+
+/// What lies at the positions of an axis; `shape` takes the place of the axis.
+pub(super) fn pick(tensor: &Tensor, axis: usize, positions: &[usize], shape: &[usize]) -> Checked<Tensor> {
+    let (outer, length, inner) = split_at(&tensor.shape, axis);
+    let shape = [&tensor.shape[..axis], shape, &tensor.shape[axis + 1..]].concat();
+    let total = count(&shape)?;
+    let data = map_data!(&tensor.data, values => {
+        let mut gathered = Vec::with_capacity(total);
+        for block in 0..outer {
+            for &position in positions {
+                let start = (block * length + position) * inner;
+                gathered.extend_from_slice(&values[start..start + inner]);
+            }
+        }
+        gathered
+    });
+    Ok(Tensor { shape, data })
 }
 
 struct ArrayFeatureExtractor;
