@@ -47,6 +47,39 @@ impl Graph {
         Ok(Self { names, places, needs, order })
     }
 
+    /// Without what frozen stages need: their commands do not run, so nothing is brought up to date
+    /// for them.
+    pub fn active(&self, pipeline: &Pipeline) -> Self {
+        let mut active = self.clone();
+        for (needs, stage) in active.needs.iter_mut().zip(&pipeline.stages) {
+            if stage.frozen {
+                needs.clear();
+            }
+        }
+        // Fewer edges close no circle.
+        active.order = post_order(&active.names, &active.needs).unwrap_or_else(|_| self.order.clone());
+        active
+    }
+
+    /// Every stage that is joined to one of `names` by what stages need, whichever way: their whole
+    /// pipelines, in order.
+    pub fn connected(&self, names: &[&str]) -> Vec<&str> {
+        let mut wanted = vec![false; self.names.len()];
+        let mut open: Vec<usize> = names.iter().filter_map(|name| self.places.get(*name)).copied().collect();
+        let mut neighbours = self.needs.clone();
+        for (at, needs) in self.needs.iter().enumerate() {
+            for &need in needs {
+                neighbours[need].push(at);
+            }
+        }
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut wanted[at], true) {
+                open.extend(&neighbours[at]);
+            }
+        }
+        self.in_order(&wanted)
+    }
+
     /// All stages, each after those it needs, in the order of `dvc repro`.
     pub fn order(&self) -> Vec<&str> {
         self.order.iter().map(|&at| self.names[at].as_str()).collect()
@@ -68,20 +101,54 @@ impl Graph {
             return Ok(self.order());
         }
         let mut wanted = vec![false; self.names.len()];
-        let mut open = Vec::new();
-        for target in targets {
-            let found = self.named(target);
-            if found.is_empty() {
-                return Err(Error::NoStage { name: (*target).to_owned(), known: self.names.clone() });
-            }
-            open.extend(found);
-        }
+        let mut open = self.all_named(targets)?;
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut wanted[at], true) {
                 open.extend(&self.needs[at]);
             }
         }
-        Ok(self.order.iter().filter(|&&at| wanted[at]).map(|&at| self.names[at].as_str()).collect())
+        Ok(self.in_order(&wanted))
+    }
+
+    /// `targets` and nothing else, in the order they are named.
+    ///
+    /// # Errors
+    /// As [`order_for`](Self::order_for).
+    pub fn only(&self, targets: &[&str]) -> Result<Vec<&str>, Error> {
+        let mut seen = vec![false; self.names.len()];
+        let named = self.all_named(targets)?.into_iter().filter(|&at| !std::mem::replace(&mut seen[at], true));
+        Ok(named.map(|at| self.names[at].as_str()).collect())
+    }
+
+    /// `targets` and everything that needs them, directly or not, in order.
+    ///
+    /// # Errors
+    /// As [`order_for`](Self::order_for).
+    pub fn downstream_of(&self, targets: &[&str]) -> Result<Vec<&str>, Error> {
+        let mut reached = vec![false; self.names.len()];
+        for at in self.all_named(targets)? {
+            reached[at] = true;
+        }
+        for &at in &self.order {
+            reached[at] |= self.needs[at].iter().any(|&need| reached[need]);
+        }
+        Ok(self.in_order(&reached))
+    }
+
+    fn in_order(&self, wanted: &[bool]) -> Vec<&str> {
+        self.order.iter().filter(|&&at| wanted[at]).map(|&at| self.names[at].as_str()).collect()
+    }
+
+    fn all_named(&self, targets: &[&str]) -> Result<Vec<usize>, Error> {
+        let mut all = Vec::new();
+        for target in targets {
+            let found = self.named(target);
+            if found.is_empty() {
+                return Err(Error::NoStage { name: (*target).to_owned(), known: self.names.clone() });
+            }
+            all.extend(found);
+        }
+        Ok(all)
     }
 
     fn named(&self, target: &str) -> Vec<usize> {
@@ -94,15 +161,8 @@ impl Graph {
 
     /// The stages that need `name`, directly or not, in order.
     pub fn downstream(&self, name: &str) -> Vec<&str> {
-        let mut reached: Vec<bool> = self.names.iter().map(|n| n == name).collect();
-        for &at in &self.order {
-            reached[at] |= self.needs[at].iter().any(|&n| reached[n]);
-        }
-        self.order
-            .iter()
-            .filter(|&&at| reached[at] && self.names[at] != name)
-            .map(|&at| self.names[at].as_str())
-            .collect()
+        let reached = self.downstream_of(&[name]).unwrap_or_default();
+        reached.into_iter().filter(|reached| *reached != name).collect()
     }
 }
 
@@ -215,6 +275,28 @@ mod tests {
         assert_eq!(graph.needs("evaluate"), ["train", "prepare"]);
         assert_eq!(graph.order_for(&["train"]).unwrap(), ["prepare", "train"]);
         assert_eq!(graph.downstream("prepare"), ["train", "evaluate"]);
+    }
+
+    #[test]
+    fn whole_pipelines_are_found_from_any_of_their_stages_and_frozen_stages_need_nothing() {
+        let text = "stages:\n  a: {cmd: x, outs: [a]}\n  b: {cmd: x, deps: [a], outs: [b], frozen: true}\n  c: {cmd: x, deps: [b]}\n  d: {cmd: x, outs: [d]}\n";
+        let pipeline = dvc_yaml::read("dvc.yaml", text, &dvc_yaml::Sources::none()).unwrap();
+        let graph = Graph::of(&pipeline).unwrap();
+        assert_eq!(graph.connected(&["b"]), ["a", "b", "c"]);
+        assert_eq!(graph.active(&pipeline).order_for(&["c"]).unwrap(), ["b", "c"]);
+    }
+
+    #[test]
+    fn stages_of_several_files_are_one_graph() {
+        let read = |file: &str, text: &str| dvc_yaml::read(file, text, &dvc_yaml::Sources::none()).unwrap();
+        let pipelines = [
+            read("dvc.yaml", "stages: {report: {cmd: x, deps: [train/model]}}"),
+            read("train/dvc.yaml", "stages: {fit: {cmd: x, outs: [model]}}"),
+        ];
+        let joined = Pipeline::joined("dvc.yaml", pipelines);
+        assert_eq!(Graph::of(&joined).unwrap().order(), ["train/dvc.yaml:fit", "report"]);
+        let fit = joined.stage("train/dvc.yaml:fit").unwrap();
+        assert_eq!((fit.entry.as_str(), fit.lock_file().as_str()), ("fit", "train/dvc.lock"));
     }
 
     #[test]

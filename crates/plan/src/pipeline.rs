@@ -2,7 +2,7 @@
 
 use towpath_yaml::{Span, Value};
 
-/// The stages of one pipeline file, in the order of the file.
+/// The stages of one pipeline file, in the order of the file, or of several ([`Pipeline::joined`]).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pipeline {
     /// The file, relative to the root of the repository: `dvc.yaml`.
@@ -11,6 +11,19 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// The stages of several files as one pipeline: those of `root` keep their names, the others are
+    /// called `file:name`, as DVC addresses them.
+    pub fn joined(root: &str, pipelines: impl IntoIterator<Item = Self>) -> Self {
+        let mut joined = Self { file: root.to_owned(), stages: Vec::new() };
+        for pipeline in pipelines {
+            joined.stages.extend(pipeline.stages.into_iter().map(|stage| {
+                let name = if stage.file == root { stage.name } else { format!("{}:{}", stage.file, stage.name) };
+                Stage { name, ..stage }
+            }));
+        }
+        joined
+    }
+
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|s| s.name == name)
     }
@@ -18,7 +31,13 @@ impl Pipeline {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
+    /// Unique in its pipeline. In one joined from several files, stages of another file than the
+    /// root's carry it: `train/dvc.yaml:fit`.
     pub name: String,
+    /// The name in its file: the key of its entry in the lock.
+    pub entry: String,
+    /// The pipeline file, relative to the root.
+    pub file: String,
     /// What the lock records: text, or a list of texts.
     pub cmd: Value,
     /// The shell lines, each run in a shell of its own.
@@ -48,6 +67,11 @@ impl Stage {
     /// The command as one text, lines joined.
     pub fn command(&self) -> String {
         self.commands.join("\n")
+    }
+
+    /// The lock beside its pipeline file, relative to the root: `train/dvc.lock`.
+    pub fn lock_file(&self) -> String {
+        format!("{}lock", self.file.strip_suffix("yaml").unwrap_or(&self.file))
     }
 
     pub fn output(&self, path: &str) -> Option<&Output> {

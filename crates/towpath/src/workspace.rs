@@ -18,6 +18,8 @@ use towpath_plan::pipeline::{OutputKind, Pipeline};
 use crate::config::Context;
 use crate::error::Error;
 
+pub const PIPELINE_FILE: &str = "dvc.yaml";
+
 /// What the commands for data work on.
 pub struct Workspace {
     pub repository: Repository,
@@ -161,16 +163,16 @@ pub fn arguments(repository: &Repository) -> Arguments {
 }
 
 /// The stages of a pipeline with the versions that its lock records.
-fn declared(pipeline: &Pipeline, lock: &str) -> Result<Vec<Stage>, Error> {
+pub fn declared(pipeline: &Pipeline, lock: &str) -> Result<Vec<Stage>, Error> {
     let file = lock_file(&pipeline.file);
     let (lock, mut versions) = (Lock::read(&file, lock)?, versions::of_lock(&file, lock)?);
     let mut stage = |stage: &towpath_plan::pipeline::Stage| {
-        let declared_by = match pipeline.file.as_str() {
-            "dvc.yaml" => stage.name.clone(),
-            file => format!("{file}:{}", stage.name),
+        let declared_by = match stage.file.as_str() {
+            "dvc.yaml" => stage.entry.clone(),
+            file => format!("{file}:{}", stage.entry),
         };
         let mut output = |out: &towpath_plan::pipeline::Output| {
-            let locked = lock.get(&stage.name).and_then(|locked| locked.out(&out.at.written));
+            let locked = lock.get(&stage.entry).and_then(|locked| locked.out(&out.at.written));
             TrackedOutput {
                 path: out.at.path.clone(),
                 written: out.at.written.clone(),
@@ -183,15 +185,15 @@ fn declared(pipeline: &Pipeline, lock: &str) -> Result<Vec<Stage>, Error> {
                     OutputKind::Metric => Role::Metric,
                     OutputKind::Plot => Role::Plot,
                 },
-                versions: versions.remove(&(stage.name.clone(), out.at.written.clone())),
+                versions: versions.remove(&(stage.entry.clone(), out.at.written.clone())),
                 import: None,
                 declared_by: declared_by.clone(),
             }
         };
         let files = stage.deps.iter().chain(stage.params.iter().map(|params| &params.file));
         Stage {
-            file: pipeline.file.clone(),
-            name: Some(stage.name.clone()),
+            file: stage.file.clone(),
+            name: Some(stage.entry.clone()),
             deps: files.map(|file| file.path.clone()).collect(),
             outputs: stage.outs.iter().map(&mut output).collect(),
         }

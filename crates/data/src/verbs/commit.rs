@@ -36,8 +36,7 @@ pub fn commit(
     for stage in chosen {
         for selection in stage.selections() {
             let output = selection.output;
-            let there = |below: &String| repository.root().join(&output.path).join(below).exists();
-            if selection.below.is_empty() && !there(&String::new()) {
+            if selection.below.is_empty() && !repository.root().join(&output.path).exists() {
                 continue;
             }
             if stage.stage.name.is_none() {

@@ -25,7 +25,13 @@ impl TrackedData {
         self.outputs.iter().any(|o| paths::overlap(&o.path, path))
     }
 
-    /// Checks out of the cache what the given paths need. With `exact` the checkout becomes what the
+    /// What a `.dvc` file records of exactly this path.
+    pub(super) fn recorded(&self, path: &str) -> Option<Content> {
+        self.outputs.iter().find(|output| output.path == path)?.content.clone()
+    }
+
+    /// Checks out of the cache what the given paths need, after `fetch` was asked for what is not in
+    /// it. With `exact` the checkout becomes what the
     /// `.dvc` files say; without, what is there stays.
     pub(super) fn fetch(
         &self,
@@ -33,11 +39,15 @@ impl TrackedData {
         exact: bool,
         cache: &Cache,
         workspace: &Workspace,
+        fetch: &dyn Fn(&[TrackedOutput]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for output in &self.outputs {
             let wanted = needed.iter().any(|path| paths::overlap(&output.path, path));
             let in_place = !exact && workspace.root().join(&output.path).exists();
             let Some(content) = output.content.as_ref().filter(|_| wanted && !in_place) else { continue };
+            if !cache.missing(content)?.is_empty() {
+                fetch(std::slice::from_ref(output))?;
+            }
             checkout(cache, workspace, content, output)?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towpath_checks::{Baseline, Verdict};
+use towpath_data::TrackedOutput;
 use towpath_plan::decide::Decision;
 use towpath_plan::pipeline::{Pipeline, Stage};
 
@@ -59,13 +60,24 @@ impl Variable {
     }
 }
 
-/// Writes down what happens: a server in its database, the command line on the terminal.
-pub trait Journal {
+/// Writes down what happens: a server in its database, the command line on the terminal. Stages that
+/// run side by side tell it from their threads.
+pub trait Journal: Sync {
     fn record(&self, event: Event<'_>) -> Result<(), JournalError>;
 
     /// Asked before each stage that runs.
     fn stage_variables(&self, _stage: &Stage) -> Result<Vec<Variable>, JournalError> {
         Ok(Vec::new())
+    }
+
+    /// Asked before a stage runs or is restored; no stops the run.
+    fn confirm(&self, _stage: &Stage) -> Result<bool, JournalError> {
+        Ok(true)
+    }
+
+    /// Asked for content that would be used if the cache had it. What cannot be had is left out.
+    fn fetch(&self, _outputs: &[TrackedOutput]) -> Result<(), JournalError> {
+        Ok(())
     }
 
     /// The accepted batches that a check's statistics are compared with; `None` before the first

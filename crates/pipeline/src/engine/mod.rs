@@ -5,18 +5,23 @@
 mod checks;
 mod data;
 pub mod journal;
+mod locks;
 pub mod outcome;
 mod retry;
+mod schedule;
 pub mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use towpath_core::project::ProjectFile;
-use towpath_data::{Cache, Repository, RunCache, Workspace};
+use towpath_data::{Cache, Repository, RunCache, TrackedOutput, Workspace};
 use towpath_plan::frontend::dvc_yaml::{self, Arguments, Sources};
 use towpath_plan::graph::Graph;
 use towpath_plan::lock::LockedStage;
@@ -26,7 +31,8 @@ use towpath_plan::pipeline::{Pipeline, Stage};
 use self::checks::Checks;
 use self::data::TrackedData;
 use self::journal::{Event, Journal, Planned};
-use self::outcome::{Outcome, StageOutcome, StageStatus, Status};
+use self::outcome::{Outcome, StageFailure, StageOutcome, StageStatus, Status};
+use self::schedule::Schedule;
 use self::stage::StageRunner;
 use crate::environment::Environments;
 use crate::executor::Executor;
@@ -60,8 +66,24 @@ pub struct Request {
     pub force: bool,
     /// Runs this stage and all that need what it makes, whatever the cache says.
     pub from: Option<String>,
-    /// Stages to bring up to date, with all they need; empty means all.
+    /// Stages to bring up to date; empty means those of the `dvc.yaml` in the root.
     pub targets: Vec<String>,
+    /// What beside them.
+    pub reach: Reach,
+    /// How many stages run at a time.
+    pub jobs: usize,
+    /// What a stage that fails means for the others.
+    pub on_failure: OnFailure,
+    /// Stages that need what a changed one makes run, whatever the cache says.
+    pub force_downstream: bool,
+    /// Decides about each stage as things are, and does nothing.
+    pub dry: bool,
+    /// Takes missing data for what is recorded of it.
+    pub allow_missing: bool,
+    /// Looks for earlier runs of a stage in the run cache.
+    pub run_cache: bool,
+    /// Puts outputs into the cache.
+    pub commit: bool,
     /// Stages that an earlier attempt at this run finished: not forced again.
     pub finished: BTreeMap<String, LockedStage>,
     /// Environment variables of every stage.
@@ -70,6 +92,30 @@ pub struct Request {
     pub log_limit: u64,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
+}
+
+/// Which stages a run looks at, beside its targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All they need.
+    #[default]
+    Upstream,
+    /// No other.
+    Only,
+    /// All that need them.
+    Downstream,
+}
+
+/// What happens after a stage failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// No further stage starts.
+    #[default]
+    Stop,
+    /// Those that do not need it go on.
+    KeepGoing,
+    /// All go on, and the run succeeds.
+    Ignore,
 }
 
 impl Request {
@@ -90,6 +136,14 @@ impl Request {
             force: false,
             from: None,
             targets: Vec::new(),
+            reach: Reach::default(),
+            jobs: 1,
+            on_failure: OnFailure::default(),
+            force_downstream: false,
+            dry: false,
+            allow_missing: false,
+            run_cache: true,
+            commit: true,
             finished: BTreeMap::new(),
             variables: Vec::new(),
             log_limit: log::DEFAULT_LIMIT,
@@ -126,6 +180,15 @@ pub fn read_pipeline(repository: &Repository, file: &str) -> Result<Option<Pipel
     Ok(Some(dvc_yaml::read(file, &text, &Sources { read: &read, arguments })?))
 }
 
+/// All pipeline files of a checkout as one pipeline ([`Pipeline::joined`]).
+pub fn read_pipelines(repository: &Repository) -> Result<Pipeline, Error> {
+    let mut pipelines = Vec::new();
+    for file in Repository::pipeline_files(repository.root())? {
+        pipelines.extend(read_pipeline(repository, &file)?);
+    }
+    Ok(Pipeline::joined(PIPELINE_FILE, pipelines))
+}
+
 /// What the files of the checkout say, and the tools to act on it.
 struct Run<'a> {
     request: &'a Request,
@@ -153,19 +216,14 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.workspace)?;
     let root = repository.root().to_owned();
-    let pipeline = read_pipeline(&repository, PIPELINE_FILE)?.ok_or(Error::NoPipeline { file: PIPELINE_FILE })?;
+    let pipeline = read_pipelines(&repository)?;
+    if request.targets.is_empty() && !root.join(PIPELINE_FILE).exists() {
+        return Err(Error::NoPipeline { file: PIPELINE_FILE });
+    }
     let project_text = read_text(&root.join(PROJECT_FILE))?.unwrap_or_default();
     let project = towpath_plan::towpath_yaml::read(PROJECT_FILE, &project_text).map_err(towpath_plan::Error::from)?;
-    let graph = Graph::of(&pipeline)?;
-    let targets: Vec<&str> = request.targets.iter().map(String::as_str).collect();
-    let order: Vec<Planned> = graph
-        .order_for(&targets)?
-        .into_iter()
-        .map(|stage| Planned {
-            stage: stage.to_owned(),
-            needs: graph.needs(stage).into_iter().map(str::to_owned).collect(),
-        })
-        .collect();
+    let graph = Graph::of(&pipeline)?.active(&pipeline);
+    let order = order(request, &pipeline, &graph)?;
     let forced = match &request.from {
         Some(from) => downstream(&graph, &order, from)?,
         None => BTreeSet::new(),
@@ -199,6 +257,26 @@ pub fn run(
     Ok(outcome)
 }
 
+/// The stages that the request is about, each after those it needs.
+fn order(request: &Request, pipeline: &Pipeline, graph: &Graph) -> Result<Vec<Planned>, Error> {
+    let of_root = pipeline.stages.iter().filter(|stage| stage.file == PIPELINE_FILE).map(|stage| stage.name.as_str());
+    let targets: Vec<&str> = match request.targets.as_slice() {
+        [] => of_root.collect(),
+        targets => targets.iter().map(String::as_str).collect(),
+    };
+    let names = match request.reach {
+        _ if targets.is_empty() => Vec::new(),
+        Reach::Upstream => graph.order_for(&targets)?,
+        Reach::Only => graph.only(&targets)?,
+        Reach::Downstream => graph.downstream_of(&targets)?,
+    };
+    let planned = |stage: &str| Planned {
+        stage: stage.to_owned(),
+        needs: graph.needs(stage).into_iter().map(str::to_owned).collect(),
+    };
+    Ok(names.into_iter().map(planned).collect())
+}
+
 /// A stage and all that need it, out of a run's order.
 fn downstream(graph: &Graph, order: &[Planned], from: &str) -> Result<BTreeSet<String>, Error> {
     // The graph says which stages there are, when it is none of them.
@@ -219,34 +297,57 @@ impl Run<'_> {
         let mut checks = Checks::of(self, &stages);
         self.fetch_data(&stages, &checks)?;
 
-        let mut runner = StageRunner::new(self)?;
-        let mut outcomes: Vec<StageOutcome> = Vec::new();
-        let mut stopped = checks.run_ready(self, &[])?;
-        for stage in &stages {
-            let outcome = match &stopped {
-                Some(stop) => {
-                    let skipped = StageOutcome::new(&stage.name, StageStatus::Skipped);
-                    StageOutcome { skipped_because: stop.to_string(), ..skipped }
-                }
-                None => runner.bring_up_to_date(stage)?,
-            };
-            self.record(Event::Finished(&outcome))?;
-            match outcome.status {
-                StageStatus::Failed => {
-                    let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-                    stopped = Some(Stop::Failed(format!("stage '{}' {why}", stage.name)));
-                }
-                StageStatus::Cancelled => stopped = Some(Stop::Cancelled),
-                StageStatus::Skipped => {}
-                StageStatus::Ran | StageStatus::Reused => {
-                    outcomes.push(outcome);
-                    let done: Vec<&str> = outcomes.iter().map(|o| o.stage.as_str()).collect();
-                    stopped = checks.run_ready(self, &done)?;
-                    continue;
-                }
-            }
-            outcomes.push(outcome);
+        let runner = StageRunner::new(self)?;
+        let mut progress = Going {
+            run: self,
+            stages: &stages,
+            schedule: Schedule::of(order),
+            forced: stages.iter().map(|stage| self.forced.contains(&stage.name)).collect(),
+            outcomes: Vec::new(),
+            failed: Vec::new(),
+            stopped: None,
+        };
+        if !self.request.dry {
+            progress.stopped = checks.run_ready(self, &[])?;
         }
+        let jobs = self.request.jobs.max(1);
+        thread::scope(|scope| {
+            let (finished, results) = mpsc::channel();
+            let mut running = 0;
+            loop {
+                while running < jobs
+                    && let Some(at) = progress.next()
+                {
+                    let (finished, runner, stage, forced) =
+                        (finished.clone(), &runner, stages[at], progress.forced[at]);
+                    let work = move || {
+                        let result = panic::catch_unwind(AssertUnwindSafe(|| runner.bring_up_to_date(stage, forced)));
+                        // Nobody listens after an error.
+                        let _ = finished.send((at, result));
+                    };
+                    running += 1;
+                    if jobs == 1 {
+                        work();
+                    } else {
+                        scope.spawn(work);
+                    }
+                }
+                if running == 0 {
+                    return Ok::<_, Error>(());
+                }
+                let Ok((at, result)) = results.recv() else { return Ok(()) };
+                running -= 1;
+                let outcome = result.unwrap_or_else(|panicked| panic::resume_unwind(panicked))?;
+                progress.settle(at, outcome, &mut checks)?;
+            }
+        })?;
+        progress.skip_rest()?;
+        let Going { outcomes, failed, stopped, .. } = progress;
+        let stopped = stopped.or_else(|| match failed.as_slice() {
+            [] => None,
+            [one] => Some(Stop::Failed(one.clone())),
+            [first, rest @ ..] => Some(Stop::Failed(format!("{first} (and {} more)", rest.len()))),
+        });
         self.outcome(outcomes, checks, runner, stopped)
     }
 
@@ -274,7 +375,7 @@ impl Run<'_> {
             model: content(model.map(|m| m.path.as_str()))?,
             evaluation: content(model.and_then(|m| m.evaluation.as_deref()))?,
             checks: checks.into_outcomes(),
-            lock_text: runner.lock_text().to_owned(),
+            lock_text: runner.locks.text(LOCK_FILE),
             environment: runner.resolved,
             stages,
             error,
@@ -285,7 +386,17 @@ impl Run<'_> {
     fn fetch_data(&self, stages: &[&Stage], checks: &Checks<'_>) -> Result<(), Error> {
         let mut needed: Vec<&str> = stages.iter().flat_map(|s| s.deps.iter().map(|d| d.path.as_str())).collect();
         needed.extend(checks.paths());
-        self.data.fetch(&needed, self.request.exact_data, &self.cache, &self.workspace)?;
+        if self.request.dry {
+            return Ok(());
+        }
+        let fetch = |outputs: &[TrackedOutput]| self.journal.fetch(outputs).map_err(Error::Journal);
+        match self.data.fetch(&needed, self.request.exact_data, &self.cache, &self.workspace, &fetch) {
+            Err(Error::MissingData { .. }) if self.request.allow_missing => {}
+            fetched => fetched?,
+        }
+        if self.request.allow_missing {
+            return Ok(());
+        }
         for stage in stages {
             for dep in &stage.deps {
                 let made = data::maker_of(&self.pipeline, &dep.path).is_some();
@@ -304,9 +415,89 @@ impl Run<'_> {
     fn record(&self, event: Event<'_>) -> Result<(), Error> {
         self.journal.record(event).map_err(Error::Journal)
     }
+}
 
-    fn lock_file(&self) -> PathBuf {
-        self.workspace.root().join(LOCK_FILE)
+/// How far a run has come.
+struct Going<'r> {
+    run: &'r Run<'r>,
+    /// In order; the others have the same numbers.
+    stages: &'r [&'r Stage],
+    schedule: Schedule,
+    forced: Vec<bool>,
+    outcomes: Vec<StageOutcome>,
+    /// What failed, while the rest goes on.
+    failed: Vec<String>,
+    stopped: Option<Stop>,
+}
+
+impl Going<'_> {
+    fn next(&mut self) -> Option<usize> {
+        if self.stopped.is_some() { None } else { self.schedule.next() }
+    }
+
+    fn settle(&mut self, at: usize, outcome: StageOutcome, checks: &mut Checks<'_>) -> Result<(), Error> {
+        self.run.record(Event::Finished(&outcome))?;
+        let request = self.run.request;
+        match outcome.status {
+            StageStatus::Failed => {
+                let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+                let failure = format!("stage '{}' {why}", outcome.stage);
+                let declined = outcome.failure == Some(StageFailure::Declined);
+                self.outcomes.push(outcome);
+                match request.on_failure {
+                    OnFailure::KeepGoing if !declined => {
+                        for dependent in self.schedule.give_up_after(at) {
+                            self.skip(dependent, &format!("not looked at: {failure}"))?;
+                        }
+                        self.failed.push(failure);
+                    }
+                    OnFailure::Ignore if !declined => self.schedule.done(at),
+                    _ => drop(self.stopped.get_or_insert(Stop::Failed(failure))),
+                }
+            }
+            StageStatus::Cancelled => {
+                self.outcomes.push(outcome);
+                self.stopped.get_or_insert(Stop::Cancelled);
+            }
+            StageStatus::Skipped => {
+                self.outcomes.push(outcome);
+                self.schedule.done(at);
+            }
+            StageStatus::Ran | StageStatus::Reused => {
+                let changed = outcome.status == StageStatus::Ran || outcome.restored || self.forced[at];
+                if request.force_downstream && changed {
+                    for &dependent in self.schedule.needed_by(at) {
+                        self.forced[dependent] = true;
+                    }
+                }
+                self.outcomes.push(outcome);
+                self.schedule.done(at);
+                if !request.dry {
+                    let up_to_date = |o: &&StageOutcome| matches!(o.status, StageStatus::Ran | StageStatus::Reused);
+                    let done: Vec<&str> =
+                        self.outcomes.iter().filter(up_to_date).map(|outcome| outcome.stage.as_str()).collect();
+                    if let Some(stop) = checks.run_ready(self.run, &done)? {
+                        self.stopped.get_or_insert(stop);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, at: usize, why: &str) -> Result<(), Error> {
+        let skipped = StageOutcome::new(&self.stages[at].name, StageStatus::Skipped);
+        let outcome = StageOutcome { skipped_because: why.to_owned(), ..skipped };
+        self.run.record(Event::Finished(&outcome))?;
+        self.outcomes.push(outcome);
+        Ok(())
+    }
+
+    /// What did not start because something stopped the run.
+    fn skip_rest(&mut self) -> Result<(), Error> {
+        let Some(stop) = self.stopped.as_ref().map(ToString::to_string) else { return Ok(()) };
+        let rest: Vec<usize> = self.schedule.rest().collect();
+        rest.into_iter().try_for_each(|at| self.skip(at, &stop))
     }
 }
 

@@ -66,7 +66,9 @@ pub struct StageOutcome {
     pub log_lines: u64,
     /// How its processes were confined; empty when none ran.
     pub sandbox: String,
-    /// Of `Skipped`: what stopped the run before it, one sentence.
+    /// Of `Reused`: its outputs were not in place and came out of the cache.
+    pub restored: bool,
+    /// Of `Skipped`: what stopped the run before it, or (of a dry run) why it would run; one sentence.
     pub skipped_because: String,
 }
 
@@ -83,6 +85,7 @@ impl StageOutcome {
             duration: Duration::ZERO,
             log_lines: 0,
             sandbox: String::new(),
+            restored: false,
             skipped_because: String::new(),
         }
     }
@@ -98,9 +101,17 @@ pub enum StageFailure {
     Exited(i32),
     Signalled(i32),
     TimedOut(Duration),
-    MissingDependency { path: String, made_by: Option<String> },
+    MissingDependency {
+        path: String,
+        made_by: Option<String>,
+    },
     MissingOutputs(Vec<String>),
-    Metrics { path: String, problem: String },
+    Metrics {
+        path: String,
+        problem: String,
+    },
+    /// Somebody was asked whether it shall run, and said no.
+    Declined,
 }
 
 impl fmt::Display for StageFailure {
@@ -114,6 +125,7 @@ impl fmt::Display for StageFailure {
             }
             Self::MissingDependency { path, made_by: None } => write!(f, "needs {path}, which does not exist"),
             Self::MissingOutputs(paths) => write!(f, "ended without making {}", paths.join(", ")),
+            Self::Declined => f.write_str("was not confirmed"),
             Self::Metrics { path, problem } => write!(f, "wrote metrics that cannot be read: {path}: {problem}"),
         }
     }

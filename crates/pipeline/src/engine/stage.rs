@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use towpath_core::{Content, Digest};
 use towpath_data::locks::RepositoryLock;
+use towpath_data::{Role, TrackedOutput};
 use towpath_plan::decide::{self, Action, Observed};
-use towpath_plan::lock::{Lock, LockText, LockedStage};
+use towpath_plan::lock::LockedStage;
 use towpath_plan::params::{self, ParamValues};
 use towpath_plan::paths;
 use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
 
 use super::journal::Event;
+use super::locks::LockFiles;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
-use super::{LOCK_FILE, Run, data, read_text, retry};
+use super::{Run, data, read_text, retry};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
 use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
 use crate::sandbox::Sandbox;
@@ -68,16 +71,22 @@ struct Variables {
     secrets: Vec<String>,
 }
 
-/// Goes through the stages of one run.
+/// Brings stages of one run up to date, also several at a time.
 pub(super) struct StageRunner<'a> {
     run: &'a Run<'a>,
-    lock: Lock,
-    /// As this run last read or wrote it.
-    lock_text: LockText,
+    pub(super) locks: LockFiles,
     /// What `python` of the project file asks for.
     pub(super) resolved: Option<Resolved>,
     /// Built when the first stage runs.
-    environment: Option<Environment>,
+    environment: Mutex<Option<Environment>>,
+    /// Held beside the lock of the repository, for which a process does not wait for itself.
+    writing: Mutex<()>,
+}
+
+/// The repository is ours to write.
+struct Writing<'a> {
+    _repository: RepositoryLock,
+    _own: MutexGuard<'a, ()>,
 }
 
 impl<'a> StageRunner<'a> {
@@ -95,44 +104,77 @@ impl<'a> StageRunner<'a> {
             Err(environment::Error::Cancelled) => None,
             resolved => resolved?,
         };
-        let text = read_text(&run.lock_file())?;
-        let lock = Lock::read(LOCK_FILE, text.as_deref().unwrap_or_default()).map_err(towpath_plan::Error::from)?;
-        Ok(Self { run, lock, lock_text: LockText::new(LOCK_FILE, text), resolved, environment: None })
+        let locks = LockFiles::read(root, &run.pipeline)?;
+        Ok(Self { run, locks, resolved, environment: Mutex::default(), writing: Mutex::default() })
     }
 
-    /// The text of `dvc.lock` now; empty without one.
-    pub(super) fn lock_text(&self) -> &str {
-        self.lock_text.text().unwrap_or_default()
-    }
-
-    pub(super) fn bring_up_to_date(&mut self, declared: &Stage) -> Result<StageOutcome, Error> {
+    /// `forced` runs it whatever the cache says.
+    pub(super) fn bring_up_to_date(&self, declared: &Stage, forced: bool) -> Result<StageOutcome, Error> {
+        let request = self.run.request;
         if self.run.cancel.is_cancelled() {
             return Ok(StageOutcome::new(&declared.name, StageStatus::Cancelled));
         }
-        let finished = self.run.request.finished.get(&declared.name);
+        let finished = request.finished.get(&declared.name);
         // What an earlier attempt finished is compared by content, even if it was forced.
         let always_changed = declared.always_changed && finished.is_none();
         let stage = &Stage { always_changed, ..declared.clone() };
-        let asked = self.run.request.force || self.run.forced.contains(&declared.name);
-        let force = asked && finished.is_none();
-        let locked = finished.or_else(|| self.lock.get(&stage.name)).cloned();
+        let force = (request.force || forced) && finished.is_none();
+        let locked = finished.cloned().or_else(|| self.locks.get(stage));
 
-        let inputs = self.inputs(stage)?;
-        if let Some(path) = inputs.deps.iter().find_map(|(path, content)| content.is_none().then_some(path)) {
-            let made_by = data::maker_of(&self.run.pipeline, path).map(str::to_owned);
-            let failure = StageFailure::MissingDependency { path: path.clone(), made_by };
-            return Ok(StageOutcome::failed(&stage.name, failure));
+        let mut inputs = self.inputs(stage)?;
+        let missing: Vec<String> =
+            inputs.deps.iter().filter(|(_, content)| content.is_none()).map(|(path, _)| path.clone()).collect();
+        if request.allow_missing {
+            self.assume(stage, &mut inputs, locked.as_ref());
+        } else if let Some(path) = missing.first().filter(|_| !request.dry) {
+            return Ok(self.lacks(stage, path));
         }
         let mut observed = self.observe(stage, &inputs, locked.as_ref())?;
         let hit = self.earlier_run(stage, locked.as_ref(), &observed)?;
-        self.find_cached(&mut observed, locked.iter().chain(&hit))?;
+        self.find_cached(stage, &mut observed, locked.as_ref(), hit.as_ref())?;
         let decision = decide::decide(stage, locked.as_ref(), &observed, hit.as_ref(), force);
         self.run.record(Event::Decided { stage, decision: &decision, inputs: &inputs })?;
-        match decision.action {
-            Action::Run => self.execute(stage, observed),
-            Action::Reuse => self.take(stage, locked, &[]),
-            Action::Restore { outs, from_run_cache } => self.take(stage, from_run_cache.or(locked), &outs),
+        if request.dry {
+            let status = if decision.action == Action::Run { StageStatus::Skipped } else { StageStatus::Reused };
+            return Ok(StageOutcome { skipped_because: decision.why, ..StageOutcome::new(&stage.name, status) });
         }
+        match decision.action {
+            Action::Reuse => self.take(stage, locked, &[]),
+            Action::Run | Action::Restore { .. } if !self.run.journal.confirm(stage).map_err(Error::Journal)? => {
+                Ok(StageOutcome::failed(&stage.name, StageFailure::Declined))
+            }
+            Action::Run => match missing.first() {
+                Some(path) => Ok(self.lacks(stage, path)),
+                None => self.execute(stage, observed),
+            },
+            Action::Restore { outs, from_run_cache } => {
+                let outcome = self.take(stage, from_run_cache.or(locked), &outs)?;
+                Ok(StageOutcome { restored: true, ..outcome })
+            }
+        }
+    }
+
+    fn lacks(&self, stage: &Stage, path: &str) -> StageOutcome {
+        let made_by = data::maker_of(&self.run.pipeline, path).map(str::to_owned);
+        StageOutcome::failed(&stage.name, StageFailure::MissingDependency { path: path.to_owned(), made_by })
+    }
+
+    /// What is missing counts as what its maker recorded, or else as what this stage was run with.
+    fn assume(&self, stage: &Stage, inputs: &mut Inputs, locked: Option<&LockedStage>) {
+        for dep in &stage.deps {
+            if let Some(content) = inputs.deps.get_mut(&dep.path).filter(|content| content.is_none()) {
+                let own = || locked.and_then(|locked| locked.dep(&dep.written)).map(|dep| dep.content.clone());
+                *content = self.recorded(&dep.path).or_else(own);
+            }
+        }
+    }
+
+    fn recorded(&self, path: &str) -> Option<Content> {
+        let made = |stage: &Stage| {
+            let out = stage.output(path)?;
+            Some(self.locks.get(stage)?.out(&out.at.written)?.content.clone())
+        };
+        self.run.pipeline.stages.iter().find_map(made).or_else(|| self.run.data.recorded(path))
     }
 
     fn inputs(&self, stage: &Stage) -> Result<Inputs, Error> {
@@ -157,6 +199,13 @@ impl<'a> StageRunner<'a> {
         let mut outs = BTreeMap::new();
         for out in &stage.outs {
             outs.insert(out.at.path.clone(), self.content(&out.at.path)?);
+        }
+        if self.run.request.allow_missing {
+            for out in &stage.outs {
+                let recorded = || locked?.out(&out.at.written).map(|out| out.content.clone());
+                let there = outs.entry(out.at.path.clone()).or_default();
+                *there = there.take().or_else(recorded);
+            }
         }
         let locked_environment = match locked.filter(|_| self.resolved.is_some()) {
             Some(locked) => self.run.earlier_runs.environment(&key(locked), &value(locked))?.map(String::from),
@@ -184,7 +233,8 @@ impl<'a> StageRunner<'a> {
         locked: Option<&LockedStage>,
         observed: &Observed,
     ) -> Result<Option<LockedStage>, Error> {
-        let Some(inputs) = decide::inputs(stage, observed).filter(|_| run_cache::records(stage)) else {
+        let records = self.run.request.run_cache && run_cache::records(stage);
+        let Some(inputs) = decide::inputs(stage, observed).filter(|_| records) else {
             return Ok(None);
         };
         let wanted = key(&inputs);
@@ -205,29 +255,66 @@ impl<'a> StageRunner<'a> {
         Ok(None)
     }
 
-    /// Notes which outputs that might have to be restored the cache has.
-    fn find_cached<'e>(
+    /// Notes which outputs that might have to be restored the cache has, or gets when asked.
+    fn find_cached(
         &self,
+        stage: &Stage,
         observed: &mut Observed,
-        entries: impl Iterator<Item = &'e LockedStage>,
+        locked: Option<&LockedStage>,
+        hit: Option<&LockedStage>,
     ) -> Result<(), Error> {
-        for out in entries.flat_map(|entry| &entry.outs) {
-            let there = observed.outs.values().flatten().any(|c| c.md5 == out.content.md5);
-            if there || self.run.cache.missing(&out.content)?.is_empty() {
-                observed.cached.insert(out.content.md5.clone());
+        let inputs = decide::inputs(stage, observed).map(|inputs| key(&inputs));
+        for entry in locked.into_iter().chain(hit) {
+            let lacking = self.lacking(stage, entry, observed)?;
+            // Of a lock entry that is not going to be used, nothing is fetched.
+            let wanted = hit == Some(entry) || stage.frozen || inputs.as_ref() == Some(&key(entry));
+            if wanted && !lacking.is_empty() && !self.run.request.dry {
+                self.run.journal.fetch(&lacking).map_err(Error::Journal)?;
+                self.lacking(stage, entry, observed)?;
             }
         }
         Ok(())
     }
 
+    /// The outputs of an entry that neither the checkout nor the cache has; the others are noted.
+    fn lacking(
+        &self,
+        stage: &Stage,
+        entry: &LockedStage,
+        observed: &mut Observed,
+    ) -> Result<Vec<TrackedOutput>, Error> {
+        let mut lacking = Vec::new();
+        for locked in &entry.outs {
+            let content = &locked.content;
+            let there = observed.outs.values().flatten().any(|c| c.md5 == content.md5);
+            if there || self.run.cache.missing(content)?.is_empty() {
+                observed.cached.insert(content.md5.clone());
+            } else if let Some(out) = stage.outs.iter().find(|out| out.at.written == locked.path) {
+                lacking.push(TrackedOutput {
+                    path: out.at.path.clone(),
+                    written: out.at.written.clone(),
+                    content: Some(content.clone()),
+                    cached: true,
+                    push: out.push,
+                    remote: out.remote.clone(),
+                    role: Role::Data,
+                    versions: None,
+                    import: None,
+                    declared_by: stage.name.clone(),
+                });
+            }
+        }
+        Ok(lacking)
+    }
+
     /// Uses an earlier result; `missing` are the outputs that are not in place.
     fn take(
-        &mut self,
+        &self,
         stage: &Stage,
         entry: Option<LockedStage>,
         missing: &[(RepoPath, Content)],
     ) -> Result<StageOutcome, Error> {
-        let in_lock = entry.as_ref().is_none_or(|entry| self.lock.get(&stage.name) == Some(entry));
+        let in_lock = entry.as_ref().is_none_or(|entry| self.locks.get(stage).as_ref() == Some(entry));
         // Nothing is written when nothing is missing.
         let _lock = if missing.is_empty() && in_lock { None } else { Some(self.lock_repository()?) };
         for (at, content) in missing {
@@ -239,7 +326,7 @@ impl<'a> StageRunner<'a> {
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Reused);
         if let Some(entry) = entry {
             if !in_lock {
-                self.write_lock(stage, &entry)?;
+                self.locks.write(stage, &entry)?;
             }
             outcome.outputs = outputs_of(stage, &entry);
             outcome.entry = Some(entry);
@@ -247,7 +334,7 @@ impl<'a> StageRunner<'a> {
         Ok(self.with_metrics(stage, outcome))
     }
 
-    fn execute(&mut self, stage: &Stage, mut observed: Observed) -> Result<StageOutcome, Error> {
+    fn execute(&self, stage: &Stage, mut observed: Observed) -> Result<StageOutcome, Error> {
         if !self.build_environment()? {
             return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
         }
@@ -270,7 +357,7 @@ impl<'a> StageRunner<'a> {
     /// The log of an attempt that failed stays beside that of the next.
     fn keep_log(&self, stage: &Stage, attempt: u32) -> Result<(), Error> {
         let path = self.run.request.log_of(&stage.name);
-        let kept = self.run.request.logs.join(format!("{}.attempt-{attempt}.log", stage.name));
+        let kept = self.run.request.logs.join(format!("{}.attempt-{attempt}.log", paths::file_name(&stage.name)));
         match fs::rename(&path, kept) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Io { action: "keep", path, source }),
             _ => Ok(()),
@@ -278,7 +365,7 @@ impl<'a> StageRunner<'a> {
     }
 
     /// Runs the commands once.
-    fn attempt(&mut self, stage: &Stage, observed: &mut Observed) -> Result<StageOutcome, Error> {
+    fn attempt(&self, stage: &Stage, observed: &mut Observed) -> Result<StageOutcome, Error> {
         self.clear_outputs(stage)?;
         let finished = self.run_commands(stage)?;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
@@ -304,8 +391,9 @@ impl<'a> StageRunner<'a> {
     }
 
     /// False when cancelled.
-    fn build_environment(&mut self) -> Result<bool, Error> {
-        let Some(resolved) = self.resolved.as_ref().filter(|_| self.environment.is_none()) else { return Ok(true) };
+    fn build_environment(&self) -> Result<bool, Error> {
+        let mut built = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(resolved) = self.resolved.as_ref().filter(|_| built.is_none()) else { return Ok(true) };
         let log = self.run.request.log_of("environment");
         let build = Build { log: &log, cancel: self.run.cancel };
         let environment = match self.run.request.environments.build(resolved, build) {
@@ -313,17 +401,18 @@ impl<'a> StageRunner<'a> {
             built => built?,
         };
         self.run.record(Event::Environment(&environment))?;
-        self.environment = Some(environment);
+        *built = Some(environment);
         Ok(true)
     }
 
     /// DVC's lock. Waits a while longer than DVC does: a result that took hours is at stake.
-    fn lock_repository(&self) -> Result<RepositoryLock, Error> {
+    fn lock_repository(&self) -> Result<Writing<'_>, Error> {
+        let own = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let deadline = Instant::now() + LOCK_DEADLINE;
         loop {
             match self.run.repository.lock() {
                 Err(towpath_data::Error::Locked { .. }) if Instant::now() < deadline => {}
-                lock => return Ok(lock?),
+                lock => return Ok(Writing { _repository: lock?, _own: own }),
             }
         }
     }
@@ -396,7 +485,7 @@ impl<'a> StageRunner<'a> {
         variables.insert("TMPDIR".into(), scratch.display().to_string());
         // Otherwise the log of a Python stage comes in blocks of 8 KiB.
         variables.insert("PYTHONUNBUFFERED".into(), "1".into());
-        if let Some(environment) = &self.environment {
+        if let Some(environment) = &*self.environment.lock().unwrap_or_else(PoisonError::into_inner) {
             let bin = environment.path.join("bin");
             let path = variables.remove("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
             variables.insert("PATH".into(), format!("{}:{path}", bin.display()));
@@ -427,11 +516,12 @@ impl<'a> StageRunner<'a> {
     }
 
     /// Into the cache, `dvc.lock` and the run cache, in this order: what a lock entry names is there.
-    fn keep_result(&mut self, stage: &Stage, observed: &mut Observed, outcome: &mut StageOutcome) -> Result<(), Error> {
+    fn keep_result(&self, stage: &Stage, observed: &mut Observed, outcome: &mut StageOutcome) -> Result<(), Error> {
         let _lock = self.lock_repository()?;
         for out in &stage.outs {
             // DVC's run cache keeps metrics that Git tracks too.
-            let content = if out.cache || out.kind == OutputKind::Metric {
+            let keep = self.run.request.commit && (out.cache || out.kind == OutputKind::Metric);
+            let content = if keep {
                 Some(self.run.cache.add_path(&self.run.workspace, Path::new(&out.at.path))?)
             } else {
                 self.content(&out.at.path)?
@@ -440,13 +530,13 @@ impl<'a> StageRunner<'a> {
             observed.outs.insert(out.at.path.clone(), content);
         }
         let Some(entry) = decide::result(stage, observed) else { return Ok(()) };
-        self.write_lock(stage, &entry)?;
+        self.locks.write(stage, &entry)?;
         let (key, value) = (key(&entry), value(&entry));
         if let Some(resolved) = &self.resolved {
             self.run.earlier_runs.save_environment(&key, &value, &resolved.hash)?;
         }
         let all_cached = stage.outs.iter().all(|o| o.cache || o.kind == OutputKind::Metric);
-        if run_cache::records(stage) && all_cached {
+        if self.run.request.commit && run_cache::records(stage) && all_cached {
             self.run.earlier_runs.save(&key, &value, &run_cache::text(&entry))?;
         }
         outcome.outputs = outputs_of(stage, &entry);
@@ -462,25 +552,12 @@ impl<'a> StageRunner<'a> {
         Ok(())
     }
 
-    /// Replaces this stage's entry; the rest of the file may have been changed by others meanwhile.
-    fn write_lock(&mut self, stage: &Stage, entry: &LockedStage) -> Result<(), Error> {
-        let path = self.run.lock_file();
-        let old = read_text(&path)?;
-        if old.as_deref() != self.lock_text.text() {
-            self.lock_text = LockText::new(LOCK_FILE, old);
-        }
-        let text = self.lock_text.set(&stage.name, entry).map_err(towpath_plan::Error::from)?;
-        replace(&path, text).map_err(|source| Error::Io { action: "write", path, source })?;
-        match self.lock.stages.iter_mut().find(|(name, _)| *name == stage.name) {
-            Some((_, locked)) => *locked = entry.clone(),
-            None => self.lock.stages.push((stage.name.clone(), entry.clone())),
-        }
-        Ok(())
-    }
-
     fn with_metrics(&self, stage: &Stage, mut outcome: StageOutcome) -> StageOutcome {
         for out in stage.outs.iter().filter(|o| o.kind == OutputKind::Metric) {
             let path = self.run.workspace.root().join(&out.at.path);
+            if self.run.request.allow_missing && !path.exists() {
+                continue;
+            }
             match read_metrics(&path, &out.at.path) {
                 Ok(metrics) => outcome.metrics.extend(metrics),
                 Err(problem) => {
@@ -529,17 +606,4 @@ fn digest(hex: &str) -> Digest {
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { action: "create", path: path.to_owned(), source })
-}
-
-/// Writes a file so that a kill at any moment leaves the old or the new one. Not synced to the disk:
-/// after a power loss the run is made again.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder)?;
-    fs::write(file.path(), text)?;
-    let mode = fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o777);
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -86,7 +86,8 @@ pub enum Progress {
     Logged(u64),
 }
 
-pub trait Executor {
+/// Several tasks may run at a time, each from a thread of its own.
+pub trait Executor: Sync {
     /// Runs the task to its end. When it returns, no process of the task is left.
     fn run(&self, task: &Task, progress: &mut dyn FnMut(Progress), cancel: &Cancel) -> Result<Finished, Error>;
 }

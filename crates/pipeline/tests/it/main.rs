@@ -7,6 +7,7 @@ mod environments;
 mod executor;
 mod faults;
 mod overhead;
+mod parallel;
 mod real_dvc;
 mod repository;
 mod reuse;

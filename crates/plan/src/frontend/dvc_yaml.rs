@@ -74,10 +74,9 @@ pub fn read(file: &str, text: &str, sources: &Sources<'_>) -> Result<Pipeline, E
     let stages = fields.optional("stages");
     fields.finish()?;
 
-    let folder = paths::folder(file);
     let mut pipeline = Pipeline { file: file.to_owned(), stages: Vec::new() };
     for (entry, field) in stages.map(|s| s.entries()).transpose()?.unwrap_or_default() {
-        pipeline.stages.push(stage(&entry.key, entry.key_span, field, folder)?);
+        pipeline.stages.push(stage(&entry.key, entry.key_span, field, file)?);
     }
     Ok(pipeline)
 }
@@ -96,7 +95,8 @@ fn check_names(root: Field<'_>) -> Result<(), YamlError> {
     Ok(())
 }
 
-fn stage(name: &str, position: Span, field: Field<'_>, folder: &str) -> Result<Stage, YamlError> {
+fn stage(name: &str, position: Span, field: Field<'_>, file: &str) -> Result<Stage, YamlError> {
+    let folder = paths::folder(file);
     let mut fields = field.fields()?;
     let (cmd, commands) = commands(fields.required("cmd")?)?;
     let wdir = match fields.optional("wdir") {
@@ -105,6 +105,8 @@ fn stage(name: &str, position: Span, field: Field<'_>, folder: &str) -> Result<S
     };
     let mut stage = Stage {
         name: name.to_owned(),
+        entry: name.to_owned(),
+        file: file.to_owned(),
         cmd,
         commands,
         wdir,

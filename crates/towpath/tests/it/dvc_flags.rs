@@ -1,4 +1,4 @@
-//! Every flag of DVC's data verbs is one of ours: scripts that were written for `dvc` run.
+//! Every flag of DVC's verbs is one of ours: scripts that were written for `dvc` run.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ walk(get_main_parser(), [])
 print(json.dumps(found))
 "#;
 
-const VERBS: [&str; 35] = [
+const VERBS: [&str; 36] = [
     "init",
     "config",
     "remote add",
@@ -56,6 +56,7 @@ const VERBS: [&str; 35] = [
     "cache migrate",
     "root",
     "version",
+    "repro",
 ];
 
 #[test]

@@ -94,3 +94,54 @@ fn accepted_batches_are_the_baseline_of_the_next_check() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("5.csv: mean of x is 100"), "{}", text(&output.stdout));
 }
+
+/// Also what the real client says afterwards.
+#[test]
+fn pipelines_of_several_folders_run_side_by_side_and_changed_data_is_recorded() {
+    let home = Home::repository();
+    home.write(
+        "dvc.yaml",
+        "stages:\n  a: {cmd: cp raw a, deps: [raw], outs: [a]}\n  b: {cmd: cp raw b, deps: [raw], outs: [b]}\n",
+    );
+    home.write("sub/dvc.yaml", "stages: {x: {cmd: 'cat ../a ../b > x', deps: [../a, ../b], outs: [x]}}\n");
+    home.write("raw", "1\n");
+    home.ok(&["add", "raw"]);
+    let said = home.ok(&["repro", "sub/dvc.yaml:x", "-j", "2"]);
+    assert!(said.contains("3 stages ran"), "{said}");
+    home.write("raw", "2\n");
+    let said = home.ok(&["repro", "--all-pipelines", "--dry"]);
+    assert!(said.contains("raw.dvc: would record the data that is there now\n"), "{said}");
+    assert!(said.contains("a: would run: raw changed\n> cp raw a\n") && said.contains("2 stages would run."), "{said}");
+    assert_eq!(home.read("a"), "1\n");
+    let said = home.ok(&["repro", "--recursive", "sub"]);
+    assert!(said.contains("raw.dvc: records the data that is there now\n") && said.contains("3 stages ran"), "{said}");
+    assert_eq!(home.read("sub/x"), "2\n2\n");
+    let dvc = towpath_testkit::python::program("dvc").unwrap();
+    let status = home.command(dvc).args(["status", "--json"]).output().unwrap();
+    assert_eq!(text(&status.stdout).trim(), "{}", "{}", text(&status.stderr));
+    let said = home.ok(&["repro", "--single-item", "--force", "--glob", "[b]"]);
+    assert_eq!(said, "b: runs: it was asked to run whatever changed\n".to_owned() + said.split_once('\n').unwrap().1);
+    assert!(said.ends_with("1 stage ran, 0 reused.\n"), "{said}");
+    let said = home.ok(&["repro", "--downstream", "b", "--dry", "--force"]);
+    assert!(said.contains("2 stages would run."), "{said}");
+    home.write("raw", "3\n");
+    home.ok(&["repro", "raw.dvc"]);
+    assert!(home.read("raw.dvc").contains("6d7fce9fee471194aa8b5b6e47267f03"), "{}", home.read("raw.dvc"));
+    assert_eq!(home.read("a"), "2\n");
+}
+
+#[test]
+fn what_was_made_elsewhere_is_pulled_instead_of_made_again() {
+    let home = repository();
+    let remote = home.path("remote").display().to_string();
+    home.ok(&["remote", "add", "-d", "origin", &remote]);
+    home.ok(&["repro"]);
+    home.ok(&["push", "--run-cache"]);
+    std::fs::remove_dir_all(home.path(".dvc/cache")).unwrap();
+    for path in ["doubled.txt", "total.json", "dvc.lock"] {
+        std::fs::remove_file(home.path(path)).unwrap();
+    }
+    let outcome: Value = serde_json::from_str(&home.ok(&["repro", "--pull", "--json"])).unwrap();
+    assert_eq!(outcome["stages"][0]["status"], "reused", "{outcome}");
+    assert_eq!(home.read("doubled.txt"), "2\n4\n6\n");
+}

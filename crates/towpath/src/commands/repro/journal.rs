@@ -1,15 +1,17 @@
 //! The engine's journal on a terminal: says what happens, shows what stages print, and keeps what
 //! checks need the next time below `.dvc/tmp`.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towpath_checks::{Baseline, Verdict};
+use towpath_data::verbs::{self, Scope};
+use towpath_data::{Error, Repository, Targets, TrackedOutput};
 use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Variable};
 use towpath_pipeline::{Request, StageOutcome, StageStatus, log};
 use towpath_plan::decide::Action;
@@ -27,17 +29,31 @@ pub struct TerminalJournal<'a> {
     checks: PathBuf,
     /// `MLFLOW_TRACKING_TOKEN` of the stages.
     token: Option<String>,
-    logs: RefCell<HashMap<String, log::Reader>>,
+    /// Whom to ask before a stage runs.
+    interactive: bool,
+    /// Where data that is missing comes from.
+    source: Option<&'a Repository>,
+    logs: Mutex<HashMap<String, log::Reader>>,
 }
 
 impl<'a> TerminalJournal<'a> {
     pub fn new(ui: &'a Ui, request: &'a Request, checks: PathBuf, token: Option<String>) -> Self {
-        Self { ui, request, checks, token, logs: RefCell::default() }
+        Self { ui, request, checks, token, interactive: false, source: None, logs: Mutex::default() }
+    }
+
+    /// Asks before each stage.
+    pub fn asking(self, interactive: bool) -> Self {
+        Self { interactive, ..self }
+    }
+
+    /// Fetches what is missing from the remote of this repository.
+    pub fn fetching(self, source: Option<&'a Repository>) -> Self {
+        Self { source, ..self }
     }
 
     /// Shows what the stage has printed since the last time.
     fn show_log(&self, stage: &str) -> io::Result<()> {
-        let mut logs = self.logs.borrow_mut();
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         if !logs.contains_key(stage) {
             logs.insert(stage.to_owned(), log::Reader::open(&self.request.log_of(stage))?);
         }
@@ -61,6 +77,7 @@ impl<'a> TerminalJournal<'a> {
                 let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.ui.say(format!("{stage}: {why}"));
             }
+            StageStatus::Skipped if self.request.dry => {}
             StageStatus::Skipped => self.ui.say(format!("{stage}: skipped")),
             StageStatus::Cancelled => self.ui.say(format!("{stage}: cancelled")),
             // Said when it was decided.
@@ -78,10 +95,16 @@ impl Journal for TerminalJournal<'_> {
         match event {
             Event::Decided { stage, decision, .. } => {
                 let verb = match decision.action {
+                    Action::Run if self.request.dry => "would run",
                     Action::Run => "runs",
                     Action::Reuse | Action::Restore { .. } => "reused",
                 };
                 self.ui.say(format!("{}: {verb}: {}", stage.name, decision.why));
+                if self.request.dry && decision.action == Action::Run {
+                    for command in &stage.commands {
+                        self.ui.say(format!("> {command}"));
+                    }
+                }
             }
             Event::Environment(environment) if !environment.cached => {
                 let (file, packages) = (&environment.file, u64::from(environment.packages));
@@ -102,7 +125,7 @@ impl Journal for TerminalJournal<'_> {
                 self.ui.note(format!("Stage '{stage}' {failure}; attempt {attempt} in {}", crate::ui::duration(wait)));
             }
             Event::Finished(outcome) => {
-                self.logs.borrow_mut().remove(&outcome.stage);
+                self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.stage);
                 self.finished(outcome);
             }
             Event::Planned { .. } | Event::Environment(_) | Event::Process { .. } => {}
@@ -112,6 +135,27 @@ impl Journal for TerminalJournal<'_> {
 
     fn stage_variables(&self, _: &Stage) -> Result<Vec<Variable>, JournalError> {
         Ok(self.token.iter().map(|token| Variable::secret("MLFLOW_TRACKING_TOKEN", token)).collect())
+    }
+
+    fn confirm(&self, stage: &Stage) -> Result<bool, JournalError> {
+        Ok(!self.interactive || self.ui.confirm(&format!("Run stage '{}'?", stage.name)))
+    }
+
+    fn fetch(&self, outputs: &[TrackedOutput]) -> Result<(), JournalError> {
+        let Some(repository) = self.source else { return Ok(()) };
+        let names = outputs.iter().map(|output| output.path.clone());
+        let scope = Scope { targets: Targets::named(repository.root(), names), ..Scope::default() };
+        let stage = towpath_data::Stage {
+            file: "dvc.yaml".to_owned(),
+            name: outputs.first().map(|output| output.declared_by.clone()),
+            deps: Vec::new(),
+            outputs: outputs.to_vec(),
+        };
+        match verbs::fetch(repository, &[stage], &scope, &self.ui.data_progress()) {
+            // The stage runs then.
+            Ok(_) | Err(Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn baseline(&self, check: &str) -> Result<Option<Baseline>, JournalError> {

@@ -1,41 +1,161 @@
 pub mod journal;
+mod selection;
 
 use serde_json::json;
-use towpath_data::Repository;
+use towpath_data::targets::ChosenStage;
+use towpath_data::{Change, Repository, TrackedOutput, status, transfer, verbs};
+use towpath_pipeline::engine::OnFailure;
 use towpath_pipeline::{Local, Outcome, Request, StageStatus, Status, engine};
+use towpath_plan::paths;
 
 use self::journal::TerminalJournal;
+pub use self::selection::{Chosen, Selection};
 use crate::config::{Context, variable};
 use crate::error::{Error, Exit};
 use crate::signals;
 use crate::ui;
+use crate::workspace;
 
 /// Bring the pipeline up to date: run the stages whose inputs changed, reuse the others
 #[derive(clap::Args, Debug)]
 pub struct Repro {
-    /// Stages to bring up to date, with all they need [default: all]
-    stages: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    options: ReproOptions,
+    /// Do not put outputs into the cache
+    #[arg(long)]
+    no_commit: bool,
+    /// Run stages also when the run cache knows their result
+    #[arg(long)]
+    no_run_cache: bool,
+}
+
+/// How stages are run: what `repro` and `exp run` share.
+#[derive(clap::Args, Debug)]
+pub struct ReproOptions {
     /// Run every stage, whatever the cache says
     #[arg(long, short)]
-    force: bool,
+    pub force: bool,
+    /// Also run all that needs a stage which changed
+    #[arg(long)]
+    force_downstream: bool,
+    /// Ask before each stage
+    #[arg(long, short)]
+    interactive: bool,
+    /// Say what would run, and run nothing
+    #[arg(long)]
+    pub dry: bool,
+    /// Fetch what is missing and was made before
+    #[arg(long)]
+    pull: bool,
+    /// Take missing data for what is recorded of it
+    #[arg(long)]
+    allow_missing: bool,
+    /// After a failure go on with stages that do not need it
+    #[arg(long, short)]
+    keep_going: bool,
+    /// Go on with all stages after a failure
+    #[arg(long, conflicts_with = "keep_going")]
+    ignore_errors: bool,
+    /// Run so many stages at a time
+    #[arg(long, short, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
 }
 
 impl Repro {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
-        let repository = Repository::find(&Context::current_dir()?)?;
+        let repository = workspace::repository(ctx)?;
+        let repository = if self.options.pull { workspace::with_token(ctx, repository) } else { repository };
+        let chosen = self.selection.resolve(&repository)?;
+        if !self.no_commit {
+            record_data(ctx, &repository, &chosen, self.options.dry)?;
+        }
+        let Some(outcome) = self.options.run(ctx, &repository, chosen, !self.no_commit, !self.no_run_cache)? else {
+            ctx.ui.say("Data and pipelines are up to date.");
+            return Ok(Exit::Done);
+        };
+        ctx.ui.show_as(&json(&outcome), || human(&outcome, self.options.dry))?;
+        Ok(if outcome.status == Status::Succeeded { Exit::Done } else { Exit::No })
+    }
+}
+
+impl ReproOptions {
+    /// Nothing when no stage was chosen.
+    pub fn run(
+        &self,
+        ctx: &Context,
+        repository: &Repository,
+        chosen: Chosen,
+        commit: bool,
+        run_cache: bool,
+    ) -> Result<Option<Outcome>, Error> {
+        if chosen.stages.is_empty() {
+            return Ok(None);
+        }
         let own = repository.tmp_dir().join("towpath");
-        let (tracking, secret) = tracking(&repository);
+        let (tracking, secret) = tracking(repository);
         let request = Request {
             force: self.force,
-            targets: self.stages,
+            targets: chosen.stages,
+            reach: chosen.reach,
+            jobs: if self.interactive { 1 } else { usize::from(self.jobs) },
+            on_failure: match (self.keep_going, self.ignore_errors) {
+                (true, _) => OnFailure::KeepGoing,
+                (_, true) => OnFailure::Ignore,
+                _ => OnFailure::Stop,
+            },
+            force_downstream: self.force_downstream,
+            dry: self.dry,
+            allow_missing: self.allow_missing,
+            run_cache,
+            commit,
             variables: tracking,
             ..Request::new(repository.root().to_owned(), ctx.environments(), own.join("logs"), own.join("scratch"))
         };
-        let journal = TerminalJournal::new(&ctx.ui, &request, own.join("checks"), secret);
-        let outcome = engine::run(&request, &journal, &Local, &signals::cancel_on_signal()?)?;
-        ctx.ui.show_as(&json(&outcome), || human(&outcome))?;
-        Ok(if outcome.status == Status::Succeeded { Exit::Done } else { Exit::No })
+        if self.pull && run_cache && !self.dry {
+            let remote = repository.remote(None)?;
+            let pulled = transfer::pull_run_cache(&repository.cache()?, remote.as_ref(), &ctx.ui.data_progress());
+            // What runs then may have been run before; that is all.
+            if let Err(error) = pulled {
+                ctx.ui.note(format!("the run cache was not fetched: {error}"));
+            }
+        }
+        let journal = TerminalJournal::new(&ctx.ui, &request, own.join("checks"), secret)
+            .asking(self.interactive)
+            .fetching(self.pull.then_some(repository));
+        Ok(Some(engine::run(&request, &journal, &Local, &signals::cancel_on_signal()?)?))
     }
+}
+
+/// Records tracked data that was changed by hand, as `dvc repro` does with what its stages read.
+pub fn record_data(ctx: &Context, repository: &Repository, chosen: &Chosen, dry: bool) -> Result<(), Error> {
+    let stages = repository.stages(&[])?;
+    let is_read = |output: &TrackedOutput| chosen.reads.iter().any(|path| paths::overlap(path, &output.path));
+    // Imports are frozen.
+    let own = |stage: &&towpath_data::Stage| stage.outputs.iter().all(|output| output.import.is_none());
+    let read: Vec<ChosenStage<'_>> = stages
+        .iter()
+        .filter(|stage| chosen.pointers.contains(&stage.file) || stage.outputs.iter().any(is_read))
+        .filter(own)
+        .map(|stage| ChosenStage { stage, only: Vec::new() })
+        .collect();
+    let outputs: Vec<TrackedOutput> = read.iter().flat_map(|chosen| chosen.stage.outputs.clone()).collect();
+    let data = repository.workspace()?;
+    let mut changed = status::status(&repository.cache()?, &data, &outputs)?;
+    data.save()?;
+    changed.retain(|output| output.change == Change::Modified);
+    let modified: Vec<ChosenStage<'_>> =
+        read.into_iter().filter(|read| changed.iter().any(|output| output.declared_by == read.stage.file)).collect();
+    for stage in &modified {
+        let verb = if dry { "would record" } else { "records" };
+        ctx.ui.say(format!("{}: {verb} the data that is there now", stage.stage.file));
+    }
+    if !dry && !modified.is_empty() {
+        let _lock = repository.lock()?;
+        verbs::commit(repository, &modified, false, &ctx.ui.data_progress())?;
+    }
+    Ok(())
 }
 
 /// Where stages track their runs: the server that the caller's `MLFLOW_TRACKING_URI` names, with its
@@ -74,6 +194,7 @@ fn json(outcome: &Outcome) -> serde_json::Value {
             "status": word(stage.status),
             "seconds": stage.duration.as_secs_f64(),
             "error": stage.failure.as_ref().map(ToString::to_string),
+            "skipped_because": (!stage.skipped_because.is_empty()).then_some(&stage.skipped_because),
         })
     });
     let checks = outcome.checks.iter().map(|check| {
@@ -97,12 +218,21 @@ fn json(outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn human(outcome: &Outcome) -> String {
+fn human(outcome: &Outcome, dry: bool) -> String {
     let count = |status| outcome.stages.iter().filter(|stage| stage.status == status).count() as u64;
+    if dry {
+        let would_run = count(StageStatus::Skipped);
+        return match would_run {
+            0 => "Everything is up to date.".to_owned(),
+            _ => format!("{} would run.", ui::count(would_run, "stage")),
+        };
+    }
     match outcome.status {
         Status::Succeeded => {
             let ran = count(StageStatus::Ran);
+            let failed = count(StageStatus::Failed);
             let mut text = match ran {
+                _ if failed > 0 => format!("{} failed and did not count, {ran} ran.\n", ui::count(failed, "stage")),
                 0 => "Everything was up to date.\n".to_owned(),
                 _ => format!("{} ran, {} reused.\n", ui::count(ran, "stage"), count(StageStatus::Reused)),
             };
