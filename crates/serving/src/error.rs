@@ -51,7 +51,7 @@ impl Classify for ServeError {
 pub enum RevisionError {
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("the model failed on its warm-up request of zeros: {0}")]
+    #[error("the model failed on a request to warm it up: {0}")]
     WarmUp(String),
     #[error("loading was interrupted: {0}")]
     Interrupted(String),

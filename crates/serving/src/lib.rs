@@ -14,6 +14,7 @@ mod evidence;
 mod lane;
 mod listen;
 mod metrics;
+mod package;
 mod persist;
 mod prediction_log;
 mod protocol;

@@ -16,6 +16,8 @@ use crate::batch::Queue;
 use crate::error::{RequestError, RevisionError};
 use crate::lane::Lane;
 use crate::metrics::Histograms;
+use crate::package::{self, Column};
+use crate::protocol;
 use crate::runtime::Runtime;
 use crate::server::Loader;
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
@@ -34,6 +36,8 @@ pub(crate) struct LoadedRevision {
     /// Its id as answers carry it, when a header can.
     pub(crate) header: Option<HeaderValue>,
     pub(crate) runtime: Box<dyn Runtime>,
+    /// The columns that its signature asks for; none when it has no signature of columns.
+    pub(crate) columns: Vec<Column>,
     /// Index of the output whose values are the answered labels.
     pub(crate) label_output: usize,
     pub(crate) tallies: Tallies,
@@ -54,6 +58,7 @@ impl LoadedRevision {
     /// Loads and warms; blocks.
     pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
         let runtime = loader(Path::new(&info.path))?;
+        let description = package::describe(Path::new(&info.path))?;
         let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
         let mut specs = runtime.inputs().iter().chain(runtime.outputs());
         let by_rows = specs.all(|spec| spec.shape.first() == Some(&None));
@@ -63,6 +68,7 @@ impl LoadedRevision {
             header: HeaderValue::from_str(&info.id).ok(),
             info,
             runtime,
+            columns: description.columns,
             label_output,
             tallies: Tallies::default(),
             recent: Mutex::new(Recent::default()),
@@ -82,7 +88,23 @@ impl LoadedRevision {
             revision.run_here(zeros).map_err(|error| RevisionError::WarmUp(error.to_string()))?;
             revision.run_micros.store(micros(started.elapsed()), Ordering::Relaxed);
         }
+        if let Some(example) = &description.example {
+            revision.run_example(example)?;
+        }
         Ok(revision)
+    }
+
+    /// Runs the example that was saved with the model.
+    fn run_example(&self, example: &[u8]) -> Result<(), RevisionError> {
+        let failed = |error: RequestError| RevisionError::WarmUp(format!("its input example: {error}"));
+        match protocol::read_example(example, self) {
+            Ok(inputs) => self.run_here(inputs).map(drop).map_err(failed),
+            // It may be of a form that only Python takes.
+            Err(error) => {
+                tracing::warn!(revision = %self.id, %error, "the input example is not taken");
+                Ok(())
+            }
+        }
     }
 
     /// Runs one batch, at the latest until `deadline`. A panic of the runtime is a failed request.

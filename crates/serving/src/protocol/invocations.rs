@@ -15,12 +15,14 @@ use serde_json::{Map, Value};
 
 use super::json_tensor::{self, Nested};
 use super::named_tensors::describe;
+use super::signature::Table;
 use super::{body, identify, key};
 use crate::data_plane::{Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
+use crate::package::Column;
 use crate::revision::LoadedRevision;
-use crate::tensor::{Tensor, TensorSpec};
+use crate::tensor::{ElementType, Tensor, TensorSpec};
 
 pub(super) fn routes() -> Router<Arc<DataPlane>> {
     Router::new().route("/invocations", post(invocations))
@@ -99,7 +101,7 @@ pub(super) async fn score(
         ContentType::Csv => from_csv(&body)?,
     };
     let call = Call { protocol, model, version: None, key: key(headers), body: &body, received, patience };
-    let answered = plane.predict(call, |revision| tensors(&rows, revision.runtime.inputs())).await?;
+    let answered = plane.predict(call, |revision| tensors(&rows, revision.runtime.inputs(), &revision.columns)).await?;
     let mut response = match &answered.result {
         Ok(outputs) => respond(&answered.revision, outputs),
         Err(error) => error.clone().into_response(),
@@ -171,8 +173,67 @@ fn from_csv(body: &[u8]) -> Result<Rows<'static>, RequestError> {
     Ok(Rows::Csv { header, rows })
 }
 
-/// A model either takes one matrix, or one column for each input.
-fn tensors(rows: &Rows<'_>, specs: &[TensorSpec]) -> Result<Vec<Tensor>, RequestError> {
+/// The tensors of the example that was saved with a model, the body of a scoring request.
+pub(crate) fn read_example(body: &[u8], revision: &LoadedRevision) -> Result<Vec<Tensor>, RequestError> {
+    tensors(&from_json(body)?, revision.runtime.inputs(), &revision.columns)
+}
+
+/// The named cells of a request, for a model with a signature of columns.
+fn table(rows: &Rows<'_>, signature: &[Column]) -> Result<Option<Table>, RequestError> {
+    Ok(match rows {
+        Rows::Array(_) | Rows::Frame { columns: None, .. } => None,
+        Rows::Frame { columns: Some(columns), rows } => {
+            Some(Table { columns: columns.clone(), rows: frame_rows(rows, columns.len())? })
+        }
+        Rows::Records(records) => {
+            let mut columns: Vec<String> = Vec::new();
+            for name in records.iter().flat_map(Map::keys) {
+                if !columns.contains(name) {
+                    columns.push(name.clone());
+                }
+            }
+            let cell = |record: &Map<String, Value>, name: &String| record.get(name).cloned().unwrap_or(Value::Null);
+            let row = |record| columns.iter().map(|name| cell(record, name)).collect();
+            let rows = records.iter().map(row).collect();
+            Some(Table { columns, rows })
+        }
+        Rows::Columns(given) => Table::of_columns(given, signature),
+        Rows::Csv { header, rows } => {
+            let row = |row: &csv::StringRecord| {
+                (0..header.len()).map(|column| csv_cell(row.get(column).unwrap_or_default())).collect()
+            };
+            Some(Table { columns: header.clone(), rows: rows.iter().map(row).collect() })
+        }
+    })
+}
+
+fn frame_rows(json: &RawValue, columns: usize) -> Result<Vec<Vec<Value>>, RequestError> {
+    let rows: Vec<Vec<Value>> = serde_json::from_str(json.get())
+        .map_err(|error| RequestError::Invalid(format!("dataframe_split.data: {error}")))?;
+    match rows.iter().position(|row| row.len() != columns) {
+        None => Ok(rows),
+        Some(row) => {
+            let error = format!("row {row} has {} values for {columns} columns", rows[row].len());
+            Err(RequestError::Invalid(error))
+        }
+    }
+}
+
+/// A model either takes one matrix, or one column for each input. Where its signature names columns, they are
+/// brought into its order first.
+fn tensors(rows: &Rows<'_>, specs: &[TensorSpec], signature: &[Column]) -> Result<Vec<Tensor>, RequestError> {
+    if !signature.is_empty()
+        && let Some(table) = table(rows, signature)?
+    {
+        let table = table.enforce(signature)?;
+        // In a matrix of numbers, true is 1.
+        let numbers = matches!(specs, [spec] if !matches!(spec.element_type, ElementType::Bool | ElementType::Text));
+        let cell = |row: usize, column: usize| match &table.rows[row][column] {
+            Value::Bool(value) if numbers => u8::from(*value).into(),
+            value => value.clone(),
+        };
+        return by_column(specs, &table.columns, table.rows.len(), cell);
+    }
     match (rows, specs) {
         (Rows::Array(json) | Rows::Frame { rows: json, columns: None }, [spec]) => array(json.get(), spec).map(one),
         (Rows::Frame { rows: json, columns: Some(columns) }, [spec]) => {
@@ -185,12 +246,7 @@ fn tensors(rows: &Rows<'_>, specs: &[TensorSpec]) -> Result<Vec<Tensor>, Request
             names(specs)
         ))),
         (Rows::Frame { rows: json, columns: Some(columns) }, _) => {
-            let rows: Vec<Vec<Value>> = serde_json::from_str(json.get())
-                .map_err(|error| RequestError::Invalid(format!("dataframe_split.data: {error}")))?;
-            if let Some(row) = rows.iter().position(|row| row.len() != columns.len()) {
-                let error = format!("row {row} has {} values for {} columns", rows[row].len(), columns.len());
-                return Err(RequestError::Invalid(error));
-            }
+            let rows = frame_rows(json, columns.len())?;
             by_column(specs, columns, rows.len(), |row, column| rows[row][column].clone())
         }
         (Rows::Records(records), _) => {
@@ -305,7 +361,7 @@ fn respond(revision: &LoadedRevision, outputs: &[Tensor]) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Data, ElementType};
+    use crate::tensor::Data;
 
     fn matrix() -> Vec<TensorSpec> {
         vec![TensorSpec { name: "X".into(), element_type: ElementType::F32, shape: vec![None, Some(2)] }]
@@ -318,7 +374,7 @@ mod tests {
     }
 
     fn read(body: &str, specs: &[TensorSpec]) -> Result<Vec<Tensor>, RequestError> {
-        from_json(body.as_bytes()).and_then(|rows| tensors(&rows, specs))
+        from_json(body.as_bytes()).and_then(|rows| tensors(&rows, specs, &[]))
     }
 
     #[test]
@@ -334,7 +390,7 @@ mod tests {
             assert_eq!(read(body, &matrix()).unwrap(), expected, "{body}");
         }
         let csv = from_csv(b"a,b\n1,2\n3,4.5\n").unwrap();
-        assert_eq!(tensors(&csv, &matrix()).unwrap(), expected);
+        assert_eq!(tensors(&csv, &matrix(), &[]).unwrap(), expected);
     }
 
     #[test]
@@ -352,7 +408,7 @@ mod tests {
             assert_eq!(read(body, &columns()).unwrap(), expected, "{body}");
         }
         let csv = from_csv(b"town,age\nUlm,30\n").unwrap();
-        assert_eq!(tensors(&csv, &columns()).unwrap(), expected);
+        assert_eq!(tensors(&csv, &columns(), &[]).unwrap(), expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod json_tensor;
 mod kserve_v1;
 mod named_tensors;
 mod openapi;
+mod signature;
 mod v2;
 
 use std::net::IpAddr;
@@ -28,6 +29,8 @@ use crate::admission::{Client, presented_token};
 use crate::control;
 use crate::data_plane::{Answered, DataPlane};
 use crate::error::RequestError;
+
+pub(crate) use invocations::read_example;
 
 /// Answers name the revision that gave them and the id under which they are logged.
 const REVISION: HeaderName = HeaderName::from_static("x-towpath-revision");

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use towpath_core::{Classify, Kind};
 
+use crate::package;
 use crate::tensor::{Tensor, TensorSpec};
 
 pub mod onnx;
@@ -44,6 +45,10 @@ pub enum LoadError {
     Unreadable { path: String, format: &'static str, detail: String },
     #[error("{path} is not an ONNX model: {detail}")]
     Malformed { path: String, detail: String },
+    #[error("{path}: {detail}")]
+    Package { path: String, detail: String },
+    #[error("{path} is an MLflow model of the flavours {flavours}, none of which is run without Python")]
+    NeedsPython { path: String, flavours: String },
     #[error("{path}: operator {operator} ({domain}, opset {opset}) of node '{node}' is not supported")]
     UnsupportedOperator { path: String, operator: String, domain: String, opset: i64, node: String },
     #[error("{path}: node '{node}': {detail}")]
@@ -57,6 +62,8 @@ impl Classify for LoadError {
             Self::Read { .. } => Kind::Unavailable,
             Self::Malformed { .. }
             | Self::Unreadable { .. }
+            | Self::Package { .. }
+            | Self::NeedsPython { .. }
             | Self::UnsupportedOperator { .. }
             | Self::UnsupportedAttribute { .. } => Kind::Invalid,
         }
@@ -74,7 +81,17 @@ impl Classify for LoadError {
             ],
             Self::Malformed { .. } => vec!["Export the model again: to_onnx(...).SerializeToString().".into()],
             Self::Unreadable { .. } => vec!["Save it again with the library's own save_model.".into()],
-            Self::Missing { .. } | Self::Read { .. } | Self::UnsupportedAttribute { .. } => Vec::new(),
+            Self::NeedsPython { .. } => vec![
+                "Log the model as ONNX: mlflow.onnx.log_model(skl2onnx.to_onnx(model, rows[:1])), or put that export into \
+                 the folder as model.onnx."
+                    .into(),
+                "Models of XGBoost and LightGBM are served as they are: log the booster of LightGBM's scikit-learn \
+                 class (model.booster_)."
+                    .into(),
+            ],
+            Self::Missing { .. } | Self::Read { .. } | Self::Package { .. } | Self::UnsupportedAttribute { .. } => {
+                Vec::new()
+            }
         }
     }
 }
@@ -94,6 +111,7 @@ impl Classify for RunError {
 
 /// Loads `path` (a file, or a folder with a model) with the runtime that fits it.
 pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
+    let path = &package::locate(path)?;
     if path.is_dir() && path.join("model.onnx").is_file() {
         return onnx::load(path);
     }

@@ -16,7 +16,7 @@ use towpath_api::control::{
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
 use towpath_serving::runtime::{LoadError, RunError, Runtime};
 use towpath_serving::tensor::{Data, ElementType, Tensor, TensorSpec};
-use towpath_serving::{Limits, OnLogFailure, Options, ServeError, Source, serve};
+use towpath_serving::{Limits, Loader, OnLogFailure, Options, ServeError, Source, serve};
 
 const CONTROL_TOKEN: &str = "control";
 
@@ -135,7 +135,7 @@ impl Deployment {
 
     async fn start_with(state: Arc<TempDir>, on_log_failure: OnLogFailure) -> Self {
         let source = Source::Controlled { state_dir: state.path().to_owned(), control_token: CONTROL_TOKEN.to_owned() };
-        Self::start_source(state, source, |limits| limits.on_log_failure = on_log_failure).await
+        Self::start_source(state, source, Arc::new(load), |limits| limits.on_log_failure = on_log_failure).await
     }
 
     /// Serves models of these names and behaviours without a control plane.
@@ -150,14 +150,27 @@ impl Deployment {
     ) -> Self {
         let models = models.iter().map(|(name, behaviour)| ((*name).to_owned(), (*behaviour).into())).collect();
         let source = Source::Standalone { models, batching, state_dir: None };
-        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, limit).await
+        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, Arc::new(load), limit).await
     }
 
-    async fn start_source(state: Arc<TempDir>, source: Source, limit: impl FnOnce(&mut Limits)) -> Self {
+    /// Serves real models, by name and path.
+    pub(crate) async fn of_files(models: &[(&str, &str)]) -> Self {
+        let models = models.iter().map(|(name, path)| ((*name).to_owned(), (*path).into())).collect();
+        let source = Source::Standalone { models, batching: None, state_dir: None };
+        let loader: Loader = Arc::new(towpath_serving::runtime::load);
+        Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, loader, |_| {}).await
+    }
+
+    async fn start_source(
+        state: Arc<TempDir>,
+        source: Source,
+        loader: Loader,
+        limit: impl FnOnce(&mut Limits),
+    ) -> Self {
         let (bound, address) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
         let mut options = Options::new("127.0.0.1:0".parse().unwrap(), source);
-        options.loader = Arc::new(load);
+        options.loader = loader;
         options.bound = Some(bound);
         options.limits.body = 1024 * 1024;
         limit(&mut options.limits);

@@ -9,6 +9,7 @@ mod feedback;
 mod listen;
 mod load;
 mod onnx_models;
+mod packages;
 mod protocols;
 mod rollout;
 mod tree_models;

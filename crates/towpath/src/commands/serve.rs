@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use towpath_api::control::Batching;
+use towpath_core::names::is_valid_name;
 use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
@@ -42,8 +43,8 @@ pub struct Serve {
         conflicts_with = "model"
     )]
     control_token_file: Option<PathBuf>,
-    /// Serve this model file or folder, under this name
-    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    /// Serve this model file or folder, under this name or its own
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = named_path)]
     model: Vec<(String, PathBuf)>,
     /// Run requests that wait for a model together, up to this many rows at once
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..=65_536))]
@@ -71,10 +72,14 @@ pub struct Serve {
 
 fn named_path(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, path)) if towpath_core::names::is_valid_name(name) && !path.is_empty() => {
-            Ok((name.to_owned(), path.into()))
+        Some((name, path)) if is_valid_name(name) && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        Some(_) => Err("expected NAME=PATH".into()),
+        None => {
+            let path = PathBuf::from(text);
+            let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_valid_name(name));
+            let name = name.ok_or("its name is none for a model: give one as NAME=PATH")?.to_owned();
+            Ok((name, path))
         }
-        _ => Err("expected NAME=PATH".into()),
     }
 }
 
@@ -124,5 +129,20 @@ pub fn log_to_stderr() {
         log.init();
     } else {
         log.json().init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_the_name_that_is_given_or_that_of_its_file() {
+        let named = |name: &str, path: &str| Ok((name.to_owned(), PathBuf::from(path)));
+        assert_eq!(named_path("digits=models/a.onnx"), named("digits", "models/a.onnx"));
+        assert_eq!(named_path("models/digits.onnx"), named("digits", "models/digits.onnx"));
+        assert_eq!(named_path("models/digits/"), named("digits", "models/digits/"));
+        assert!(named_path("..").unwrap_err().contains("NAME=PATH"));
+        assert!(named_path("=models").unwrap_err().contains("NAME=PATH"));
     }
 }
