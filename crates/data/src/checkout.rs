@@ -212,7 +212,8 @@ fn make_folders(manifest: &Manifest, to: &Path) -> Result<(), Error> {
 }
 
 /// Removes what is below `folder` and not in the manifest, except what `.dvcignore` excludes. A
-/// symbolic link to a folder is removed, never followed: nothing outside may be written to.
+/// symbolic link to a folder is no part of the data and stays, unless a folder of the manifest belongs
+/// there; it is never followed: nothing outside may be written to.
 fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) -> Result<bool, Error> {
     match fs::symlink_metadata(folder) {
         Ok(metadata) if metadata.is_dir() => {}
@@ -245,6 +246,8 @@ fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) 
             fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
             walker.skip_current_dir();
             removed = true;
+        } else if entry.path_is_symlink() && path.is_dir() && !folders.contains(below) && !is_file_of_it(below) {
+            continue;
         } else if !is_dir && !is_file_of_it(below) {
             fs::remove_file(path).map_err(Error::io("remove", path))?;
             removed = true;

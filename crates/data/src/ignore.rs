@@ -78,10 +78,28 @@ fn rules_of(folder: &Path, name: &str) -> Result<Gitignore, Error> {
     let Some(text) = files::read_text(&file)? else { return Ok(Gitignore::empty()) };
     let mut builder = GitignoreBuilder::new(folder);
     for (i, line) in text.lines().enumerate() {
-        let added = builder.add_line(None, line);
-        added.map_err(|e| Error::Config { path: file.clone(), line: i + 1, problem: e.to_string() })?;
+        let added = builder.add_line(None, &without_alternatives(line));
+        // Git passes over what it does not understand.
+        if name != ".gitignore" {
+            added.map_err(|e| Error::Config { path: file.clone(), line: i + 1, problem: e.to_string() })?;
+        }
     }
     builder.build().map_err(|e| Error::Config { path: file, line: 1, problem: e.to_string() })
+}
+
+/// A pattern whose braces stand for themselves, as for Git; for our matcher `{a,b}` is a choice.
+fn without_alternatives(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let (mut escaped, mut in_class) = (false, false);
+    for c in line.chars() {
+        if matches!(c, '{' | '}') && !escaped && !in_class {
+            plain.push('\\');
+        }
+        in_class = if escaped { in_class } else { c == '[' || in_class && c != ']' };
+        escaped = c == '\\' && !escaped;
+        plain.push(c);
+    }
+    plain
 }
 
 /// Appends `/<name>` to the `.gitignore` beside `path` unless Git ignores it already. Returns the
@@ -168,11 +186,11 @@ fn is_ignored_by_git(root: &Path, path: &Path, is_dir: bool) -> Result<bool, Err
     Ok(false)
 }
 
-/// As `GitWildMatchPattern.escape` of pathspec.
+/// As `GitWildMatchPattern.escape` of pathspec 1.
 fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for c in name.chars() {
-        if "[]!*#?".contains(c) {
+        if r"\[]!*#?".contains(c) {
             escaped.push('\\');
         }
         escaped.push(c);
@@ -185,6 +203,16 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn braces_stand_for_themselves_as_in_git() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".gitignore"), "/{{_\n/{a,b}\n/[{x]\n/\\{c\n[unclosed\n").unwrap();
+        let rules = rules_of(dir.path(), ".gitignore").unwrap();
+        let ignored = |name: &str| rules.matched(dir.path().join(name), false).is_ignore();
+        assert!(["{{_", "{a,b}", "{", "x", "{c"].into_iter().all(ignored));
+        assert!(!["a", "b", "c", "\\"].into_iter().any(ignored));
+    }
 
     #[test]
     fn a_tracked_path_gets_one_line() {

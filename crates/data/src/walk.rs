@@ -15,7 +15,7 @@ use crate::state::Stamp;
 /// at a time wherever they lie.
 const GROUP: usize = 256;
 
-/// A file of a folder that was walked; symbolic links are followed.
+/// A file of a folder that was walked, or what a symbolic link to a file leads to.
 #[derive(Debug)]
 pub(crate) struct WalkedFile {
     /// Below the folder.
@@ -64,48 +64,22 @@ impl<T: Send, V: Fn(Vec<WalkedFile>) -> Result<Vec<T>, Error> + Sync> Walk<'_, V
                     continue;
                 }
                 let relpath = format!("{below}{}", utf8_name(&entry, &path)?);
-                let metadata = if file_type.is_dir() { None } else { Some(self.stat(&entry, &path, &relpath)?) };
-                match metadata {
-                    Some(metadata) if metadata.is_file() => {
-                        files.push(WalkedFile { relpath, stamp: Stamp::of(&metadata) });
-                    }
-                    Some(metadata) if !metadata.is_dir() => {
-                        let problem = "it is neither a regular file nor a folder".to_owned();
-                        return Err(Error::UnusablePath { path, problem });
-                    }
-                    _ => folders.push(relpath + "/"),
+                if file_type.is_dir() {
+                    folders.push(relpath + "/");
+                    continue;
                 }
+                let metadata = stat(&entry, &path)?;
+                if metadata.is_file() {
+                    files.push(WalkedFile { relpath, stamp: Stamp::of(&metadata) });
+                } else if !metadata.is_dir() {
+                    let problem = "it is neither a regular file nor a folder".to_owned();
+                    return Err(Error::UnusablePath { path, problem });
+                }
+                // A link to a folder is no part of the data, as in DVC.
             }
             self.hand_on(files)?;
             folders.par_iter().try_for_each(|folder| self.enter(folder))
         })
-    }
-
-    fn stat(&self, entry: &DirEntry, path: &Path, relpath: &str) -> Result<Metadata, Error> {
-        if entry.file_name() == ".dvcignore" {
-            let problem = "a .dvcignore below a tracked folder has no effect in DVC; move it to a folder above";
-            return Err(Error::UnusablePath { path: path.to_owned(), problem: problem.to_owned() });
-        }
-        // Relative to the open folder, without looking the path up.
-        let metadata = entry.metadata().map_err(Error::io("read", path))?;
-        if !metadata.is_symlink() {
-            return Ok(metadata);
-        }
-        let target = fs::metadata(path).map_err(Error::io("read", path))?;
-        if target.is_dir() {
-            self.refuse_loop(path, relpath)?;
-        }
-        Ok(target)
-    }
-
-    fn refuse_loop(&self, link: &Path, relpath: &str) -> Result<(), Error> {
-        let target = fs::canonicalize(link).map_err(Error::io("read", link))?;
-        let mut above = Path::new(relpath).ancestors().skip(1).map(|folder| self.folder.join(folder));
-        if above.any(|folder| fs::canonicalize(folder).is_ok_and(|folder| folder == target)) {
-            let problem = "this symbolic link leads back to a folder above it".to_owned();
-            return Err(Error::UnusablePath { path: link.to_owned(), problem });
-        }
-        Ok(())
     }
 
     fn hand_on(&self, mut files: Vec<WalkedFile>) -> Result<(), Error> {
@@ -121,6 +95,16 @@ impl<T: Send, V: Fn(Vec<WalkedFile>) -> Result<Vec<T>, Error> + Sync> Walk<'_, V
         self.done.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
         Ok(())
     }
+}
+
+fn stat(entry: &DirEntry, path: &Path) -> Result<Metadata, Error> {
+    if entry.file_name() == ".dvcignore" {
+        let problem = "a .dvcignore below a tracked folder has no effect in DVC; move it to a folder above";
+        return Err(Error::UnusablePath { path: path.to_owned(), problem: problem.to_owned() });
+    }
+    // Relative to the open folder, without looking the path up.
+    let metadata = entry.metadata().map_err(Error::io("read", path))?;
+    if metadata.is_symlink() { fs::metadata(path).map_err(Error::io("read", path)) } else { Ok(metadata) }
 }
 
 fn utf8_name(entry: &DirEntry, path: &Path) -> Result<String, Error> {

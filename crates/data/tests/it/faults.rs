@@ -86,13 +86,10 @@ fn paths_that_cannot_be_tracked_are_refused_and_nothing_is_written() {
     let not_utf8 = project.root().join("bad").join(std::ffi::OsStr::from_bytes(b"\xff"));
     fs::write(not_utf8, "x").unwrap();
     project.write("nested/.dvcignore", "*.tmp\n");
-    fs::create_dir(project.root().join("looped")).unwrap();
-    symlink(".", project.root().join("looped/self")).unwrap();
     for (path, expected) in [
         ("in_git", "tracked by git"),
         ("bad", "not UTF-8"),
         ("nested", ".dvcignore below a tracked folder"),
-        ("looped", "leads back to a folder above it"),
         ("missing", "cannot read missing"),
     ] {
         let error = add(&project, path).unwrap_err().to_string();

@@ -12,6 +12,7 @@ mod link_types;
 mod locks;
 mod manifest_bytes;
 mod moto;
+mod odd_repositories;
 mod partial;
 mod real_dvc;
 mod s3_remote;

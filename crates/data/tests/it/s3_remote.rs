@@ -65,14 +65,17 @@ fn a_wrong_bucket_and_missing_objects_are_named() {
 }
 
 #[test]
-fn a_profile_may_assume_a_role_with_the_keys_of_another() {
+fn a_profile_may_assume_a_role_with_the_keys_of_another_or_of_the_machine() {
     let moto = Moto::start();
     let project = Project::ours();
     let files = project.beside("aws");
     let profiles = format!(
         "[profile base]\naws_access_key_id = id\naws_secret_access_key = secret\n\
          [profile role]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = base\n\
-         region = us-east-1\nendpoint_url = {}\n\
+         region = us-east-1\nendpoint_url = {0}\n\
+         [profile machine]\nrole_arn = arn:aws:iam::123456789012:role/data\n\
+         credential_source = Ec2InstanceMetadata\nregion = us-east-1\nendpoint_url = {0}\n\
+         ec2_metadata_service_endpoint = {0}/\n\
          [profile round]\nrole_arn = arn:aws:iam::123456789012:role/data\nregion = us-east-1\nsource_profile = trip\n\
          [profile trip]\nrole_arn = arn:aws:iam::123456789012:role/data\nsource_profile = round\n",
         moto.endpoint
@@ -88,9 +91,15 @@ fn a_profile_may_assume_a_role_with_the_keys_of_another() {
     verbs::add(&project.repository(), &[PathBuf::from("one")], &[], &Silent).unwrap();
     assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 1);
 
+    project.write("two", "more");
+    verbs::add(&project.repository(), &[PathBuf::from("two")], &[], &Silent).unwrap();
+    project.configure(&[("remote.s3.profile", "machine")]);
+    assert_eq!(verbs::push(&project.repository(), &[], None, &Silent).unwrap().objects, 1, "the machine's keys sign");
+
     project.configure(&[("remote.s3.profile", "round")]);
     let error = verbs::push(&project.repository(), &[], None, &Silent).unwrap_err();
-    assert!(error.to_string().contains("'round' is assumed from itself"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("'round' is assumed from itself"), "{said}");
 }
 
 /// The folder that the child process works in; set by the test below only.

@@ -13,6 +13,7 @@ use reqwest::blocking::Client;
 use serde_json::Value;
 
 use super::assume_role::{self, Role};
+use super::credential_source;
 use crate::config::RemoteConfig;
 use crate::remote::command::output_of;
 use crate::{Error, files};
@@ -140,21 +141,18 @@ impl Profile {
         Ok(Credentials::OfTheMachine)
     }
 
-    /// Keys of the role that the profile assumes with the credentials of its `source_profile`.
+    /// Keys of the role that the profile assumes, with the credentials of its `source_profile` or
+    /// `credential_source`.
     fn assume(&self, arn: &str, config: &RemoteConfig) -> Result<Credentials, Error> {
         let bad = |problem: &str| config.bad(format!("profile '{}' assumes {arn}: {problem}", self.name));
-        let Some(name) = self.settings.get("source_profile") else {
-            return Err(bad("it needs a source_profile with keys; credential_source is not supported"));
-        };
-        if self.assumed_by.contains(name) {
-            return Err(bad(&format!("'{name}' is assumed from itself")));
-        }
-        let mut source = Self::named(name.clone(), true, config)?;
-        // A profile may name itself: then its own keys sign.
-        source.assumed_from_itself = *name == self.name;
-        source.assumed_by = self.assumed_by.iter().chain([&self.name]).filter(|by| *by != name).cloned().collect();
-        let Credentials::Keys { id, secret, token } = source.credentials_of_files(config)? else {
-            return Err(bad(&format!("profile '{name}' has no keys")));
+        let signer = match (self.settings.get("source_profile"), self.settings.get("credential_source")) {
+            (Some(name), None) => self.keys_of_profile(name, config, &bad)?,
+            (None, Some(source)) => {
+                let setting = |name: &str| variable(name).or_else(|| self.setting(name));
+                credential_source::keys(source, &setting).map_err(|problem| bad(&problem))?
+            }
+            (None, None) => return Err(bad("it needs a source_profile or a credential_source")),
+            (Some(_), Some(_)) => return Err(bad("it has both a source_profile and a credential_source")),
         };
         let region = config.text("region").map(str::to_owned).or_else(|| self.setting("region"));
         let region = region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
@@ -167,9 +165,28 @@ impl Profile {
             region: region.as_deref(),
             endpoint: endpoint.or_else(|| self.setting("endpoint_url")),
         };
-        let signer = AwsCredential { key_id: id, secret_key: secret, token };
         let keys = assume_role::keys(&role, &signer).map_err(|problem| bad(&problem))?;
         Ok(Credentials::Keys { id: keys.key_id, secret: keys.secret_key, token: keys.token })
+    }
+
+    /// Those that sign for a role of this profile.
+    fn keys_of_profile(
+        &self,
+        name: &String,
+        config: &RemoteConfig,
+        bad: &dyn Fn(&str) -> Error,
+    ) -> Result<AwsCredential, Error> {
+        if self.assumed_by.contains(name) {
+            return Err(bad(&format!("'{name}' is assumed from itself")));
+        }
+        let mut source = Self::named(name.clone(), true, config)?;
+        // A profile may name itself: then its own keys sign.
+        source.assumed_from_itself = *name == self.name;
+        source.assumed_by = self.assumed_by.iter().chain([&self.name]).filter(|by| *by != name).cloned().collect();
+        let Credentials::Keys { id, secret, token } = source.credentials_of_files(config)? else {
+            return Err(bad(&format!("profile '{name}' has no keys")));
+        };
+        Ok(AwsCredential { key_id: id, secret_key: secret, token })
     }
 
     /// Keys for the token that `aws sso login` left.

@@ -6,6 +6,7 @@
 mod assume_role;
 mod aws_profile;
 mod azure;
+mod credential_source;
 mod gs;
 mod multipart;
 mod s3;
