@@ -246,9 +246,7 @@ fn remove_extraneous(workspace: &Workspace, manifest: &Manifest, folder: &Path) 
             fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
             walker.skip_current_dir();
             removed = true;
-        } else if entry.path_is_symlink() && path.is_dir() && !folders.contains(below) && !is_file_of_it(below) {
-            continue;
-        } else if !is_dir && !is_file_of_it(below) {
+        } else if !is_dir && !is_file_of_it(below) && (folders.contains(below) || !path.is_dir()) {
             fs::remove_file(path).map_err(Error::io("remove", path))?;
             removed = true;
         }
