@@ -113,7 +113,9 @@ proptest! {
         expected.insert("link".to_owned(), b"through a link".to_vec());
         for project in [&ours, &theirs] {
             fs::remove_dir_all(project.root().join("d")).unwrap();
-            single.keys().for_each(|name| fs::remove_file(project.root().join(name)).unwrap());
+            for name in single.keys() {
+                fs::remove_file(project.root().join(name)).unwrap();
+            }
         }
         ours.dvc(&["checkout", "-q"]);
         check_out(&theirs, false).unwrap();
