@@ -13,6 +13,7 @@ pub mod releases;
 pub mod removal;
 pub mod runs;
 pub mod schedules;
+pub mod secrets;
 pub mod trace;
 pub mod users;
 

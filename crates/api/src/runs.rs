@@ -28,8 +28,10 @@ pub enum StageStatus {
     /// Nothing changed: outputs taken from the lock or the run cache.
     Reused,
     Failed,
-    /// Not run because something before it failed.
+    /// Not run because something before it failed, or its condition does not hold.
     Skipped,
+    /// Would run, but somebody has to agree first.
+    Waiting,
     Cancelled,
 }
 
@@ -141,6 +143,39 @@ pub struct StageRun {
     /// How its processes were confined: `landlock abi 7`, `none: ...`, `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
+    /// Who has to agree before it runs, and who has said what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<StageApproval>,
+    /// The kind of resource that it waits for: `cpu`, `memory`, `gpu`, `a pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+}
+
+/// Somebody has to agree before a stage runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageApproval {
+    pub count: u32,
+    /// Roles; empty means anybody who may approve.
+    pub from: Vec<String>,
+    /// Newest first.
+    #[serde(default)]
+    pub votes: Vec<StageVote>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageVote {
+    pub user: String,
+    pub approved: bool,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// Agrees or refuses: `POST .../{n}/stages/{stage}/vote`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CastStageVote {
+    pub approve: bool,
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// A dependency or output that is not as it was.

@@ -30,9 +30,15 @@ pub struct ProjectFile {
     pub environments: Vec<Environment>,
     /// Longest time a stage may run, in seconds, by stage name; `"*"` is the default for all.
     pub timeouts: BTreeMap<String, u64>,
+    /// Longest times other than that of the run, by stage name; `"*"` is the default for all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waits: BTreeMap<String, Waits>,
     /// How often a stage that failed is tried again, by stage name; `"*"` is the default for all.
     #[serde(default)]
     pub retries: BTreeMap<String, Retries>,
+    /// Whether, when and with what stages run, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<String, StagePolicy>,
     /// Runs of one group follow each other.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
@@ -48,6 +54,62 @@ pub struct Retries {
     pub max_delay_seconds: f64,
     /// The only exit codes that are tried again; empty means any failure of the command.
     pub exit_codes: Vec<i32>,
+}
+
+/// How long a stage may wait or say nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Waits {
+    /// For what it asked of the server's pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_seconds: Option<f64>,
+    /// Without a line of output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_seconds: Option<f64>,
+}
+
+/// What a project wants done with one stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StagePolicy {
+    /// A CEL expression over `params`, `metrics` and `trigger`; the stage is skipped when it is false.
+    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Who has to agree before it runs on a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approvals>,
+    /// Whose secrets it gets beside those of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Environment variable -> name of a secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Resources::is_nothing")]
+    pub resources: Resources,
+    /// Of stages that wait for the same pool the highest goes first.
+    #[serde(default)]
+    pub priority: i64,
+}
+
+/// What a stage takes of a machine while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Cores.
+    #[serde(default)]
+    pub cpu: f64,
+    /// Bytes. A stage that uses more is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Whole devices.
+    #[serde(default)]
+    pub gpu: u32,
+    /// Places of pools that the server names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, u32>,
+}
+
+impl Resources {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Runs that must not go on at the same time.
@@ -70,6 +132,16 @@ impl ProjectFile {
     /// How often a stage is tried again.
     pub fn retries_of(&self, stage: &str) -> Option<&Retries> {
         self.retries.get(stage).or_else(|| self.retries.get("*"))
+    }
+
+    /// How long a stage may wait or say nothing.
+    pub fn waits_of(&self, stage: &str) -> Waits {
+        self.waits.get(stage).or_else(|| self.waits.get("*")).cloned().unwrap_or_default()
+    }
+
+    /// What is wanted of a stage; a generated one (`train@1`) has what its template has.
+    pub fn policy_of(&self, stage: &str) -> Option<&StagePolicy> {
+        self.stages.get(stage).or_else(|| self.stages.get(stage.split_once('@')?.0))
     }
 
     pub fn environment(&self, name: &str) -> Option<&Environment> {

@@ -35,8 +35,6 @@ impl Repository {
         let admin = link_folder(&repository.join("worktrees"), &path).map_err(fail(&repository))?;
         let (git_file, locked) = (path.join(".git"), admin.join(LOCKED));
         for (file, line) in [
-            // Keeps a `git worktree prune` off until all is there.
-            (&locked, "initializing".to_owned()),
             (&git_file, format!("gitdir: {}", admin.display())),
             (&admin.join("HEAD"), commit.to_string()),
             (&admin.join("commondir"), "../..".to_owned()),
@@ -73,15 +71,24 @@ impl Repository {
 /// Makes the folder of a work tree below `worktrees`: named after the checkout, with a number where
 /// that is taken.
 fn link_folder(worktrees: &Path, checkout: &Path) -> std::io::Result<PathBuf> {
-    fs::create_dir_all(worktrees)?;
     let name = checkout.file_name().unwrap_or_default().to_string_lossy();
-    let mut number = 0;
+    let (mut number, mut missing) = (0, 0);
     loop {
         let suffix = if number == 0 { String::new() } else { number.to_string() };
         let folder = worktrees.join(format!("{name}{suffix}"));
         match fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
+            // Keeps a `git worktree prune` off until all is there.
+            Ok(()) => match fs::write(folder.join(LOCKED), "initializing\n") {
+                Ok(()) => return Ok(folder),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            },
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < MAX_NUMBER => number += 1,
+            // There was none yet, or a prune removed it with its last work tree.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && missing < MAX_NUMBER => {
+                missing += 1;
+                fs::create_dir_all(worktrees)?;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -21,7 +21,6 @@ use towpath_core::{Classify, Digest, Kind};
 
 use crate::error::io_kind;
 use crate::executor::{CommandLine, Ending, Executor as _, Local, Task};
-use crate::sandbox::Sandbox;
 use crate::{Cancel, log};
 
 /// For resolving and for building, each.
@@ -310,9 +309,7 @@ fn run(argv: &[&OsStr], action: &'static str, file: &str, directory: &Path, buil
     match ending {
         Ending::Exited(0) => Ok(()),
         Ending::Cancelled => Err(Error::Cancelled),
-        Ending::Exited(_) | Ending::Signalled(_) | Ending::TimedOut => {
-            Err(Error::Uv { action, file: file.to_owned(), output: output.join(" ") })
-        }
+        _ => Err(Error::Uv { action, file: file.to_owned(), output: output.join(" ") }),
     }
 }
 
@@ -321,16 +318,12 @@ fn execute(argv: &[&OsStr], directory: &Path, build: Build<'_>) -> Result<(Endin
     let mut variables: Vec<(String, String)> =
         UV_VARIABLES.iter().filter_map(|n| Some(((*n).to_owned(), std::env::var(n).ok()?))).collect();
     variables.extend(std::env::vars().filter(|(name, _)| name.starts_with("UV_")));
+    let command = CommandLine::Program(argv.iter().map(|a| a.to_string_lossy().into_owned()).collect());
     let task = Task {
-        commands: vec![CommandLine::Program(argv.iter().map(|a| a.to_string_lossy().into_owned()).collect())],
-        directory: directory.to_owned(),
         variables,
-        sandbox: Sandbox::off(),
         timeout: Some(DEADLINE),
         grace: Duration::from_secs(2),
-        log: build.log.to_owned(),
-        log_limit: log::DEFAULT_LIMIT,
-        secrets: Vec::new(),
+        ..Task::new(vec![command], directory.to_owned(), build.log.to_owned())
     };
     let finished = Local.run(&task, &mut |_| {}, build.cancel).map_err(|error| Error::Process(error.to_string()))?;
     let from = finished.log_lines.saturating_sub(20);

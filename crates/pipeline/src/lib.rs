@@ -7,14 +7,15 @@ pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod log;
+mod mask;
 pub mod metrics;
 pub mod sandbox;
 
 pub use cancel::Cancel;
-pub use engine::journal::{Event, Journal, JournalError, Planned, Variable};
+pub use engine::journal::{Event, Journal, JournalError, Permission, Planned, Variable};
 pub use engine::outcome::{CheckOutcome, Outcome, StageFailure, StageOutcome, StageStatus, Status};
 pub use engine::{Request, run};
 pub use environment::{Environment, Environments};
 pub use error::Error;
-pub use executor::{Ending, Executor, Finished, Local, ProcessId, Task, kill_orphan};
+pub use executor::{Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_orphan};
 pub use sandbox::Sandbox;

@@ -11,6 +11,8 @@ use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
+use crate::mask::Masks;
+
 /// Bytes of a log that are kept unless the caller says otherwise.
 pub const DEFAULT_LIMIT: u64 = 32 << 20;
 /// Longer lines are cut.
@@ -76,7 +78,7 @@ pub struct Writer {
     file: File,
     started: Instant,
     limit: u64,
-    secrets: Vec<String>,
+    masks: Masks,
     written: u64,
     lines: u64,
     /// Bytes printed since the limit was reached.
@@ -96,8 +98,9 @@ struct Unfinished {
 }
 
 impl Writer {
-    /// Starts a new log at `path`. `secrets` are replaced by `***` before they reach the disk.
-    pub fn create(path: &Path, limit: u64, secrets: Vec<String>) -> io::Result<Self> {
+    /// Starts a new log at `path`. `secrets` are replaced by `***` before they reach the disk, as they
+    /// are and in Base64, URLs and JSON.
+    pub fn create(path: &Path, limit: u64, secrets: &[String]) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -105,7 +108,7 @@ impl Writer {
             file: File::create(path)?,
             started: Instant::now(),
             limit,
-            secrets: secrets.into_iter().filter(|s| !s.is_empty()).collect(),
+            masks: Masks::of(secrets),
             written: 0,
             lines: 0,
             dropped: 0,
@@ -177,12 +180,7 @@ impl Writer {
     }
 
     fn format(&mut self, stream: Stream, line: Unfinished, batch: &mut String) {
-        let mut text = String::from_utf8_lossy(&line.bytes).into_owned();
-        for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), "***");
-            }
-        }
+        let mut text = self.masks.apply(String::from_utf8_lossy(&line.bytes).into_owned(), line.cut > 0);
         if line.cut > 0 {
             text = format!("{text} [{} bytes cut]", line.cut);
         }
@@ -293,7 +291,8 @@ mod tests {
         }
 
         fn writer(&self, limit: u64, secrets: &[&str]) -> Writer {
-            Writer::create(&self.path(), limit, secrets.iter().map(|s| (*s).to_owned()).collect()).unwrap()
+            let secrets: Vec<String> = secrets.iter().map(|s| (*s).to_owned()).collect();
+            Writer::create(&self.path(), limit, &secrets).unwrap()
         }
 
         fn path(&self) -> std::path::PathBuf {

@@ -2,6 +2,7 @@
 //! [`Pipeline`](pipeline::Pipeline), the [`graph`] orders its stages, and [`decide`] says for each
 //! whether it runs or is reused, and why. Pure: text and values in, values out.
 
+pub mod condition;
 pub mod cron;
 pub mod decide;
 pub mod error;

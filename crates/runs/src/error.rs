@@ -19,6 +19,18 @@ pub enum Error {
     Param { name: String, problem: String },
     #[error("run {number} of '{project}' is not over yet")]
     NotOver { project: String, number: i64 },
+    #[error("stage '{stage}' of run {number} of '{project}' waits for no approval")]
+    NotWaiting { project: String, number: i64, stage: String },
+    #[error("this approval does not count: {why}")]
+    MayNotApprove { why: String },
+    #[error("'{0}' is not a name of a secret: letters, digits, '.', '_' and '-', at most 100")]
+    SecretName(String),
+    #[error("the value of a secret has from 1 to {longest} bytes, none of them zero")]
+    SecretValue { longest: usize },
+    #[error("project '{project}' has no secret '{name}' for this branch and environment")]
+    NoSecret { project: String, name: String },
+    #[error("the system gave no random bytes")]
+    Random,
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
     #[error(transparent)]
@@ -42,9 +54,19 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::ProjectName(_) | Self::ProjectFile { .. } | Self::Param { .. } => Kind::Invalid,
-            Self::NoProject(_) | Self::NoRun { .. } | Self::NoStage { .. } | Self::NoSchedule { .. } => Kind::NotFound,
-            Self::Over { .. } | Self::NotOver { .. } => Kind::Conflict,
+            Self::ProjectName(_)
+            | Self::ProjectFile { .. }
+            | Self::Param { .. }
+            | Self::SecretName(_)
+            | Self::SecretValue { .. } => Kind::Invalid,
+            Self::NoProject(_)
+            | Self::NoRun { .. }
+            | Self::NoStage { .. }
+            | Self::NoSchedule { .. }
+            | Self::NoSecret { .. } => Kind::NotFound,
+            Self::Over { .. } | Self::NotOver { .. } | Self::NotWaiting { .. } => Kind::Conflict,
+            Self::MayNotApprove { .. } => Kind::Denied,
+            Self::Random => Kind::Internal,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),
             Self::Tracking(e) => e.kind(),

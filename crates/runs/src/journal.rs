@@ -8,27 +8,34 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use towpath_api::runs::{Change, CheckFailure, CheckResult, Item, StageEnvironment, StageRun, StageStatus};
 use towpath_checks::baseline::Baseline;
+use towpath_core::project::{Approvals, StagePolicy};
 use towpath_core::{Actor, Content, Timestamp};
 use towpath_identity::{StageScope, tokens};
 use towpath_pipeline::Environment;
-use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Planned, Variable};
+use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Permission, Planned, Variable};
 use towpath_pipeline::engine::outcome::{CheckOutcome, StageFailure, StageOutcome, StageStatus as Outcome};
 use towpath_pipeline::engine::stage::Inputs;
+use towpath_pipeline::executor::usage::Sample;
 use towpath_plan::decide::{Action, Decision};
 use towpath_plan::pipeline::{Pipeline, Stage};
 use towpath_store::{Durability, Store, Tx};
+use towpath_tracking::metrics::Metric;
 use towpath_tracking::runs::{self as tracked, RunStatus};
-use towpath_tracking::{KeyValue, tags};
+use towpath_tracking::{KeyValue, batch, tags};
 
-use crate::Error;
 use crate::rows::{self, Open};
+use crate::secrets::{self, Asker, Vault};
 use crate::sources::sources;
+use crate::{Error, approvals};
 
 /// A stage's token outlives its longest time limit, and dies with the stage.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// Between two writes of how long a log is.
 const BETWEEN_LOGGED: Duration = Duration::from_millis(250);
+
+/// Between two writes of what a stage takes of the machine.
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(450);
 
 /// A tracked run made for a stage, and its token.
 #[derive(Clone)]
@@ -45,6 +52,9 @@ pub(crate) struct DatabaseJournal<'a> {
     server_url: &'a str,
     experiment: i64,
     parent: &'a str,
+    vault: &'a Vault,
+    /// Stages that an earlier attempt at this run finished: they stay as they are.
+    finished: BTreeMap<String, StageRun>,
     state: Mutex<State>,
 }
 
@@ -63,6 +73,8 @@ struct Row {
     process: Option<(i64, i64)>,
     /// The tracked run of the stage and the secret of its token, until its process gets them.
     tracked: Option<Tracked>,
+    /// Looks at what it takes of the machine that were written down, and when the last one was.
+    samples: (i64, Option<Instant>),
 }
 
 impl<'a> DatabaseJournal<'a> {
@@ -73,9 +85,11 @@ impl<'a> DatabaseJournal<'a> {
         server_url: &'a str,
         experiment: i64,
         parent: &'a str,
+        vault: &'a Vault,
+        finished: BTreeMap<String, StageRun>,
     ) -> Self {
         let state = Mutex::new(State::default());
-        Self { store, runtime, run, server_url, experiment, parent, state }
+        Self { store, runtime, run, server_url, experiment, parent, vault, finished, state }
     }
 
     fn write<T: Send + 'static>(
@@ -98,14 +112,16 @@ impl<'a> DatabaseJournal<'a> {
         let planned: Vec<StageRun> = order
             .iter()
             .filter_map(|planned| Some((planned, pipeline.stage(&planned.stage)?)))
-            .map(|(planned, stage)| queued(stage, &planned.needs, now))
+            .map(|(planned, stage)| match self.finished.get(&stage.name) {
+                Some(finished) => finished.clone(),
+                None => queued(stage, &planned.needs, now),
+            })
             .collect();
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             for (position, shown) in (0_i64..).zip(&planned) {
-                state
-                    .stages
-                    .insert(shown.name.clone(), Row { position, shown: shown.clone(), process: None, tracked: None });
+                let row = Row { position, shown: shown.clone(), process: None, tracked: None, samples: (0, None) };
+                state.stages.insert(shown.name.clone(), row);
             }
         }
         let (project, number) = (self.run.project.clone(), self.run.number);
@@ -142,18 +158,12 @@ impl<'a> DatabaseJournal<'a> {
     ) -> Result<(), JournalError> {
         let now = self.store.now();
         let runs = matches!(decision.action, Action::Run);
+        if !runs && self.finished.contains_key(&stage.name) {
+            return Ok(());
+        }
         let row = self.change(&stage.name, |row| {
             row.shown.why.clone_from(&decision.why);
-            row.shown.changes = decision
-                .changes
-                .iter()
-                .map(|c| Change {
-                    kind: c.kind.as_str().to_owned(),
-                    name: c.name.clone(),
-                    old: c.old.clone(),
-                    new: c.new.clone(),
-                })
-                .collect();
+            row.shown.changes = changes(decision);
             row.shown.unchanged.clone_from(&decision.unchanged);
             row.shown.inputs = inputs;
             row.shown.params = params;
@@ -211,13 +221,16 @@ impl<'a> DatabaseJournal<'a> {
             !std::mem::replace(&mut state.first_process, true)
         };
         let millis = self.store.now().since(self.run.created_at).as_secs_f64() * 1000.0;
-        self.change(stage, |row| row.process = Some((pid, started)))?;
-        let (project, number, stage) = (self.run.project.clone(), self.run.number, stage.to_owned());
+        let row = self.change(stage, |row| {
+            row.process = Some((pid, started));
+            row.shown.waits_for = None;
+        })?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
         self.write(move |tx| {
             if first {
                 rows::set_first_process(tx, &project, number, millis)?;
             }
-            rows::set_process(tx, &project, number, &stage, (pid, started))
+            rows::put_stage(tx, &project, number, row.position, &row.shown, row.process)
         })
     }
 
@@ -247,7 +260,54 @@ impl<'a> DatabaseJournal<'a> {
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }
 
+    fn awaits_approval(&self, stage: &str, decision: &Decision, approval: &Approvals) -> Result<(), JournalError> {
+        let (project, number, name) = (self.run.project.clone(), self.run.number, stage.to_owned());
+        let asked = approval.clone();
+        let shown = self.write(move |tx| approvals::shown(tx, &project, number, &name, &asked))?;
+        let row = self.change(stage, |row| {
+            row.shown.status = StageStatus::Waiting;
+            row.shown.why.clone_from(&decision.why);
+            row.shown.changes = changes(decision);
+            row.shown.approval = Some(shown);
+        })?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
+    fn waits_for(&self, stage: &str, resource: &'static str) -> Result<(), JournalError> {
+        let row = self.change(stage, |row| row.shown.waits_for = Some(resource.to_owned()))?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
+    /// Into the stage's tracked run, where a process that measured itself would log it.
+    fn used(&self, stage: &str, sample: &Sample) -> Result<(), JournalError> {
+        let now = Instant::now();
+        let mut due = None;
+        self.change(stage, |row| {
+            let (count, last) = row.samples;
+            if last.is_none_or(|last| now.duration_since(last) >= BETWEEN_SAMPLES) {
+                row.samples = (count + 1, Some(now));
+                due = row.shown.tracking_run.clone().map(|run_id| (run_id, count));
+            }
+        })?;
+        let Some((run_id, step)) = due else { return Ok(()) };
+        let timestamp = self.store.now().millis();
+        let point = |(key, value): &(&str, f64)| Metric {
+            key: (*key).to_owned(),
+            value: *value,
+            timestamp,
+            step,
+            ..Metric::default()
+        };
+        let points = batch::Batch { metrics: sample.metrics.iter().map(point).collect(), ..batch::Batch::default() };
+        self.write(move |tx| Ok(batch::log(tx, &run_id, &points)?))
+    }
+
     fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
+        if outcome.status == Outcome::Reused && self.finished.contains_key(&outcome.stage) {
+            return Ok(());
+        }
         let now = self.store.now();
         let outputs: Vec<Item> = outcome.outputs.iter().map(|(path, content)| item(path, content)).collect();
         let made_before = if outcome.status == Outcome::Reused {
@@ -268,7 +328,9 @@ impl<'a> DatabaseJournal<'a> {
                 Outcome::Failed => StageStatus::Failed,
                 Outcome::Cancelled => StageStatus::Cancelled,
                 Outcome::Skipped => StageStatus::Skipped,
+                Outcome::Waiting => StageStatus::Waiting,
             };
+            stage.waits_for = None;
             stage.finished_at = (outcome.status != Outcome::Skipped).then_some(now);
             stage.exit_code = match outcome.failure {
                 Some(StageFailure::Exited(code)) => Some(code),
@@ -289,7 +351,7 @@ impl<'a> DatabaseJournal<'a> {
         let status = match outcome.status {
             Outcome::Ran | Outcome::Reused => RunStatus::Finished,
             Outcome::Cancelled => RunStatus::Killed,
-            Outcome::Failed | Outcome::Skipped => RunStatus::Failed,
+            Outcome::Failed | Outcome::Skipped | Outcome::Waiting => RunStatus::Failed,
         };
         let (project, number, stage) = (self.run.project.clone(), self.run.number, outcome.stage.clone());
         self.write(move |tx| {
@@ -307,6 +369,16 @@ impl<'a> DatabaseJournal<'a> {
         let (project, number) = (self.run.project.clone(), self.run.number);
         self.write(move |tx| rows::put_check(tx, &project, number, &shown))
     }
+}
+
+fn changes(decision: &Decision) -> Vec<Change> {
+    let change = |c: &towpath_plan::decide::Change| Change {
+        kind: c.kind.as_str().to_owned(),
+        name: c.name.clone(),
+        old: c.old.clone(),
+        new: c.new.clone(),
+    };
+    decision.changes.iter().map(change).collect()
 }
 
 pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
@@ -333,6 +405,8 @@ pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRu
         tracking_run: None,
         log_lines: 0,
         sandbox: None,
+        approval: None,
+        waits_for: None,
     }
 }
 
@@ -392,6 +466,11 @@ impl Journal for DatabaseJournal<'_> {
             Event::Checked(outcome) => self.checked(outcome),
             Event::Process { stage, id } => self.process(stage, i64::from(id.pid), id.start_time as i64),
             Event::Logged { stage, lines } => self.logged(stage, lines),
+            Event::AwaitsApproval { stage, decision, approval } => {
+                self.awaits_approval(&stage.name, decision, approval)
+            }
+            Event::WaitsFor { stage, resource } => self.waits_for(stage, resource),
+            Event::Used { stage, sample } => self.used(stage, sample),
             Event::Retrying { stage, attempt, failure, wait } => self.retrying(stage, attempt, failure, wait),
             Event::Finished(outcome) => self.finished(outcome),
         }
@@ -407,6 +486,30 @@ impl Journal for DatabaseJournal<'_> {
             Variable::new("MLFLOW_RUN_ID", tracked.run_id),
             Variable::secret("MLFLOW_TRACKING_TOKEN", tracked.secret),
         ])
+    }
+
+    fn secrets(&self, _: &Stage, policy: &StagePolicy) -> Result<Vec<Variable>, JournalError> {
+        if policy.secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (project, branch) = (self.run.project.clone(), self.run.branch.clone());
+        let (vault, environment, wanted) = (self.vault.clone(), policy.environment.clone(), policy.secrets.clone());
+        let found = self.store.read(move |tx| {
+            let (branch, environment) = (branch.as_deref(), environment.as_deref());
+            let asker = Asker { project: &project, branch, environment };
+            let value = |(variable, name): (&String, &String)| {
+                Ok(secrets::value(tx, &vault, &asker, name)?.map(|value| Variable::secret(variable, value)))
+            };
+            wanted.iter().map(value).collect::<Result<Vec<Result<Variable, String>>, Error>>()
+        });
+        Ok(self.runtime.block_on(found)?.into_iter().collect::<Result<Vec<_>, String>>()?)
+    }
+
+    fn permission(&self, stage: &Stage, approval: &Approvals) -> Result<Permission, JournalError> {
+        let (project, number, stage) = (self.run.project.clone(), self.run.number, stage.name.clone());
+        let Approvals { count, from } = approval.clone();
+        let read = self.store.read(move |tx| approvals::permission(tx, &project, number, &stage, count, &from));
+        Ok(self.runtime.block_on(read)?)
     }
 
     fn baseline(&self, check: &str) -> Result<Option<Baseline>, JournalError> {

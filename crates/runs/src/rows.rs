@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{
-    CheckResult, Item, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageEnvironment, StageRun, StageStatus,
+    CheckResult, Item, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageApproval, StageEnvironment, StageRun,
+    StageStatus,
 };
 use towpath_checks::baseline::Baseline;
 use towpath_core::ledger::{self as words, Entry};
@@ -158,6 +159,7 @@ fn stage_word(status: StageStatus) -> &'static str {
         StageStatus::Reused => "reused",
         StageStatus::Failed => "failed",
         StageStatus::Skipped => "skipped",
+        StageStatus::Waiting => "waiting",
         StageStatus::Cancelled => "cancelled",
     }
 }
@@ -180,6 +182,12 @@ pub struct Open {
     pub from: Option<String>,
     pub again_of: Option<i64>,
     pub group: Option<String>,
+    /// `push`, `schedule`, ...
+    pub trigger: String,
+    pub trigger_name: Option<String>,
+    pub priority: i64,
+    /// For approvals: nothing is to be done.
+    pub(crate) waiting: bool,
     pub(crate) claim: Option<Claim>,
 }
 
@@ -234,13 +242,18 @@ pub(crate) fn let_go(tx: &mut Tx<'_>, project: &str, number: i64, by: &str) -> R
     Ok(())
 }
 
-/// The names of stages that ran to their end in this run.
-pub(crate) fn succeeded_stages(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<String>, Error> {
-    tx.list(
-        "select name from stage_runs where project = $1 and number = $2 and status = 'succeeded'",
+/// The stages that ran to their end in this run.
+pub(crate) fn succeeded_stages(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+) -> Result<BTreeMap<String, StageRun>, Error> {
+    let stages = tx.list(
+        "select name, detail from stage_runs where project = $1 and number = $2 and status = 'succeeded'",
         &[&project, &number],
-        |row| Ok(row.text("name")?),
-    )
+        |row| Ok::<_, Error>((row.text("name")?, row.json("detail")?)),
+    )?;
+    Ok(stages.into_iter().collect())
 }
 
 /// The runs of a trigger that are not over, oldest first.
@@ -275,6 +288,10 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
                 from: row.opt_text("from_stage")?,
                 again_of: row.opt_int("again_of")?,
                 group: row.opt_text("concurrency_group")?,
+                trigger: row.text("cause")?,
+                trigger_name: row.opt_text("trigger_name")?,
+                priority: row.int("priority")?,
+                waiting: row.bool("waiting")?,
                 claim: row
                     .opt_text("claimed_by")?
                     .zip(row.opt_time("lease_until")?)
@@ -353,6 +370,14 @@ pub fn request_cancel(
     let run = get(tx, project, number)?;
     match run.summary.status {
         RunStatus::Queued => finish(tx, now, project, number, RunStatus::Cancelled, Some("cancelled before it began"))?,
+        // Nobody makes it: it waits for an approval.
+        RunStatus::Running if is_waiting(tx, project, number)? => {
+            tx.run(
+                "update pipeline_runs set waiting = 0, cancel_requested = 1 where project = $1 and number = $2",
+                &[&project, &number],
+            )?;
+            wake_queue(tx);
+        }
         RunStatus::Running => {
             tx.run(
                 "update pipeline_runs set cancel_requested = 1 where project = $1 and number = $2",
@@ -500,6 +525,39 @@ pub fn succeed(
     Ok(true)
 }
 
+fn is_waiting(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<bool, Error> {
+    let row = tx.opt("select waiting from pipeline_runs where project = $1 and number = $2", &[&project, &number])?;
+    Ok(row.map(|row| row.bool("waiting")).transpose()?.unwrap_or(false))
+}
+
+/// Whether a run waits for approvals, so that nobody needs to make it.
+pub(crate) fn set_waiting(tx: &mut Tx<'_>, project: &str, number: i64, waiting: bool) -> Result<(), Error> {
+    tx.run("update pipeline_runs set waiting = $3 where project = $1 and number = $2", &[&project, &number, &waiting])?;
+    changed(tx, project, number);
+    Ok(())
+}
+
+/// Writes down who has voted on a stage.
+pub(crate) fn set_approval(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    stage: &str,
+    approval: StageApproval,
+) -> Result<(), Error> {
+    let row = tx.one(
+        "select detail from stage_runs where project = $1 and number = $2 and name = $3",
+        &[&project, &number, &stage],
+    )?;
+    let shown = StageRun { approval: Some(approval), ..row.json("detail")? };
+    tx.run(
+        "update stage_runs set detail = $4 where project = $1 and number = $2 and name = $3",
+        &[&project, &number, &stage, &json!(shown)],
+    )?;
+    changed(tx, project, number);
+    Ok(())
+}
+
 /// Writes a stage as it now is.
 pub fn put_stage(
     tx: &mut Tx<'_>,
@@ -529,22 +587,6 @@ pub fn put_stage(
     Ok(())
 }
 
-/// Writes down the process of a stage: its number and start time.
-pub(crate) fn set_process(
-    tx: &mut Tx<'_>,
-    project: &str,
-    number: i64,
-    stage: &str,
-    process: (i64, i64),
-) -> Result<(), Error> {
-    tx.run(
-        "update stage_runs set pid = $4, process_started = $5 where project = $1 and number = $2 and name = $3",
-        &[&project, &number, &stage, &process.0, &process.1],
-    )?;
-    changed(tx, project, number);
-    Ok(())
-}
-
 /// The tracked runs of stages that did not come to their end.
 pub(crate) fn unfinished_tracked(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<String>, Error> {
     tx.list(
@@ -555,13 +597,13 @@ pub(crate) fn unfinished_tracked(tx: &mut Tx<'_>, project: &str, number: i64) ->
     )
 }
 
-/// Process ids (with their start times) of stages that were running when the server ended.
-pub fn orphans(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<(i64, i64)>, Error> {
+/// Names, process ids and start times of stages that were running when the server ended.
+pub fn orphans(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Vec<(String, i64, i64)>, Error> {
     tx.list(
-        "select pid, process_started from stage_runs \
+        "select name, pid, process_started from stage_runs \
          where project = $1 and number = $2 and status = 'running' and pid is not null",
         &[&project, &number],
-        |row| Ok((row.int("pid")?, row.int("process_started")?)),
+        |row| Ok((row.text("name")?, row.int("pid")?, row.int("process_started")?)),
     )
 }
 

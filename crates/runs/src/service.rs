@@ -6,34 +6,36 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use towpath_api::projects::Commit;
-use towpath_api::runs::{LogLine, LogPage, RunStatus, StageStatus};
+use towpath_api::runs::{LogLine, LogPage, RunStatus, StageRun, StageStatus};
 use towpath_core::project::Concurrency;
 use towpath_core::{Actor, Classify, Timestamp};
 use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
-use towpath_pipeline::{Cancel, Environments, Local, kill_orphan, log};
+use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_orphan, log};
 use towpath_plan::lock::{Lock, LockedStage};
 use towpath_store::{Durability, Store};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
 use towpath_tracking::{KeyValue, experiments, tags};
 
-use crate::Error;
 use crate::journal::DatabaseJournal;
 use crate::params::{self, Params};
 use crate::rows::{self, NewRun, Open};
 use crate::schedules;
+use crate::secrets::{self, Vault};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
+use crate::{Error, approvals};
 
 /// Where runs find what they need.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// What is the server's alone: stages read nothing of it but their checkout.
     pub data_dir: PathBuf,
@@ -49,6 +51,10 @@ pub struct Config {
     pub server_url: String,
     /// Runs made at the same time.
     pub slots: usize,
+    /// What stages may take of this machine.
+    pub capacity: Capacity,
+    /// The key of the secrets of stages.
+    pub secrets_key: [u8; secrets::KEY_LENGTH],
     /// Tells this server from others on the same database; the same after a restart.
     pub server: String,
 }
@@ -65,6 +71,9 @@ pub struct Manual {
     /// The stage from which on everything runs, whatever the cache says.
     pub from: Option<String>,
 }
+
+/// Stages that an earlier attempt at a run finished: their entries of the lock, and how they are shown.
+type Finished = (BTreeMap<String, LockedStage>, BTreeMap<String, StageRun>);
 
 /// A commit to be run, and what its `towpath.yaml` says of runs.
 #[derive(Clone, Debug)]
@@ -106,12 +115,21 @@ pub struct Runs {
     pub(crate) config: Config,
     pub(crate) artifacts: Artifacts,
     pub(crate) releases: Arc<dyn OpenRelease>,
+    pools: Pools,
+    vault: Vault,
     active: Mutex<HashMap<(String, i64), Cancel>>,
 }
 
 impl Runs {
     pub fn new(store: Store, config: Config, artifacts: Artifacts, releases: Arc<dyn OpenRelease>) -> Self {
-        Self { store, config, artifacts, releases, active: Mutex::default() }
+        let pools = Pools::new(config.capacity.clone());
+        let vault = Vault::new(&config.secrets_key);
+        Self { store, config, artifacts, releases, pools, vault, active: Mutex::default() }
+    }
+
+    /// Encrypts and decrypts the secrets of stages.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// Makes runs until `shutdown`; those under way are then left for the next start.
@@ -216,7 +234,7 @@ impl Runs {
                     }
                     continue;
                 }
-                if active.len() >= self.config.slots {
+                if active.len() >= self.config.slots || run.waiting {
                     continue;
                 }
             }
@@ -354,14 +372,15 @@ impl Runs {
         let (experiment, parent) = self.parent_run(runtime, run)?;
         let commit = run.commit.id.parse().map_err(Error::Git)?;
         let tree = dir.join("tree");
-        let finished = self.finished_before(runtime, run, &tree)?;
+        let (finished, shown) = self.finished_before(runtime, run, &tree)?;
         if tree.exists() {
             repository.worktree_remove(&tree)?;
         }
         repository.worktree_add(&tree, &commit)?;
         self.bring_lock(runtime, run, &repository, &tree)?;
         params::apply(&tree, &run.params)?;
-        let journal = DatabaseJournal::new(&self.store, runtime, run, &self.config.server_url, experiment, &parent);
+        let url = &self.config.server_url;
+        let journal = DatabaseJournal::new(&self.store, runtime, run, url, experiment, &parent, &self.vault, shown);
         let request = Request {
             cache: Some(self.config.cache.clone()),
             exact_data: true,
@@ -371,6 +390,11 @@ impl Runs {
             force: run.force,
             from: run.from.clone(),
             finished,
+            trigger: json!({
+                "kind": run.trigger, "name": run.trigger_name, "branch": run.branch, "user": run.started_by,
+            }),
+            priority: run.priority,
+            measured: true,
             ..Request::new(
                 tree.clone(),
                 Environments::new(&self.config.environments),
@@ -378,11 +402,19 @@ impl Runs {
                 dir.join("scratch"),
             )
         };
-        let outcome = engine::run(&request, &journal, &Local, cancel)?;
+        let executor = Pooled { pools: &self.pools, inner: Local };
+        let outcome = engine::run(&request, &journal, &executor, cancel)?;
         if outcome.status != Status::Succeeded && !outcome.lock_text.is_empty() {
             // What it finished, for a run that makes it again.
             let kept = self.config.lock_of(&run.project, run.number);
             std::fs::write(&kept, &outcome.lock_text).map_err(keep_error(run.number, &kept))?;
+        }
+        if outcome.status == Status::Waiting {
+            // The checkout stays: its lock says what this run has finished.
+            let (project, number) = (run.project.clone(), run.number);
+            let parked = self.store.write(Durability::Full, move |tx| approvals::park(tx, &project, number));
+            runtime.block_on(parked)?;
+            return Ok(None);
         }
         let ended = self.conclude(runtime, run, &repository, &tree, &outcome, &parent)?;
         // The logs stay; the checkout is in the repository, its outputs in the cache.
@@ -393,18 +425,16 @@ impl Runs {
     }
 
     /// What an attempt that was killed had finished: a run that is forced does not do it twice.
-    fn finished_before(
-        &self,
-        runtime: &Handle,
-        run: &Open,
-        tree: &Path,
-    ) -> Result<BTreeMap<String, LockedStage>, Error> {
-        let Ok(text) = std::fs::read_to_string(tree.join("dvc.lock")) else { return Ok(BTreeMap::new()) };
+    fn finished_before(&self, runtime: &Handle, run: &Open, tree: &Path) -> Result<Finished, Error> {
+        let Ok(text) = std::fs::read_to_string(tree.join("dvc.lock")) else { return Ok(Finished::default()) };
         // A lock that cannot be read is none: everything is looked at again.
-        let Ok(lock) = Lock::read("dvc.lock", &text) else { return Ok(BTreeMap::new()) };
+        let Ok(lock) = Lock::read("dvc.lock", &text) else { return Ok(Finished::default()) };
         let (project, number) = (run.project.clone(), run.number);
-        let succeeded = runtime.block_on(self.store.read(move |tx| rows::succeeded_stages(tx, &project, number)))?;
-        Ok(lock.stages.into_iter().filter(|(stage, _)| succeeded.contains(stage)).collect())
+        let mut shown = runtime.block_on(self.store.read(move |tx| rows::succeeded_stages(tx, &project, number)))?;
+        let locked: BTreeMap<String, LockedStage> =
+            lock.stages.into_iter().filter(|(stage, _)| shown.contains_key(stage)).collect();
+        shown.retain(|stage, _| locked.contains_key(stage));
+        Ok((locked, shown))
     }
 
     fn conclude(
@@ -422,7 +452,7 @@ impl Runs {
                 Ok(None)
             }
             Status::Failed => Ok(Some((RunStatus::Failed, outcome.error.clone()))),
-            Status::Cancelled => Ok(Some((RunStatus::Cancelled, None))),
+            Status::Cancelled | Status::Waiting => Ok(Some((RunStatus::Cancelled, None))),
         }
     }
 
@@ -448,9 +478,11 @@ impl Runs {
     fn reap(&self, runtime: &Handle, run: &Open) -> Result<(), Error> {
         let (project, number) = (run.project.clone(), run.number);
         let orphans = runtime.block_on(self.store.read(move |tx| rows::orphans(tx, &project, number)))?;
-        for (pid, started) in orphans {
+        let tree = self.config.run_dir(&run.project, run.number).join("tree");
+        for (stage, pid, started) in orphans {
             let id = towpath_pipeline::ProcessId { pid: pid as i32, start_time: started as u64 };
-            if kill_orphan(id) {
+            let variables = [("DVC_ROOT".to_owned(), tree.display().to_string()), ("DVC_STAGE".to_owned(), stage)];
+            if kill_orphan(id, &variables) {
                 tracing::info!(project = run.project, number, pid, "ended a stage left over from a crash");
             }
         }
@@ -565,7 +597,7 @@ impl Runs {
         let row = run.stages.iter().find(|s| s.name == wanted);
         let found =
             row.ok_or_else(|| Error::NoStage { project: project.to_owned(), number, stage: stage.to_owned() })?;
-        let finished = !matches!(found.status, StageStatus::Queued | StageStatus::Running);
+        let finished = !matches!(found.status, StageStatus::Queued | StageStatus::Running | StageStatus::Waiting);
         let path = self.config.run_dir(project, number).join("logs").join(log_name(stage));
         let page = tokio::task::spawn_blocking(move || log::read(&path, from, limit))
             .await

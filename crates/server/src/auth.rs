@@ -67,6 +67,14 @@ impl Caller {
         }
     }
 
+    pub(crate) fn approver(self) -> Result<Identity, ApiError> {
+        if self.0.may_approve() && !self.0.actor.is_system() {
+            Ok(self.0)
+        } else {
+            Err(ApiError::new(Kind::Denied, format!("{} may not approve", self.0.actor)))
+        }
+    }
+
     pub(crate) fn admin(self) -> Result<Identity, ApiError> {
         if self.0.may_admin() {
             Ok(self.0)

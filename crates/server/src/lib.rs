@@ -15,3 +15,4 @@ pub use error::ServerError;
 pub use paths::Paths;
 pub use start::{Options, Running, serve};
 pub use towpath_mlflow::webhooks::Reach;
+pub use towpath_runs::Capacity;

@@ -29,6 +29,11 @@ impl Paths {
         self.0.join("owner.token")
     }
 
+    /// Encrypts the secrets of stages.
+    pub fn secrets_key(&self) -> PathBuf {
+        self.0.join("secrets.key")
+    }
+
     pub fn repositories(&self) -> PathBuf {
         self.0.join("repositories")
     }

@@ -18,7 +18,8 @@ use towpath_delivery::target::local::{LocalConfig, LocalTarget};
 use towpath_git::Repository;
 use towpath_identity::accounts_exist;
 use towpath_mlflow::webhooks;
-use towpath_runs::{Config, Runs};
+use towpath_runs::secrets::KEY_LENGTH;
+use towpath_runs::{Capacity, Config, Runs};
 use towpath_store::{Store, objects};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::metrics;
@@ -45,6 +46,8 @@ pub struct Options {
     pub run_slots: usize,
     /// Where webhooks of the registry may lead.
     pub webhooks: webhooks::Reach,
+    /// What stages may take of this machine.
+    pub capacity: Capacity,
 }
 
 /// What `<data-dir>/server.json` says of the running server.
@@ -106,6 +109,8 @@ pub async fn serve(
             models: paths.models(),
             server_url: url.clone(),
             slots: options.run_slots.max(1),
+            capacity: options.capacity.clone(),
+            secrets_key: secrets_key(&paths)?,
             server: server_name(paths.root()),
         },
         artifacts.clone(),
@@ -210,6 +215,25 @@ fn owner_secret(paths: &Paths) -> Result<String, ServerError> {
     let secret = towpath_identity::Secret::random().map_err(|e| ServerError::Delivery(e.to_string()))?;
     write_private(&path, secret.reveal().as_bytes())?;
     Ok(secret.reveal().to_owned())
+}
+
+/// The key of the secrets of stages, made at the first start.
+fn secrets_key(paths: &Paths) -> Result<[u8; KEY_LENGTH], ServerError> {
+    let path = paths.secrets_key();
+    let wrong = |length: usize| {
+        let detail = format!("it has {length} bytes; a key has {KEY_LENGTH}");
+        dir_error(&path)(std::io::Error::new(std::io::ErrorKind::InvalidData, detail))
+    };
+    match fs::read(&path) {
+        Ok(bytes) => bytes.as_slice().try_into().map_err(|_| wrong(bytes.len())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = [0; KEY_LENGTH];
+            getrandom::fill(&mut key).map_err(|e| dir_error(&path)(std::io::Error::other(e.to_string())))?;
+            write_private(&path, &key)?;
+            Ok(key)
+        }
+        Err(error) => Err(dir_error(&path)(error)),
+    }
 }
 
 /// Writes a file that only its owner reads, whole or not at all.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towpath_checks::{Baseline, Verdict};
+use towpath_core::project::{Approvals, StagePolicy};
 use towpath_data::TrackedOutput;
 use towpath_plan::decide::Decision;
 use towpath_plan::pipeline::{Pipeline, Stage};
@@ -11,6 +12,7 @@ use super::outcome::{CheckOutcome, StageFailure, StageOutcome};
 use super::stage::Inputs;
 use crate::environment::Environment;
 use crate::executor::ProcessId;
+use crate::executor::usage::Sample;
 
 /// Failures of a journal end the run: what is not written down did not happen.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +31,12 @@ pub enum Event<'a> {
     Process { stage: &'a str, id: ProcessId },
     /// The log of the stage has this many lines.
     Logged { stage: &'a str, lines: u64 },
+    /// The stage would run for these reasons, when somebody has agreed.
+    AwaitsApproval { stage: &'a Stage, decision: &'a Decision, approval: &'a Approvals },
+    /// The stage runs as soon as there is enough of this kind of resource.
+    WaitsFor { stage: &'a str, resource: &'static str },
+    /// What the processes of the stage take of the machine.
+    Used { stage: &'a str, sample: &'a Sample },
     /// The command failed and is tried again after a while. `attempt` is the one that comes, from 2.
     Retrying { stage: &'a str, attempt: u32, failure: &'a StageFailure, wait: Duration },
     /// The stage is done: ran, reused, failed, cancelled, or skipped because of an earlier one.
@@ -60,6 +68,15 @@ impl Variable {
     }
 }
 
+/// Whether a stage that needs an approval may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    Granted,
+    Waits,
+    /// By whom, and why.
+    Refused(String),
+}
+
 /// Writes down what happens: a server in its database, the command line on the terminal. Stages that
 /// run side by side tell it from their threads.
 pub trait Journal: Sync {
@@ -78,6 +95,21 @@ pub trait Journal: Sync {
     /// Asked for content that would be used if the cache had it. What cannot be had is left out.
     fn fetch(&self, _outputs: &[TrackedOutput]) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    /// The secrets of a stage, as its variables; an error, for people, fails the stage. Without a
+    /// server they come out of the caller's own environment, by their names.
+    fn secrets(&self, _stage: &Stage, policy: &StagePolicy) -> Result<Vec<Variable>, JournalError> {
+        let secret = |(variable, secret): (&String, &String)| match std::env::var(secret) {
+            Ok(value) => Ok(Variable::secret(variable, value)),
+            Err(_) => Err(format!("needs the secret '{secret}': set the environment variable {secret}").into()),
+        };
+        policy.secrets.iter().map(secret).collect()
+    }
+
+    /// Asked before a stage that runs and needs an approval. Whoever runs a pipeline by hand agrees.
+    fn permission(&self, _stage: &Stage, _approval: &Approvals) -> Result<Permission, JournalError> {
+        Ok(Permission::Granted)
     }
 
     /// The accepted batches that a check's statistics are compared with; `None` before the first

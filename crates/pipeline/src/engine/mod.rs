@@ -3,6 +3,7 @@
 //! is started again from the beginning: finished stages are found in `dvc.lock` or the run cache.
 
 mod checks;
+mod conditions;
 mod data;
 pub mod journal;
 mod locks;
@@ -86,6 +87,12 @@ pub struct Request {
     pub commit: bool,
     /// Stages that an earlier attempt at this run finished: not forced again.
     pub finished: BTreeMap<String, LockedStage>,
+    /// What conditions of stages see as `trigger`.
+    pub trigger: serde_json::Value,
+    /// Of all its stages, before their own.
+    pub priority: i64,
+    /// What stages take of the machine is looked at.
+    pub measured: bool,
     /// Environment variables of every stage.
     pub variables: Vec<(String, String)>,
     /// Bytes of a stage's log that are kept.
@@ -145,6 +152,9 @@ impl Request {
             run_cache: true,
             commit: true,
             finished: BTreeMap::new(),
+            trigger: serde_json::json!({"kind": "manual", "name": null, "branch": null, "user": null}),
+            priority: 0,
+            measured: false,
             variables: Vec::new(),
             log_limit: log::DEFAULT_LIMIT,
             grace: Duration::from_secs(10),
@@ -305,6 +315,7 @@ impl Run<'_> {
             forced: stages.iter().map(|stage| self.forced.contains(&stage.name)).collect(),
             outcomes: Vec::new(),
             failed: Vec::new(),
+            held: Vec::new(),
             stopped: None,
         };
         if !self.request.dry {
@@ -342,9 +353,9 @@ impl Run<'_> {
             }
         })?;
         progress.skip_rest()?;
-        let Going { outcomes, failed, stopped, .. } = progress;
+        let Going { outcomes, failed, held, stopped, .. } = progress;
         let stopped = stopped.or_else(|| match failed.as_slice() {
-            [] => None,
+            [] => (!held.is_empty()).then_some(Stop::Waiting),
             [one] => Some(Stop::Failed(one.clone())),
             [first, rest @ ..] => Some(Stop::Failed(format!("{first} (and {} more)", rest.len()))),
         });
@@ -362,6 +373,7 @@ impl Run<'_> {
             None => (Status::Succeeded, None),
             Some(Stop::Failed(why)) => (Status::Failed, Some(why)),
             Some(Stop::Cancelled) => (Status::Cancelled, None),
+            Some(Stop::Waiting) => (Status::Waiting, None),
         };
         let succeeded = status == Status::Succeeded;
         let content = |path: Option<&str>| match path.filter(|_| succeeded) {
@@ -427,6 +439,8 @@ struct Going<'r> {
     outcomes: Vec<StageOutcome>,
     /// What failed, while the rest goes on.
     failed: Vec<String>,
+    /// Those that wait for an approval.
+    held: Vec<usize>,
     stopped: Option<Stop>,
 }
 
@@ -436,6 +450,11 @@ impl Going<'_> {
     }
 
     fn settle(&mut self, at: usize, outcome: StageOutcome, checks: &mut Checks<'_>) -> Result<(), Error> {
+        if outcome.status == StageStatus::Waiting {
+            // It is not over, and what needs it does not begin.
+            self.held.push(at);
+            return Ok(());
+        }
         self.run.record(Event::Finished(&outcome))?;
         let request = self.run.request;
         match outcome.status {
@@ -459,7 +478,7 @@ impl Going<'_> {
                 self.outcomes.push(outcome);
                 self.stopped.get_or_insert(Stop::Cancelled);
             }
-            StageStatus::Skipped => {
+            StageStatus::Skipped | StageStatus::Waiting => {
                 self.outcomes.push(outcome);
                 self.schedule.done(at);
             }
@@ -496,7 +515,7 @@ impl Going<'_> {
     /// What did not start because something stopped the run.
     fn skip_rest(&mut self) -> Result<(), Error> {
         let Some(stop) = self.stopped.as_ref().map(ToString::to_string) else { return Ok(()) };
-        let rest: Vec<usize> = self.schedule.rest().collect();
+        let rest: Vec<usize> = self.held.drain(..).chain(self.schedule.rest()).collect();
         rest.into_iter().try_for_each(|at| self.skip(at, &stop))
     }
 }
@@ -505,6 +524,8 @@ impl Going<'_> {
 enum Stop {
     Failed(String),
     Cancelled,
+    /// For approvals.
+    Waiting,
 }
 
 impl fmt::Display for Stop {
@@ -512,6 +533,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Failed(why) => write!(f, "not looked at: {why}"),
             Self::Cancelled => write!(f, "not looked at: the run was cancelled"),
+            Self::Waiting => write!(f, "not looked at: an approval is missing"),
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Status {
     Succeeded,
     Failed,
     Cancelled,
+    /// Stages wait for an approval; everything else is done.
+    Waiting,
 }
 
 /// A whole run.
@@ -47,8 +49,10 @@ pub enum StageStatus {
     Reused,
     Failed,
     Cancelled,
-    /// Not looked at: something before it failed.
+    /// Not looked at: something before it failed, or its condition does not hold.
     Skipped,
+    /// It would run, but somebody has to agree first.
+    Waiting,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +72,8 @@ pub struct StageOutcome {
     pub sandbox: String,
     /// Of `Reused`: its outputs were not in place and came out of the cache.
     pub restored: bool,
-    /// Of `Skipped`: what stopped the run before it, or (of a dry run) why it would run; one sentence.
+    /// Of `Skipped`: what stopped the run before it, which condition does not hold, or (of a dry run) why it
+    /// would run; one sentence.
     pub skipped_because: String,
 }
 
@@ -101,6 +106,18 @@ pub enum StageFailure {
     Exited(i32),
     Signalled(i32),
     TimedOut(Duration),
+    /// It printed nothing for so long.
+    Silent(Duration),
+    /// It took more than so many bytes.
+    OutOfMemory(u64),
+    /// What it asks for was not free for so long.
+    QueuedTooLong(Duration),
+    /// The machine does not have what it asks for.
+    NotGranted(String),
+    /// Its condition cannot be evaluated.
+    Condition(String),
+    /// Who said no, and why.
+    Refused(String),
     MissingDependency {
         path: String,
         made_by: Option<String>,
@@ -120,6 +137,16 @@ impl fmt::Display for StageFailure {
             Self::Exited(code) => write!(f, "exited with {code}"),
             Self::Signalled(signal) => write!(f, "was killed by signal {signal}"),
             Self::TimedOut(limit) => write!(f, "did not end within {} s", limit.as_secs_f64()),
+            Self::Silent(limit) => write!(f, "was ended: it printed nothing for {} s", limit.as_secs_f64()),
+            Self::OutOfMemory(limit) => {
+                write!(f, "was ended: it took more memory than the {} MB that it asks for", limit / 1_000_000)
+            }
+            Self::QueuedTooLong(limit) => {
+                write!(f, "waited {} s in vain for the resources that it asks for", limit.as_secs_f64())
+            }
+            Self::NotGranted(why) => f.write_str(why),
+            Self::Condition(problem) => write!(f, "has a condition that cannot be evaluated: {problem}"),
+            Self::Refused(by) => write!(f, "was refused by {by}"),
             Self::MissingDependency { path, made_by: Some(stage) } => {
                 write!(f, "needs {path}, which stage '{stage}' should have made")
             }

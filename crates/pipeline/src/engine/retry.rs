@@ -21,7 +21,9 @@ pub(super) fn wait(
     let policy = policy.filter(|policy| attempt <= policy.count)?;
     let wanted = match failure {
         StageFailure::Exited(code) => policy.exit_codes.is_empty() || policy.exit_codes.contains(code),
-        StageFailure::Signalled(_) | StageFailure::TimedOut(_) => policy.exit_codes.is_empty(),
+        StageFailure::Signalled(_) | StageFailure::TimedOut(_) | StageFailure::Silent(_) => {
+            policy.exit_codes.is_empty()
+        }
         _ => false,
     };
     if !wanted {

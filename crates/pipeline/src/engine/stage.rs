@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use towpath_core::project::{Resources, StagePolicy};
 use towpath_core::{Content, Digest};
 use towpath_data::locks::RepositoryLock;
 use towpath_data::{Role, TrackedOutput};
@@ -17,7 +18,8 @@ use towpath_plan::paths;
 use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
 
-use super::journal::Event;
+use super::conditions::Conditions;
+use super::journal::{Event, Permission, Variable};
 use super::locks::LockFiles;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
 use super::{Run, data, read_text, retry};
@@ -81,6 +83,7 @@ pub(super) struct StageRunner<'a> {
     environment: Mutex<Option<Environment>>,
     /// Held beside the lock of the repository, for which a process does not wait for itself.
     writing: Mutex<()>,
+    conditions: Mutex<Conditions>,
 }
 
 /// The repository is ours to write.
@@ -105,15 +108,29 @@ impl<'a> StageRunner<'a> {
             resolved => resolved?,
         };
         let locks = LockFiles::read(root, &run.pipeline)?;
-        Ok(Self { run, locks, resolved, environment: Mutex::default(), writing: Mutex::default() })
+        let (environment, writing, conditions) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { run, locks, resolved, environment, writing, conditions })
     }
 
     /// `forced` runs it whatever the cache says.
     pub(super) fn bring_up_to_date(&self, declared: &Stage, forced: bool) -> Result<StageOutcome, Error> {
-        let request = self.run.request;
         if self.run.cancel.is_cancelled() {
             return Ok(StageOutcome::new(&declared.name, StageStatus::Cancelled));
         }
+        if let Some(left_out) = self.conditions().decide(self.run, declared)? {
+            return Ok(left_out);
+        }
+        let outcome = self.look_and_act(declared, forced)?;
+        self.conditions().saw(&outcome);
+        Ok(outcome)
+    }
+
+    fn conditions(&self) -> MutexGuard<'_, Conditions> {
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_and_act(&self, declared: &Stage, forced: bool) -> Result<StageOutcome, Error> {
+        let request = self.run.request;
         let finished = request.finished.get(&declared.name);
         // What an earlier attempt finished is compared by content, even if it was forced.
         let always_changed = declared.always_changed && finished.is_none();
@@ -133,6 +150,17 @@ impl<'a> StageRunner<'a> {
         let hit = self.earlier_run(stage, locked.as_ref(), &observed)?;
         self.find_cached(stage, &mut observed, locked.as_ref(), hit.as_ref())?;
         let decision = decide::decide(stage, locked.as_ref(), &observed, hit.as_ref(), force);
+        let approval = self.policy(stage).and_then(|policy| policy.approval.as_ref());
+        if let Some(approval) = approval.filter(|_| matches!(decision.action, Action::Run)) {
+            match self.run.journal.permission(stage, approval).map_err(Error::Journal)? {
+                Permission::Granted => {}
+                Permission::Waits => {
+                    self.run.record(Event::AwaitsApproval { stage, decision: &decision, approval })?;
+                    return Ok(StageOutcome::new(&stage.name, StageStatus::Waiting));
+                }
+                Permission::Refused(by) => return Ok(StageOutcome::failed(&stage.name, StageFailure::Refused(by))),
+            }
+        }
         self.run.record(Event::Decided { stage, decision: &decision, inputs: &inputs })?;
         if request.dry {
             let status = if decision.action == Action::Run { StageStatus::Skipped } else { StageStatus::Reused };
@@ -381,6 +409,10 @@ impl<'a> StageRunner<'a> {
             Ending::Exited(code) => Some(StageFailure::Exited(code)),
             Ending::Signalled(signal) => Some(StageFailure::Signalled(signal)),
             Ending::TimedOut => Some(StageFailure::TimedOut(self.timeout(stage).unwrap_or_default())),
+            Ending::Silent => Some(StageFailure::Silent(self.heartbeat(stage).unwrap_or_default())),
+            Ending::OutOfMemory => Some(StageFailure::OutOfMemory(self.resources(stage).memory.unwrap_or(0))),
+            Ending::QueuedTooLong => Some(StageFailure::QueuedTooLong(self.queue(stage).unwrap_or_default())),
+            Ending::NotGranted => Some(StageFailure::NotGranted(finished.denied)),
         };
         let failure = failure.or_else(|| self.missing_outputs(stage));
         if failure.is_some() {
@@ -440,7 +472,12 @@ impl<'a> StageRunner<'a> {
         let request = self.run.request;
         let scratch = request.scratch.join(paths::file_name(&stage.name));
         create_folder(&scratch)?;
-        let Variables { all: variables, secrets } = self.variables(stage, &scratch)?;
+        let given = match self.policy(stage).map(|policy| self.run.journal.secrets(stage, policy)) {
+            None => Vec::new(),
+            Some(Ok(given)) => given,
+            Some(Err(problem)) => return Ok(Finished::without_running(Ending::NotGranted, problem.to_string())),
+        };
+        let Variables { all: variables, secrets } = self.variables(stage, &scratch, given)?;
         let sandbox = if request.sandbox {
             let own = [self.run.workspace.root().to_owned(), scratch.clone()];
             Sandbox::new(own.into_iter().chain(request.writable.iter().cloned()))
@@ -459,14 +496,22 @@ impl<'a> StageRunner<'a> {
             log: request.log_of(&stage.name),
             log_limit: request.log_limit,
             secrets,
+            resources: self.resources(stage),
+            priority: request.priority.saturating_add(self.policy(stage).map_or(0, |policy| policy.priority)),
+            queue: self.queue(stage),
+            heartbeat: self.heartbeat(stage),
+            measured: request.measured,
         };
         let mut unrecorded = None;
         let mut progress = |progress| {
-            let event = match progress {
-                Progress::Started(id) => Event::Process { stage: &stage.name, id },
-                Progress::Logged(lines) => Event::Logged { stage: &stage.name, lines },
+            let stage = &stage.name;
+            let recorded = match progress {
+                Progress::Started(id) => self.run.record(Event::Process { stage, id }),
+                Progress::Logged(lines) => self.run.record(Event::Logged { stage, lines }),
+                Progress::WaitsFor(resource) => self.run.record(Event::WaitsFor { stage, resource }),
+                Progress::Used(sample) => self.run.record(Event::Used { stage, sample: &sample }),
             };
-            if let Err(error) = self.run.record(event) {
+            if let Err(error) = recorded {
                 unrecorded.get_or_insert(error);
             }
         };
@@ -479,7 +524,7 @@ impl<'a> StageRunner<'a> {
         }
     }
 
-    fn variables(&self, stage: &Stage, scratch: &Path) -> Result<Variables, Error> {
+    fn variables(&self, stage: &Stage, scratch: &Path, given: Vec<Variable>) -> Result<Variables, Error> {
         let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
         let mut variables: BTreeMap<String, String> = inherited.collect();
         variables.insert("TMPDIR".into(), scratch.display().to_string());
@@ -493,7 +538,7 @@ impl<'a> StageRunner<'a> {
         }
         variables.extend(self.run.request.variables.iter().cloned());
         let mut secrets = Vec::new();
-        for variable in self.run.journal.stage_variables(stage).map_err(Error::Journal)? {
+        for variable in given.into_iter().chain(self.run.journal.stage_variables(stage).map_err(Error::Journal)?) {
             if variable.secret {
                 secrets.push(variable.value.clone());
             }
@@ -507,6 +552,22 @@ impl<'a> StageRunner<'a> {
     fn timeout(&self, stage: &Stage) -> Option<Duration> {
         let timeouts = &self.run.project.timeouts;
         timeouts.get(&stage.name).or_else(|| timeouts.get("*")).map(|seconds| Duration::from_secs(*seconds))
+    }
+
+    fn policy(&self, stage: &Stage) -> Option<&'a StagePolicy> {
+        self.run.project.policy_of(&stage.name)
+    }
+
+    fn resources(&self, stage: &Stage) -> Resources {
+        self.policy(stage).map(|policy| policy.resources.clone()).unwrap_or_default()
+    }
+
+    fn heartbeat(&self, stage: &Stage) -> Option<Duration> {
+        self.run.project.waits_of(&stage.name).heartbeat_seconds.map(Duration::from_secs_f64)
+    }
+
+    fn queue(&self, stage: &Stage) -> Option<Duration> {
+        self.run.project.waits_of(&stage.name).queue_seconds.map(Duration::from_secs_f64)
     }
 
     fn missing_outputs(&self, stage: &Stage) -> Option<StageFailure> {

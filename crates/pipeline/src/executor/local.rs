@@ -1,7 +1,6 @@
 //! Processes on this machine. Each command leads a process group of its own; one loop waits for its
 //! output, its end, the deadline and cancellation at once.
 
-use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -9,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, test_kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::processes::{self, Stat};
+use super::usage::Meter;
 use super::{CommandLine, Ending, Executor, Finished, ProcessId, Progress, Task, shell};
 use crate::log::{Stream, Writer};
 use crate::sandbox::Level;
@@ -27,7 +28,7 @@ impl Executor for Local {
     fn run(&self, task: &Task, progress: &mut dyn FnMut(Progress), cancel: &Cancel) -> Result<Finished, Error> {
         let log_error = |source| Error::Log { path: task.log.clone(), source };
         let started = Instant::now();
-        let mut log = Writer::create(&task.log, task.log_limit, task.secrets.clone()).map_err(log_error)?;
+        let mut log = Writer::create(&task.log, task.log_limit, &task.secrets).map_err(log_error)?;
         let mut ending = Ending::Exited(0);
         let mut sandbox = "off".to_owned();
         for command in &task.commands {
@@ -49,7 +50,7 @@ impl Executor for Local {
         log.note(&describe(ending, duration)).map_err(log_error)?;
         let log_lines = log.finish().map_err(log_error)?;
         progress(Progress::Logged(log_lines));
-        Ok(Finished { ending, duration, log_lines, sandbox })
+        Ok(Finished { ending, duration, log_lines, sandbox, denied: String::new() })
     }
 }
 
@@ -59,6 +60,9 @@ fn describe(ending: Ending, duration: Duration) -> String {
         Ending::Exited(code) => format!("exited with {code} after {seconds:.2} s"),
         Ending::Signalled(signal) => format!("killed by signal {signal} after {seconds:.2} s"),
         Ending::TimedOut => format!("timed out after {seconds:.2} s"),
+        Ending::Silent => format!("ended after {seconds:.2} s: it printed nothing for too long"),
+        Ending::OutOfMemory => format!("ended after {seconds:.2} s: it took more memory than it asked for"),
+        Ending::QueuedTooLong | Ending::NotGranted => format!("not started, after {seconds:.2} s"),
         Ending::Cancelled => format!("cancelled after {seconds:.2} s"),
     }
 }
@@ -73,7 +77,12 @@ struct Running<'a> {
     ended: OwnedFd,
     id: ProcessId,
     level: String,
+    started: Instant,
     deadline: Option<Instant>,
+    /// When it must have printed something again.
+    heartbeat: Option<Instant>,
+    meter: Option<Meter>,
+    too_large: bool,
 }
 
 /// Why the loop asked the group to end.
@@ -93,9 +102,23 @@ impl<'a> Running<'a> {
         let spawn_error = |source| Error::Spawn { program: "pidfd_open".to_owned(), source };
         let pid = Pid::from_child(&child);
         let ended = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| spawn_error(e.into()))?;
-        let id = ProcessId { pid: pid.as_raw_pid(), start_time: start_time(pid.as_raw_pid()).unwrap_or(0) };
-        let deadline = task.timeout.map(|timeout| started + timeout);
-        Ok(Self { task, cancel, child, pid, ended, id, level: level.0, deadline })
+        let number = pid.as_raw_pid();
+        let id = ProcessId { pid: number, start_time: Stat::read(number).map_or(0, |stat| stat.start_time) };
+        let memory = task.resources.memory;
+        Ok(Self {
+            task,
+            cancel,
+            child,
+            pid,
+            ended,
+            id,
+            level: level.0,
+            started: Instant::now(),
+            deadline: task.timeout.map(|timeout| started + timeout),
+            heartbeat: task.heartbeat.map(|longest| Instant::now() + longest),
+            meter: (task.measured || memory.is_some()).then(|| Meter::new(number, memory)),
+            too_large: false,
+        })
     }
 
     fn wait(mut self, log: &mut Writer, progress: &mut dyn FnMut(Progress)) -> Result<Ending, Error> {
@@ -104,6 +127,7 @@ impl<'a> Running<'a> {
         // number cannot belong to another group.
         self.signal(Signal::KILL);
         let status = self.child.wait();
+        processes::kill_strays(self.id, self.started.elapsed(), &self.task.variables);
         let stopping = copied.map_err(|source| Error::Log { path: self.task.log.clone(), source })?;
         let status = status.map_err(|source| Error::Spawn { program: "wait".to_owned(), source })?;
         Ok(match stopping {
@@ -125,13 +149,22 @@ impl<'a> Running<'a> {
         while leader_ended.is_none() || out.is_some() || err.is_some() {
             let now = Instant::now();
             stopping = self.stop_if_due(stopping, now);
+            if let Some(meter) = self.meter.as_mut().filter(|meter| leader_ended.is_none() && now >= meter.next()) {
+                let (sample, too_large) = meter.look(now);
+                self.too_large = too_large;
+                progress(Progress::Used(sample));
+                continue;
+            }
             if leader_ended.is_some_and(|at: Instant| now >= at + STRAGGLERS) {
                 log.note("a process that left the process group still holds the output; it is not waited for")?;
                 break;
             }
             let wake_at = match (leader_ended, stopping) {
                 (Some(at), _) => Some(at + STRAGGLERS),
-                (None, Stopping::No) => self.deadline,
+                (None, Stopping::No) => {
+                    let look = self.meter.as_ref().map(Meter::next);
+                    [self.deadline, self.heartbeat, look].into_iter().flatten().min()
+                }
                 (None, Stopping::Asked { kill_at, .. }) => Some(kill_at),
                 (None, Stopping::Killed { .. }) => None,
             };
@@ -152,12 +185,17 @@ impl<'a> Running<'a> {
             if ready[1] && !copy(&mut err, Stream::Err, &mut buffer, log)? {
                 err = None;
             }
+            if ready[0] || ready[1] {
+                self.heartbeat = self.task.heartbeat.map(|longest| Instant::now() + longest);
+            }
             if log.lines() != lines {
                 progress(Progress::Logged(log.lines()));
             }
             if ready[2] {
                 leader_ended = Some(Instant::now());
                 self.signal(Signal::KILL);
+                // One that left the group would keep the pipe open.
+                processes::kill_strays(self.id, self.started.elapsed(), &self.task.variables);
             }
         }
         Ok(stopping)
@@ -166,11 +204,19 @@ impl<'a> Running<'a> {
     fn stop_if_due(&self, stopping: Stopping, now: Instant) -> Stopping {
         match stopping {
             Stopping::No => {
-                let timed_out = self.deadline.is_some_and(|deadline| now >= deadline);
-                let why = match (self.cancel.is_cancelled(), timed_out) {
-                    (true, _) => Ending::Cancelled,
-                    (false, true) => Ending::TimedOut,
-                    (false, false) => return Stopping::No,
+                let passed = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
+                let why = if self.cancel.is_cancelled() {
+                    Ending::Cancelled
+                } else if self.too_large {
+                    // It has no time to give the memory back.
+                    self.signal(Signal::KILL);
+                    return Stopping::Killed { why: Ending::OutOfMemory };
+                } else if passed(self.deadline) {
+                    Ending::TimedOut
+                } else if passed(self.heartbeat) {
+                    Ending::Silent
+                } else {
+                    return Stopping::No;
                 };
                 self.signal(Signal::TERM);
                 Stopping::Asked { why, kill_at: now + self.task.grace }
@@ -258,52 +304,4 @@ fn wait_for<const N: usize>(
     }
     let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
     Ok(descriptors.map(|d| d.is_some() && events.next().unwrap_or(false)))
-}
-
-/// The start time of a process that exists: field 22 of `/proc/<pid>/stat`.
-fn start_time(pid: i32) -> Option<u64> {
-    stat(pid)?.start_time
-}
-
-struct Stat {
-    group: Option<i32>,
-    start_time: Option<u64>,
-}
-
-/// `pid (name) state ppid pgrp ...`: the name may hold blanks and parentheses.
-fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
-    Some(Stat { group: number(2).and_then(|g| i32::try_from(g).ok()), start_time: number(19) })
-}
-
-/// Ends the process group that a server which crashed left behind: of the leader if it still runs,
-/// of its children otherwise. True when there was something to kill; false when the process is gone
-/// or the number belongs to another one by now. Waits at most two seconds for the group to vanish.
-pub fn kill_orphan(process: ProcessId) -> bool {
-    let Some(group) = Pid::from_raw(process.pid) else { return false };
-    let ours = match stat(process.pid) {
-        Some(leader) => leader.start_time == Some(process.start_time),
-        None => has_stage_members(process),
-    };
-    if !ours || kill_process_group(group, Signal::KILL).is_err() {
-        return false;
-    }
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
-}
-
-/// True when the group lives on without its leader: members that started after it and carry the
-/// variable of a stage.
-fn has_stage_members(process: ProcessId) -> bool {
-    let Ok(entries) = fs::read_dir("/proc") else { return false };
-    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok()).any(|pid| {
-        let member = stat(pid);
-        let in_group = member.is_some_and(|s| s.group == Some(process.pid) && s.start_time >= Some(process.start_time));
-        in_group && fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| e.windows(10).any(|w| w == b"DVC_STAGE="))
-    })
 }

@@ -1,12 +1,18 @@
 //! Running the commands of a stage. Each kind of place to run them in is one executor.
 
 pub mod local;
+pub mod pools;
+mod processes;
 mod shell;
+pub mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use local::{Local, kill_orphan};
+pub use local::Local;
+pub use pools::{Capacity, Pooled, Pools};
+pub use processes::kill_orphan;
+use towpath_core::project::Resources;
 
 use crate::sandbox::Sandbox;
 use crate::{Cancel, Error};
@@ -28,6 +34,38 @@ pub struct Task {
     pub log_limit: u64,
     /// Replaced by `***` in the log.
     pub secrets: Vec<String>,
+    /// What it needs before it starts; more memory than this ends it.
+    pub resources: Resources,
+    /// Of those that wait for the same the highest goes first.
+    pub priority: i64,
+    /// How long it may wait for its resources.
+    pub queue: Option<Duration>,
+    /// How long it may print nothing.
+    pub heartbeat: Option<Duration>,
+    /// Whether what it takes of the machine is looked at.
+    pub measured: bool,
+}
+
+impl Task {
+    /// Unconfined, without limits, variables or secrets.
+    pub fn new(commands: Vec<CommandLine>, directory: PathBuf, log: PathBuf) -> Self {
+        Self {
+            commands,
+            directory,
+            variables: Vec::new(),
+            sandbox: Sandbox::off(),
+            timeout: None,
+            grace: Duration::from_secs(10),
+            log,
+            log_limit: crate::log::DEFAULT_LIMIT,
+            secrets: Vec::new(),
+            resources: Resources::default(),
+            priority: 0,
+            queue: None,
+            heartbeat: None,
+            measured: false,
+        }
+    }
 }
 
 /// One command of a task.
@@ -65,6 +103,14 @@ pub enum Ending {
     /// The signal that killed it.
     Signalled(i32),
     TimedOut,
+    /// It printed nothing for longer than it may.
+    Silent,
+    /// It took more memory than it asked for.
+    OutOfMemory,
+    /// Its resources were not free in time.
+    QueuedTooLong,
+    /// There is not what it asks for.
+    NotGranted,
     Cancelled,
 }
 
@@ -76,6 +122,14 @@ pub struct Finished {
     pub log_lines: u64,
     /// How the processes were confined: `landlock abi 7`, `none: ...`, `off`.
     pub sandbox: String,
+    /// Of [`Ending::NotGranted`]: what it needs and does not get.
+    pub denied: String,
+}
+
+impl Finished {
+    pub(crate) fn without_running(ending: Ending, denied: String) -> Self {
+        Self { ending, duration: Duration::ZERO, log_lines: 0, sandbox: String::new(), denied }
+    }
 }
 
 /// What happens while a task runs.
@@ -84,6 +138,10 @@ pub enum Progress {
     Started(ProcessId),
     /// The log has this many lines now.
     Logged(u64),
+    /// It waits for this kind of resource.
+    WaitsFor(&'static str),
+    /// What its processes take of the machine.
+    Used(usage::Sample),
 }
 
 /// Several tasks may run at a time, each from a thread of its own.

@@ -3,19 +3,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use towpath_pipeline::executor::{CommandLine, Progress};
-use towpath_pipeline::{Cancel, Ending, Executor as _, Finished, Local, ProcessId, Sandbox, Task, kill_orphan, log};
+use towpath_pipeline::{Cancel, Ending, Executor as _, Finished, Local, ProcessId, Task, kill_orphan, log};
 
 fn task(dir: &Path, lines: &[&str]) -> Task {
+    let commands = lines.iter().map(|line| CommandLine::Shell((*line).to_owned())).collect();
     Task {
-        commands: lines.iter().map(|line| CommandLine::Shell((*line).to_owned())).collect(),
-        directory: dir.to_owned(),
-        variables: vec![("PATH".into(), "/usr/bin:/bin".into()), ("DVC_STAGE".into(), "train".into())],
-        sandbox: Sandbox::off(),
-        timeout: None,
+        variables: vec![
+            ("PATH".into(), "/usr/bin:/bin".into()),
+            ("DVC_ROOT".into(), dir.display().to_string()),
+            ("DVC_STAGE".into(), "train".into()),
+        ],
         grace: Duration::from_millis(200),
-        log: dir.join("train.log"),
-        log_limit: log::DEFAULT_LIMIT,
-        secrets: Vec::new(),
+        ..Task::new(commands, dir.to_owned(), dir.join("train.log"))
     }
 }
 
@@ -61,7 +60,7 @@ fn nothing_of_the_servers_environment_reaches_a_stage() {
     run(&task);
     let names: Vec<String> = printed(&task).iter().map(|l| l.split('=').next().unwrap().to_owned()).collect();
     assert!(
-        names.iter().all(|n| ["PATH", "DVC_STAGE", "PWD", "OLDPWD", "_", "SHLVL"].contains(&n.as_str())),
+        names.iter().all(|n| ["PATH", "DVC_ROOT", "DVC_STAGE", "PWD", "OLDPWD", "_", "SHLVL"].contains(&n.as_str())),
         "{names:?}"
     );
 }
@@ -112,6 +111,48 @@ fn what_a_stage_leaves_in_the_background_ends_with_it() {
 }
 
 #[test]
+fn a_stage_that_daemonises_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two forks and a session of its own, the pipe still open: as daemons do.
+    let task = task(dir.path(), &["setsid sh -c 'echo $$ > daemon.pid; sleep 1000 & wait' & sleep 0.2"]);
+    let started = Instant::now();
+    assert_eq!(run(&task).ending, Ending::Exited(0));
+    assert!(started.elapsed() < Duration::from_secs(5), "the daemon that holds the pipe is not waited for");
+    let pid = fs::read_to_string(dir.path().join("daemon.pid")).unwrap();
+    wait_until("the daemon ends", || !is_running(&pid));
+}
+
+#[test]
+fn a_stage_that_says_nothing_for_too_long_is_ended_and_one_that_goes_on_printing_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut silent = task(dir.path(), &["echo begins; sleep 1000"]);
+    silent.heartbeat = Some(Duration::from_millis(300));
+    assert_eq!(run(&silent).ending, Ending::Silent);
+    let mut printing = task(dir.path(), &["for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done"]);
+    printing.heartbeat = Some(Duration::from_millis(700));
+    assert_eq!(run(&printing).ending, Ending::Exited(0));
+}
+
+#[test]
+fn a_stage_that_takes_more_memory_than_it_asked_for_is_ended_and_what_it_took_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    // A child has the memory, not the leader.
+    let mut greedy =
+        task(dir.path(), &["(head -c 200000000 /dev/zero | tail -c 150000000; sleep 1000) | cat > /dev/null"]);
+    greedy.resources.memory = Some(100_000_000);
+    let mut seen = 0.0_f64;
+    let mut measure = |progress| {
+        if let Progress::Used(sample) = progress {
+            let memory = sample.metrics.iter().find(|(name, _)| *name == "system/system_memory_usage_megabytes");
+            seen = seen.max(memory.unwrap().1);
+        }
+    };
+    let finished = Local.run(&greedy, &mut measure, &Cancel::new().unwrap()).unwrap();
+    assert_eq!(finished.ending, Ending::OutOfMemory);
+    assert!(seen > 100.0, "{seen} MB");
+}
+
+#[test]
 fn a_stage_that_prints_much_neither_blocks_nor_fills_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let mut task = task(dir.path(), &["head -c 200000000 /dev/zero | tr '\\0' x | fold -w 1000"]);
@@ -153,16 +194,16 @@ fn a_group_left_by_a_crashed_server_is_killed_and_no_other() {
         }
     };
     Local.run(&quick, remember, &Cancel::new().unwrap()).unwrap();
-    assert!(!kill_orphan(id.unwrap()), "it is gone");
+    assert!(!kill_orphan(id.unwrap(), &[]), "it is gone");
 
     let mut left = std::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
     let pid = i32::try_from(left.id()).unwrap();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let start_time: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
-    assert!(!kill_orphan(ProcessId { pid, start_time: start_time + 1 }), "another process with this number");
+    assert!(!kill_orphan(ProcessId { pid, start_time: start_time + 1 }, &[]), "another process with this number");
     assert!(left.try_wait().unwrap().is_none());
     let reaped = std::thread::spawn(move || left.wait().unwrap());
-    assert!(kill_orphan(ProcessId { pid, start_time }));
+    assert!(kill_orphan(ProcessId { pid, start_time }, &[]));
     assert!(!reaped.join().unwrap().success());
 }
 

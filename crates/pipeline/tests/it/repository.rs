@@ -7,8 +7,10 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use towpath_checks::{Baseline, Verdict};
+use towpath_core::project::Approvals;
 use towpath_pipeline::{
-    Cancel, Environments, Error, Event, Journal, JournalError, Local, Outcome, Request, StageStatus, Variable,
+    Cancel, Environments, Error, Event, Journal, JournalError, Local, Outcome, Permission, Request, StageStatus,
+    Variable,
 };
 use towpath_plan::pipeline::Stage;
 
@@ -136,6 +138,8 @@ pub(crate) struct Remembering {
     pub(crate) evaluated: Mutex<u32>,
     pub(crate) environments: Mutex<Vec<String>>,
     pub(crate) variables: Mutex<Vec<Variable>>,
+    /// Of stages that need an approval; the others are granted.
+    pub(crate) permissions: Mutex<BTreeMap<String, Permission>>,
     /// Stages at whose end the database is gone.
     pub(crate) breaks_after: Mutex<BTreeSet<String>>,
 }
@@ -163,6 +167,10 @@ impl Journal for Remembering {
 
     fn stage_variables(&self, _stage: &Stage) -> Result<Vec<Variable>, JournalError> {
         Ok(self.variables.lock().unwrap().clone())
+    }
+
+    fn permission(&self, stage: &Stage, _approval: &Approvals) -> Result<Permission, JournalError> {
+        Ok(self.permissions.lock().unwrap().get(&stage.name).cloned().unwrap_or(Permission::Granted))
     }
 
     fn baseline(&self, check: &str) -> Result<Option<Baseline>, JournalError> {

@@ -162,7 +162,7 @@ fn requests(field: Field<'_>) -> Result<u32, YamlError> {
     }
 }
 
-fn approvals(field: Field<'_>) -> Result<Approvals, YamlError> {
+pub(super) fn approvals(field: Field<'_>) -> Result<Approvals, YamlError> {
     let mut fields = field.fields()?;
     let count = fields.required("count")?;
     let approvals = Approvals {

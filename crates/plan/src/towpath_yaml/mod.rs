@@ -6,6 +6,8 @@ mod environments;
 mod on;
 mod retries;
 mod rollout;
+mod stages;
+mod timeouts;
 mod units;
 
 use std::collections::BTreeMap;
@@ -27,12 +29,13 @@ pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
         return Ok(ProjectFile { push_branches: defaults::push_branches(), ..ProjectFile::default() });
     }
     let mut fields = root.fields()?;
-    for key in ["monitors", "lock", "runners", "secrets"] {
+    for key in ["monitors", "lock", "runners"] {
         fields.not_supported(key)?;
     }
     let checks = checks(fields.optional("checks"))?;
     let check_names: Vec<&str> = checks.keys().map(String::as_str).collect();
     let on = on::read(fields.optional("on"))?;
+    let timeouts = timeouts::read(fields.optional("timeouts"))?;
     let project = ProjectFile {
         model: fields.optional("model").map(model).transpose()?,
         python: fields.optional("python").map(python).transpose()?,
@@ -41,8 +44,10 @@ pub fn read(file_name: &str, text: &str) -> Result<ProjectFile, YamlError> {
         triggers: on.triggers,
         manual: on.manual,
         environments: environments::read(fields.optional("environments"), &check_names)?,
-        timeouts: timeouts(fields.optional("timeouts"))?,
+        timeouts: timeouts.run,
+        waits: timeouts.waits,
         retries: retries::read(fields.optional("retries"))?,
+        stages: stages::read(fields.optional("stages"))?,
         concurrency: fields.optional("concurrency").map(concurrency).transpose()?,
         checks,
     };
@@ -58,6 +63,11 @@ pub fn push_starts_run(project: &ProjectFile, branch: &str) -> bool {
 /// True when a push of `tag` starts a run.
 pub fn tag_starts_run(project: &ProjectFile, tag: &str) -> bool {
     on::matches_any(&project.push_tags, tag)
+}
+
+/// True when a branch or tag matches one of the patterns. A `*` does not match `/`, `**` does.
+pub fn matches_any(patterns: &[String], name: &str) -> bool {
+    on::matches_any(patterns, name)
 }
 
 fn model(field: Field<'_>) -> Result<ModelOutput, YamlError> {
@@ -107,18 +117,6 @@ fn on_fail(field: Field<'_>) -> Result<OnFail, YamlError> {
         "quarantine" => Err(field.error("not supported yet: on_fail quarantine")),
         _ => Err(field.expected("stop or warn")),
     }
-}
-
-fn timeouts(field: Option<Field<'_>>) -> Result<BTreeMap<String, u64>, YamlError> {
-    let mut timeouts = BTreeMap::new();
-    for (entry, field) in field.map(|f| f.entries()).transpose()?.unwrap_or_default() {
-        let seconds = units::duration(field)?;
-        if seconds < 1.0 {
-            return Err(field.error("a timeout must be at least 1s"));
-        }
-        timeouts.insert(entry.key.clone(), seconds.ceil() as u64);
-    }
-    Ok(timeouts)
 }
 
 /// A group alone, or with what happens to older runs of it.

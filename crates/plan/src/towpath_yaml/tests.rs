@@ -1,4 +1,4 @@
-use towpath_core::project::{GateCondition, Inconclusive, Safe, Strategy};
+use towpath_core::project::{Approvals, GateCondition, Inconclusive, Resources, Safe, Strategy};
 use towpath_core::triggers::{CatchUp, Overlap, When};
 
 use super::*;
@@ -174,6 +174,8 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("manual_param", "on: {manual: {params: {a: {type: text, zzzzzzzz: 1}}}}".into()),
         ("retries", "retries: {a: {count: 1, zzzzzzzz: 1}}".into()),
         ("concurrency", "concurrency: {group: a, zzzzzzzz: 1}".into()),
+        ("timeouts", "timeouts: {a: {run: 1m, zzzzzzzz: 1}}".into()),
+        ("stage", "stages: {a: {zzzzzzzz: 1}}".into()),
         ("check", "checks: {a: {path: b, suite: c, zzzzzzzz: 1}}".into()),
         ("environment", "environments: {a: {zzzzzzzz: 1}}".into()),
         ("latency_gate", gate("{name: a, check: latency, p99_ms: 1, zzzzzzzz: 1}")),
@@ -197,6 +199,48 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         let foreign = |key: &str| definition.ends_with("_gate") && matches!(key, "checks" | "require");
         let known: Vec<&str> = known.into_iter().filter(|key| !foreign(key)).collect();
         assert_eq!(published.keys().map(String::as_str).collect::<Vec<_>>(), known, "{definition}");
+    }
+}
+
+#[test]
+fn the_policy_of_a_stage_is_read() {
+    let text = "\
+timeouts: {train: {run: 2h, queue: 10m, heartbeat: 5m}, '*': 1h}
+stages:
+  train:
+    if: params.epochs > 0
+    resources: {cpu: 2, memory: 4GB, gpu: 1, licences: 3}
+    secrets: [HF_TOKEN]
+    priority: 5
+  publish:
+    approval: {count: 2, from: [risk]}
+    environment: production
+    secrets: {TOKEN: registry-token}
+";
+    let project = read("towpath.yaml", text).unwrap();
+    assert_eq!((project.timeouts["train"], project.timeouts["*"]), (7200, 3600));
+    let waits = project.waits_of("train");
+    assert_eq!((waits.queue_seconds, waits.heartbeat_seconds), (Some(600.0), Some(300.0)));
+    let train = project.policy_of("train@3").unwrap();
+    assert_eq!(train.condition.as_deref(), Some("params.epochs > 0"));
+    let pools = BTreeMap::from([("licences".to_owned(), 3)]);
+    assert_eq!(train.resources, Resources { cpu: 2.0, memory: Some(4_000_000_000), gpu: 1, pools });
+    assert_eq!((train.secrets["HF_TOKEN"].as_str(), train.priority), ("HF_TOKEN", 5));
+    let publish = project.policy_of("publish").unwrap();
+    assert_eq!(publish.approval, Some(Approvals { count: 2, from: vec!["risk".into()] }));
+    assert_eq!(
+        (publish.environment.as_deref(), publish.secrets["TOKEN"].as_str()),
+        (Some("production"), "registry-token")
+    );
+    for (text, message) in [
+        ("stages: {a: {if: secrets.x}}", "'if': 'secrets.x' names 'secrets'; params, metrics, trigger are known"),
+        (
+            "stages: {a: {secrets: [hf-token]}}",
+            "a variable has letters, digits and '_', and does not begin with a digit",
+        ),
+        ("stages: {a: {resources: {memory: 4}}}", "'memory' must be a size with a unit, found the integer 4"),
+    ] {
+        assert_eq!(refusal(text).message, message, "{text}");
     }
 }
 

@@ -33,6 +33,30 @@ fn parse_duration(text: &str) -> Option<f64> {
     (!text.is_empty() && seconds <= 100.0 * 366.0 * 86_400.0).then_some(seconds)
 }
 
+/// Bytes of `512MB`, `4GB`, `1.5GiB`.
+pub(super) fn bytes(field: Field<'_>) -> Result<u64, YamlError> {
+    let parsed = field.as_str().ok().and_then(parse_bytes);
+    parsed.ok_or_else(|| field.expected("a size with a unit").help("write 512MB, 4GB or 4GiB"))
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let number: f64 = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim_start() {
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        "TiB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    let bytes = number * unit;
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
+}
+
 /// A share in (0, 1], written in percent: `5%`.
 pub(super) fn percent(field: Field<'_>) -> Result<f64, YamlError> {
     let number =
@@ -56,6 +80,20 @@ pub(super) fn quantile(field: Field<'_>) -> Result<f64, YamlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("512MB", Some(512_000_000)),
+            ("1.5GiB", Some(1_610_612_736)),
+            ("4 GB", Some(4_000_000_000)),
+            ("4", None),
+            ("GB", None),
+            ("0MB", None),
+        ] {
+            assert_eq!(parse_bytes(text), bytes, "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

@@ -25,6 +25,7 @@ mod releases;
 mod removal;
 mod runs;
 mod schedules;
+mod secrets;
 mod trace;
 mod users;
 
@@ -41,6 +42,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(removal::router())
         .merge(runs::router())
         .merge(schedules::router())
+        .merge(secrets::router())
         .merge(trace::router())
         .merge(users::router());
     let mut tracking = towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone());

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use towpath_api::Page;
-use towpath_api::runs::{LogPage, Run, RunAgain, RunSummary, StartRun};
+use towpath_api::runs::{CastStageVote, LogPage, Run, RunAgain, RunSummary, StartRun};
+use towpath_runs::approvals::{self, Ballot};
 use towpath_runs::{Error, Manual, projects, rows};
 use towpath_store::Durability;
 
@@ -29,6 +30,7 @@ pub(super) fn router() -> Router<App> {
         .route("/projects/{project}/runs/{number}/cancel", post(cancel))
         .route("/projects/{project}/runs/{number}/environment", get(environment))
         .route("/projects/{project}/runs/{number}/stages/{stage}/log", get(log))
+        .route("/projects/{project}/runs/{number}/stages/{stage}/vote", post(vote))
 }
 
 #[derive(Deserialize)]
@@ -105,6 +107,23 @@ async fn cancel(
     let summary =
         app.store.write(Durability::Full, move |tx| rows::request_cancel(tx, now, &project, number, &by)).await?;
     Ok(Json(summary))
+}
+
+async fn vote(
+    State(app): State<App>,
+    caller: Caller,
+    Path((project, number, stage)): Path<(String, i64, String)>,
+    Json(asked): Json<CastStageVote>,
+) -> Result<Json<Run>, ApiError> {
+    let by = caller.approver()?;
+    let now = app.store.now();
+    let run = app.store.write(Durability::Full, move |tx| {
+        let (project, stage) = (project.as_str(), stage.as_str());
+        let ballot = Ballot { project, number, stage, approve: asked.approve, reason: &asked.reason };
+        approvals::vote(tx, now, &by, ballot)?;
+        rows::get(tx, project, number)
+    });
+    Ok(Json(run.await?))
 }
 
 /// The resolved lock of the environment that the stages ran in, as text.

@@ -35,6 +35,7 @@ impl Server {
             program: PathBuf::from("/bin/false"),
             run_slots: 2,
             webhooks: towpath_server::Reach::Public,
+            capacity: towpath_server::Capacity::of_machine(),
         };
         let shutdown = CancellationToken::new();
         let (told, url) = tokio::sync::oneshot::channel();

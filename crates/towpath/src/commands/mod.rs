@@ -37,6 +37,7 @@ mod reproduce;
 mod root;
 mod run;
 mod schedule;
+mod secret;
 mod serve;
 mod server;
 mod status;
@@ -107,6 +108,8 @@ pub enum Command {
     Run(run::Run),
     #[command(subcommand)]
     Schedule(schedule::Schedule),
+    #[command(subcommand)]
+    Secret(secret::Secret),
     #[command(hide = true)]
     MergeDriver(merge_driver::MergeDriver),
     #[command(subcommand)]
@@ -165,6 +168,7 @@ impl Command {
             Self::Repro(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
+            Self::Secret(command) => wait(command.run(ctx)),
             Self::MergeDriver(command) => command.run(ctx),
             Self::Experiment(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),

@@ -180,7 +180,7 @@ fn run_again(ctx: &Context, root: &Path, dir: &Path, environment_lock: Option<St
             let why = outcome.error.unwrap_or_else(|| "a stage failed".into());
             Err(Error::new(Kind::Invalid, format!("the pipeline of that commit does not run here: {why}")))
         }
-        Status::Cancelled => Err(Error::new(Kind::Conflict, "cancelled")),
+        Status::Cancelled | Status::Waiting => Err(Error::new(Kind::Conflict, "cancelled")),
     }
 }
 

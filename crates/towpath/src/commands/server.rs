@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
-use towpath_server::{Options, Reach};
+use towpath_server::{Capacity, Options, Reach};
 
 use crate::commands::serve::log_to_stderr;
 use crate::config::Context;
@@ -30,6 +30,33 @@ pub struct Server {
     /// Let webhooks of the registry lead to addresses inside, and to http://
     #[arg(long, env = "TOWPATH_WEBHOOKS_INSIDE")]
     webhooks_inside: bool,
+    /// What stages may ask for: a pool of so many places, or another number of cpu, gpu, or bytes of memory than
+    /// this machine has
+    #[arg(long = "pool", value_name = "NAME=COUNT", value_parser = pool)]
+    pools: Vec<(String, u64)>,
+}
+
+fn pool(text: &str) -> Result<(String, u64), String> {
+    let (name, count) = text.split_once('=').ok_or("write NAME=COUNT")?;
+    let count = count.parse().map_err(|_| format!("'{count}' is not a number"))?;
+    if towpath_core::names::is_valid_name(name) {
+        Ok((name.to_owned(), count))
+    } else {
+        Err(format!("'{name}' is not the name of a pool"))
+    }
+}
+
+fn capacity(pools: Vec<(String, u64)>) -> Capacity {
+    let mut capacity = Capacity::of_machine();
+    for (name, count) in pools {
+        match name.as_str() {
+            "cpu" => capacity.cpu = count as f64,
+            "memory" => capacity.memory = count,
+            "gpu" => capacity.gpu = count as u32,
+            _ => drop(capacity.pools.insert(name, count as u32)),
+        }
+    }
+    capacity
 }
 
 impl Server {
@@ -53,6 +80,7 @@ impl Server {
             program: std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?,
             run_slots: self.run_slots,
             webhooks: if self.webhooks_inside { Reach::Everywhere } else { Reach::Public },
+            capacity: capacity(self.pools),
         };
         let shown = data_dir.display().to_string();
         towpath_server::serve(options, shutdown, |url| {

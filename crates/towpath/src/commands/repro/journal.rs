@@ -78,7 +78,8 @@ impl<'a> TerminalJournal<'a> {
                 self.ui.say(format!("{stage}: {why}"));
             }
             StageStatus::Skipped if self.request.dry => {}
-            StageStatus::Skipped => self.ui.say(format!("{stage}: skipped")),
+            StageStatus::Skipped => self.ui.say(format!("{stage}: skipped: {}", outcome.skipped_because)),
+            StageStatus::Waiting => self.ui.say(format!("{stage}: waits for an approval")),
             StageStatus::Cancelled => self.ui.say(format!("{stage}: cancelled")),
             // Said when it was decided.
             StageStatus::Reused => {}
@@ -128,6 +129,7 @@ impl Journal for TerminalJournal<'_> {
                 self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.stage);
                 self.finished(outcome);
             }
+            Event::AwaitsApproval { .. } | Event::WaitsFor { .. } | Event::Used { .. } => {}
             Event::Planned { .. } | Event::Environment(_) | Event::Process { .. } => {}
         }
         Ok(())

@@ -184,6 +184,7 @@ fn word(status: StageStatus) -> &'static str {
         StageStatus::Failed => "failed",
         StageStatus::Cancelled => "cancelled",
         StageStatus::Skipped => "skipped",
+        StageStatus::Waiting => "waiting",
     }
 }
 
@@ -210,6 +211,7 @@ fn json(outcome: &Outcome) -> serde_json::Value {
             Status::Succeeded => "succeeded",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
+            Status::Waiting => "waiting",
         },
         "stages": stages.collect::<Vec<_>>(),
         "checks": checks.collect::<Vec<_>>(),
@@ -241,5 +243,6 @@ fn human(outcome: &Outcome, dry: bool) -> String {
         }
         Status::Failed => format!("Failed: {}", outcome.error.as_deref().unwrap_or("a stage failed")),
         Status::Cancelled => "Cancelled: finished stages are kept.".into(),
+        Status::Waiting => "Stages wait for an approval.".into(),
     }
 }

@@ -1,4 +1,5 @@
 mod again;
+mod approve;
 mod cancel;
 mod logs;
 mod ls;
@@ -20,6 +21,7 @@ pub enum Run {
     Pull(pull::Pull),
     Start(start::Start),
     Again(again::Again),
+    Approve(approve::Approve),
     Cancel(cancel::Cancel),
 }
 
@@ -32,6 +34,7 @@ impl Run {
             Self::Pull(command) => command.run(ctx).await,
             Self::Start(command) => command.run(ctx).await,
             Self::Again(command) => command.run(ctx).await,
+            Self::Approve(command) => command.run(ctx).await,
             Self::Cancel(command) => command.run(ctx).await,
         }
     }

@@ -85,9 +85,20 @@ fn stage(stage: &StageRun) -> [String; 4] {
         StageStatus::Failed => "failed",
         StageStatus::Skipped => "skipped",
         StageStatus::Cancelled => "cancelled",
+        StageStatus::Waiting => "waiting",
     };
     let took = stage.started_at.zip(stage.finished_at).map(|(from, to)| ui::duration(to.since(from)));
-    let why = stage.error.clone().unwrap_or_else(|| stage.why.clone());
+    let why = match (&stage.error, &stage.approval, &stage.waits_for) {
+        (Some(error), ..) => error.clone(),
+        (None, Some(approval), _) if stage.status == StageStatus::Waiting => {
+            let given = approval.votes.iter().filter(|vote| vote.approved).count();
+            let from =
+                if approval.from.is_empty() { String::new() } else { format!(" from {}", approval.from.join(", ")) };
+            format!("{given} of {} approvals{from}; it would run: {}", approval.count, stage.why)
+        }
+        (None, _, Some(resource)) => format!("waits for {resource}: {}", stage.why),
+        _ => stage.why.clone(),
+    };
     [stage.name.clone(), status.to_owned(), took.unwrap_or_default(), why]
 }
 

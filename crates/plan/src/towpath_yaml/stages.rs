@@ -1,0 +1,83 @@
+//! `stages`: whether, when and with what each stage runs.
+
+use std::collections::BTreeMap;
+
+use towpath_core::project::{Resources, StagePolicy};
+use towpath_yaml::{Field, YamlError};
+
+use super::{environments, name, units};
+use crate::condition;
+
+pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePolicy>, YamlError> {
+    let mut stages = BTreeMap::new();
+    for (entry, field) in field.map(|f| f.entries()).transpose()?.unwrap_or_default() {
+        let mut fields = field.fields()?;
+        let policy = StagePolicy {
+            condition: fields.optional("if").map(expression).transpose()?,
+            approval: fields.optional("approval").map(environments::approvals).transpose()?,
+            environment: fields.optional("environment").map(name).transpose()?,
+            secrets: secrets(fields.optional("secrets"))?,
+            resources: fields.optional("resources").map(resources).transpose()?.unwrap_or_default(),
+            priority: fields.optional("priority").map_or(Ok(0), |f| f.as_i64())?,
+        };
+        fields.finish()?;
+        stages.insert(entry.key.clone(), policy);
+    }
+    Ok(stages)
+}
+
+fn expression(field: Field<'_>) -> Result<String, YamlError> {
+    let text = field.as_str()?;
+    condition::check(text).map_err(|problem| field.error(format!("'if': {problem}")))?;
+    Ok(text.to_owned())
+}
+
+/// Names, each the variable as well, or names by variable.
+fn secrets(field: Option<Field<'_>>) -> Result<BTreeMap<String, String>, YamlError> {
+    let Some(field) = field else { return Ok(BTreeMap::new()) };
+    let mut secrets = BTreeMap::new();
+    if field.is_map() {
+        for (entry, field) in field.entries()? {
+            if !is_variable(&entry.key) {
+                return Err(field.error_at(entry.key_span, VARIABLE));
+            }
+            secrets.insert(entry.key.clone(), name(field)?);
+        }
+        return Ok(secrets);
+    }
+    for item in field.items()? {
+        let secret = name(item)?;
+        if !is_variable(&secret) {
+            return Err(item.error(VARIABLE).help("write VARIABLE: name-of-the-secret"));
+        }
+        secrets.insert(secret.clone(), secret);
+    }
+    Ok(secrets)
+}
+
+const VARIABLE: &str = "a variable has letters, digits and '_', and does not begin with a digit";
+
+fn is_variable(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// `cpu`, `memory`, `gpu`; any other key is a pool of the server.
+fn resources(field: Field<'_>) -> Result<Resources, YamlError> {
+    let mut resources = Resources::default();
+    for (entry, field) in field.entries()? {
+        let places = |field: Field<'_>| match field.as_u64() {
+            Ok(count @ 1..=10_000) => Ok(count as u32),
+            _ => Err(field.expected("how many (1 to 10000)")),
+        };
+        match entry.key.as_str() {
+            "cpu" => resources.cpu = super::positive(field)?,
+            "memory" => resources.memory = Some(units::bytes(field)?),
+            "gpu" => resources.gpu = places(field)?,
+            pool => {
+                super::valid_name(field, entry.key_span, pool)?;
+                resources.pools.insert(pool.to_owned(), places(field)?);
+            }
+        }
+    }
+    Ok(resources)
+}
