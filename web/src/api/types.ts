@@ -116,7 +116,7 @@ export interface Commit {
 }
 
 export type RunStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
-export type StageStatus = RunStatus | "reused" | "skipped";
+export type StageStatus = RunStatus | "reused" | "skipped" | "waiting";
 
 export interface RunSummary {
   project: string;
@@ -186,6 +186,17 @@ export interface StageRun {
   metrics: Record<string, number>;
   tracking_run: string | null;
   log_lines: number;
+  /** Who has to agree before it runs, and who has said what. */
+  approval?: StageApproval;
+  /** The kind of resource that it waits for. */
+  waits_for?: string;
+}
+
+export interface StageApproval {
+  count: number;
+  /** Roles; empty means anybody who may approve. */
+  from: string[];
+  votes: { user: string; approved: boolean; reason: string; at: Timestamp }[];
 }
 
 /** A dependency, parameter or output that is not as it was. */

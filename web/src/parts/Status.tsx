@@ -24,6 +24,7 @@ export const STAGE: Record<StageStatus, State> = {
   failed: state("danger", "Failed"),
   skipped: state("skipped", "Skipped"),
   cancelled: state("cancelled", "Cancelled"),
+  waiting: state("waiting", "Waits for approval"),
 };
 
 export const RELEASE: Record<ReleaseState, State> = {

@@ -96,6 +96,7 @@ function nothing(stage: StageRun, text: string): string {
   if (text) return `No line contains "${text}".`;
   if (stage.status === "reused") return "Reused: no process ran, so there is no log.";
   if (stage.status === "queued") return "The stage has not begun. Its lines will appear here.";
+  if (stage.status === "waiting") return "It has not started: somebody has to agree first.";
   if (stage.status === "skipped") return "No process ran, so there is no log.";
   return "The stage has written nothing yet.";
 }

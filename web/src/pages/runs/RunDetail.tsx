@@ -4,7 +4,7 @@ import { Link, useLocation, useParams } from "wouter";
 
 import { post } from "../../api/client";
 import { run as runQuery, runs as runsQuery } from "../../api/queries";
-import type { Run, StageRun } from "../../api/types";
+import type { Run, RunSummary, StageRun } from "../../api/types";
 import { bytes } from "../../format/number";
 import { sentence } from "../../format/text";
 import { duration } from "../../format/time";
@@ -69,6 +69,7 @@ function Contents({ run }: { run: Run }) {
 /** What a person most likely came for: what runs, what failed, else what was computed last. */
 function worthLooking(stages: StageRun[]): StageRun | undefined {
   return (
+    stages.find((stage) => stage.status === "waiting") ??
     stages.find((stage) => stage.status === "running") ??
     stages.find((stage) => stage.status === "failed") ??
     stages.findLast((stage) => stage.status === "succeeded") ??
@@ -119,9 +120,27 @@ function Head({ run }: { run: Run }) {
             Cancel run
           </button>
         )}
+        {!unfinished && <Again run={run} />}
       </div>
       {asking && <CancelDialog run={run} onClose={() => setAsking(false)} />}
     </div>
+  );
+}
+
+/** Makes the run once more: what it finished is reused, so it goes on where it failed. */
+function Again({ run }: { run: Run }) {
+  const [, navigate] = useLocation();
+  const again = useMutation({
+    mutationFn: () => post<RunSummary>(`/projects/${encodeURIComponent(run.project)}/runs/${run.number}/again`),
+    onSuccess: (made) => navigate(links.run(made.project, made.number)),
+  });
+  return (
+    <>
+      <button type="button" className="button" disabled={again.isPending} onClick={() => again.mutate()}>
+        Run again
+      </button>
+      {again.error && <Failed what="the new run" error={again.error} />}
+    </>
   );
 }
 
@@ -156,6 +175,7 @@ const COUNTED: [StageRun["status"], string][] = [
   ["succeeded", "done"],
   ["reused", "reused"],
   ["running", "running"],
+  ["waiting", "waiting"],
   ["queued", "queued"],
   ["failed", "failed"],
   ["skipped", "skipped"],

@@ -13,6 +13,7 @@ import { STAGE, Status } from "../../parts/Status";
 import { links } from "../../parts/links";
 import { useSearchParam } from "../../parts/useSearchParam";
 import { LogView } from "./LogView";
+import { StageBallot } from "./StageBallot";
 import { why } from "./stageFacts";
 
 type Tab = "why" | "inputs" | "outputs" | "metrics" | "environment";
@@ -22,7 +23,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
   const [tab, setTab] = useSearchParam("tab");
   const metrics = Object.keys(stage.metrics).length;
   const options: { value: Tab; label: React.ReactNode }[] = [
-    { value: "why", label: stage.status === "reused" ? "Why it is reused" : stage.status === "skipped" ? "Why it was skipped" : "Why it runs" },
+    { value: "why", label: stage.status === "reused" ? "Why it is reused" : stage.status === "skipped" ? "Why it was skipped" : stage.status === "waiting" ? "Why it would run" : "Why it runs" },
     { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length} /> },
     { value: "outputs", label: <Counted word="Outputs" count={stage.outputs.length} /> },
     { value: "metrics", label: <Counted word="Metrics" count={metrics} /> },
@@ -44,6 +45,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
     >
       <Tabs className="bar" label="About this stage" panel="stage-facts" options={options} value={shown} onChange={(value) => setTab(value === "why" ? null : value)} />
       <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
+        {stage.approval && <StageBallot run={run} stage={stage} approval={stage.approval} />}
         {shown === "why" && <Why run={run} stage={stage} />}
         {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
         {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}
