@@ -34,7 +34,8 @@ async fn in_a_stage_the_run_goes_on_and_finished_stages_are_not_run_again() {
     std::fs::write(&go, "").unwrap();
     let run = installation.ended(1).await;
     assert_eq!(run["status"], "succeeded", "{run:#}");
-    assert_eq!(stages(&run), [("prepare", "reused"), ("train", "succeeded")]);
+    assert_eq!(stages(&run), [("prepare", "succeeded"), ("train", "succeeded")]);
+    assert_eq!(run["stages"][0]["finished_at"], prepared["finished_at"], "it was not run again");
     assert_eq!(run["model_version"], json!({"model": "digits", "version": 1}));
     let runs = installation.get("/projects/digits/runs").await;
     assert_eq!(runs["items"].as_array().unwrap().len(), 1, "the same run went on");
