@@ -66,7 +66,6 @@ impl Classify for Error {
             | Self::NoSecret { .. } => Kind::NotFound,
             Self::Over { .. } | Self::NotOver { .. } | Self::NotWaiting { .. } => Kind::Conflict,
             Self::MayNotApprove { .. } => Kind::Denied,
-            Self::Random => Kind::Internal,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),
             Self::Tracking(e) => e.kind(),
@@ -74,7 +73,7 @@ impl Classify for Error {
             Self::Pipeline(e) => e.kind(),
             Self::Data(e) => e.kind(),
             Self::Keep { .. } => Kind::Exhausted,
-            Self::Release { .. } => Kind::Internal,
+            Self::Release { .. } | Self::Random => Kind::Internal,
         }
     }
 

@@ -78,6 +78,7 @@ struct Row {
 }
 
 impl<'a> DatabaseJournal<'a> {
+    #[expect(clippy::too_many_arguments, reason = "what a run is written down with, each once")]
     pub(crate) fn new(
         store: &'a Store,
         runtime: &'a Handle,
