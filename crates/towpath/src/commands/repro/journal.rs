@@ -129,8 +129,12 @@ impl Journal for TerminalJournal<'_> {
                 self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.stage);
                 self.finished(outcome);
             }
-            Event::AwaitsApproval { .. } | Event::WaitsFor { .. } | Event::Used { .. } => {}
-            Event::Planned { .. } | Event::Environment(_) | Event::Process { .. } => {}
+            Event::Planned { .. }
+            | Event::Environment(_)
+            | Event::Process { .. }
+            | Event::AwaitsApproval { .. }
+            | Event::WaitsFor { .. }
+            | Event::Used { .. } => {}
         }
         Ok(())
     }
