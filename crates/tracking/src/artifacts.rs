@@ -91,7 +91,7 @@ fn part_of(upload: &Upload, number: i64) -> Path {
 fn stays_inside(path: &str) -> bool {
     let mut path = path.to_owned();
     for _ in 0..4 {
-        if path.starts_with('/') || path.contains('\\') || path.split('/').any(|part| part == "..") {
+        if path.starts_with('/') || path.contains(['\\', '\0']) || path.split('/').any(|part| part == "..") {
             return false;
         }
         let decoded = percent_decoded(&path);

@@ -35,7 +35,7 @@ fn target(folder: &str, fields: &Fields) -> Result<String, ApiError> {
     if name.is_empty() || name == ".." {
         return Err(ApiError::invalid(format!("Invalid path: '{path}'")));
     }
-    Ok(format!("{}/{name}", folder.trim_matches('/')))
+    Ok(format!("{}/{name}", folder.trim_end_matches('/')))
 }
 
 /// How the client reached this server.

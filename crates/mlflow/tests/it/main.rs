@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+mod corpus;
 mod hostile;
 mod stage;
 
@@ -60,11 +61,16 @@ impl Server {
 
     /// One request without a port: status and JSON (null when there is none).
     async fn call(&self, identity: &Identity, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut request = Request::builder().method(method).uri(path);
+        self.send(identity, method, path, body.as_bytes().to_vec()).await
+    }
+
+    /// The same with a body that may be no text.
+    async fn send(&self, identity: &Identity, method: &str, path: &str, body: Vec<u8>) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path).header("host", "towpath.test");
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
         }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let request = request.body(Body::from(body)).unwrap();
         let response = self.router(identity.clone()).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();

@@ -7,7 +7,7 @@ use towpath_core::ledger::{self as words, Entry};
 use towpath_core::{Actor, Timestamp};
 use towpath_store::{Row, Tx, ledger};
 
-use super::{check_description, check_tag, models, stages, touch};
+use super::{aliases, check_description, check_tag, models, stages, touch};
 use crate::search::registered_models::IS_PROMPT;
 use crate::{KeyValue, TrackingError, logged_models, rows, runs, validate, webhooks};
 
@@ -333,6 +333,8 @@ pub fn set_tag(
 ) -> Result<(), TrackingError> {
     check_tag(tag)?;
     get(tx, model, version)?;
+    // Some name what is in production by a tag: here that follows the releases, as the alias does.
+    aliases::not_reserved(tx, model, &tag.key, &version.to_string())?;
     put_tag(tx, model, version, tag)?;
     let event = if models::is_prompt(tx, model)? { "prompt_version_tag.set" } else { "model_version_tag.set" };
     let said = json!({"name": model, "version": version.to_string(), "key": tag.key, "value": tag.value});

@@ -56,6 +56,7 @@ async fn the_alias_of_an_environment_moves_with_releases_only(store: Store) {
         write(&store, |tx| versions::delete(tx, NOW, &alice(), "m", 1)).await,
         write(&store, |tx| models::delete(tx, NOW, &alice(), "m")).await,
         write(&store, |tx| models::rename(tx, NOW, &alice(), "m", "n").map(|_| ())).await,
+        write(&store, |tx| versions::set_tag(tx, NOW, "m", 2, &KeyValue::new("Production", "yes"))).await,
         write(&store, |tx| stages::transition(tx, NOW, &alice(), "m", 2, "production", false).map(|_| ())).await,
     ];
     for attempt in attempts {
