@@ -4,6 +4,8 @@ The same commands run four times: by a shell one after another (what they cost b
 `towpath repro`, by `make -j2`, and as tasks of a Prefect flow. The overhead is what takes longer
 than the shell, by stage. Towpath hashes inputs and outputs, keeps outputs in the cache and writes
 dvc.lock; make looks at times of files; Prefect keeps the states of tasks in its local server.
+
+Then 100 stages that need nothing of each other, two at a time, beside make.
 """
 
 import time
@@ -13,6 +15,7 @@ from report import Figure, median, spread
 from subject import ROOT
 
 STAGES = 50
+SIDE_BY_SIDE = 100
 TIMES = 5
 
 #: An environment of its own: its server does not start with the newest FastAPI, which others get.
@@ -81,7 +84,30 @@ def measure(subject):
     return [
         Figure("a stage's overhead, `towpath repro`", "ms", median(overheads), spread(overheads, "ms"), peers, 5),
         Figure("a stage's overhead, pushed to the server", "ms", median(served), spread(served, "ms"), peers, 5),
+        side_by_side(subject),
     ]
+
+
+def side_by_side(subject):
+    """Milliseconds for all; at most three times what make takes."""
+    targets = [f"out-{i}.txt" for i in range(SIDE_BY_SIDE)]
+    stages = (f"  s{i}: {{cmd: cp 0.txt {out}, deps: [0.txt], outs: [{out}]}}\n" for i, out in enumerate(targets))
+    rules = (f"{out}: 0.txt\n\tcp 0.txt {out}\n" for out in targets)
+    files = {
+        "0.txt": "0\n", "dvc.yaml": "stages:\n" + "".join(stages),
+        "Makefile": f"all: {' '.join(targets)}\n" + "".join(rules),
+    }
+    ours, make = [], []
+    for i in range(TIMES):
+        folder = subject.repository(f"side-by-side-{i}", files)
+        there = {"cwd": folder, "env": subject.environment}
+        ours.append(1000 * timed(subject.towpath, "repro", "-j2", **there))
+        for out in targets:
+            (folder / out).unlink()
+        make.append(1000 * timed("make", "--silent", "-j2", **there))
+    peers = {"make -j2": median(make)}
+    what = f"{SIDE_BY_SIDE} stages side by side, `towpath repro -j2`"
+    return Figure(what, "ms", median(ours), spread(ours, "ms"), peers, 3 * median(make))
 
 
 def by_stage(seconds):

@@ -146,6 +146,21 @@ impl WorkTree {
         named.into_iter().map(str::parse).collect()
     }
 
+    /// Names below `namespace` (without it) and the commits they stand for, sorted by name.
+    pub fn references(&self, namespace: &str) -> Result<Vec<(String, CommitId)>, Error> {
+        let format = "--format=%(if)%(*objectname)%(then)%(*objectname) %(*objecttype)%(else)%(objectname) %(objecttype)%(end) %(refname)";
+        let text = self.git("for-each-ref").args([format, checked_reference(namespace)?]).text()?;
+        let mut found = Vec::new();
+        for line in text.lines() {
+            let mut parts = line.splitn(3, ' ');
+            let (Some(id), Some("commit"), Some(name)) = (parts.next(), parts.next(), parts.next()) else { continue };
+            if let Some(name) = name.strip_prefix(namespace).and_then(|rest| rest.strip_prefix('/')) {
+                found.push((name.to_owned(), id.parse()?));
+            }
+        }
+        Ok(found)
+    }
+
     /// Every commit that some ref leads to.
     pub fn commits_reachable(&self) -> Result<Vec<CommitId>, Error> {
         self.git("rev-list").arg("--all").text()?.lines().map(str::parse).collect()

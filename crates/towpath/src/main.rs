@@ -13,6 +13,8 @@ mod source;
 mod stage_changes;
 mod template;
 mod ui;
+mod value_diff;
+mod view;
 mod workspace;
 
 use std::process::ExitCode;

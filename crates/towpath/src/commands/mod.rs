@@ -8,12 +8,14 @@ mod check_ignore;
 mod checkout;
 mod commit;
 mod config;
+mod dag;
 mod data_status;
 mod diff;
 mod diff_rows;
 pub mod download_flags;
 mod experiment;
 mod fetch;
+mod freeze;
 mod gc;
 mod get;
 mod get_url;
@@ -23,9 +25,11 @@ mod init;
 mod list;
 mod list_url;
 mod merge_driver;
+mod metrics;
 mod model;
 mod r#move;
 mod new;
+mod params;
 mod predict;
 mod pull;
 mod push;
@@ -40,6 +44,7 @@ mod schedule;
 mod secret;
 mod serve;
 mod server;
+mod stage;
 mod status;
 mod token;
 mod trace;
@@ -49,6 +54,7 @@ mod unprotect;
 mod update;
 mod user;
 mod version;
+mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -104,6 +110,16 @@ pub enum Command {
     #[command(alias = "doctor")]
     Version(version::Version),
     Repro(repro::Repro),
+    Why(why::Why),
+    #[command(subcommand)]
+    Stage(stage::Stage),
+    Dag(dag::Dag),
+    Freeze(freeze::Freeze),
+    Unfreeze(freeze::Unfreeze),
+    #[command(subcommand)]
+    Metrics(metrics::Metrics),
+    #[command(subcommand)]
+    Params(params::Params),
     #[command(subcommand)]
     Run(run::Run),
     #[command(subcommand)]
@@ -166,6 +182,13 @@ impl Command {
             Self::Root(_) => root::Root::run(ctx),
             Self::Version(_) => version::Version::run(ctx),
             Self::Repro(command) => command.run(ctx),
+            Self::Why(command) => command.run(ctx),
+            Self::Stage(command) => command.run(ctx),
+            Self::Dag(command) => command.run(ctx),
+            Self::Freeze(command) => command.run(ctx),
+            Self::Unfreeze(command) => command.run(ctx),
+            Self::Metrics(command) => command.run(ctx),
+            Self::Params(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
             Self::Secret(command) => wait(command.run(ctx)),

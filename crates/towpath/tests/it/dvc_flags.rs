@@ -20,7 +20,7 @@ walk(get_main_parser(), [])
 print(json.dumps(found))
 "#;
 
-const VERBS: [&str; 36] = [
+const VERBS: [&str; 44] = [
     "init",
     "config",
     "remote add",
@@ -57,6 +57,14 @@ const VERBS: [&str; 36] = [
     "root",
     "version",
     "repro",
+    "stage add",
+    "stage list",
+    "freeze",
+    "unfreeze",
+    "dag",
+    "metrics show",
+    "metrics diff",
+    "params diff",
 ];
 
 #[test]

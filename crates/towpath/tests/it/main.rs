@@ -12,6 +12,7 @@ mod exit_codes;
 mod help;
 mod import;
 mod merge;
+mod pipeline_verbs;
 mod predict;
 mod program;
 mod repro;

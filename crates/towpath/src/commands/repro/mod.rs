@@ -32,7 +32,7 @@ pub struct Repro {
 }
 
 /// How stages are run: what `repro` and `exp run` share.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct ReproOptions {
     /// Run every stage, whatever the cache says
     #[arg(long, short)]

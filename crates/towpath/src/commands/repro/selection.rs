@@ -11,10 +11,10 @@ use crate::commands::checkout::canonical_dir;
 use crate::error::Error;
 use crate::workspace::{PIPELINE_FILE, declared, shown};
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Selection {
     /// Stages, dvc.yaml:STAGE, dvc.yaml and .dvc files, outputs [default: the dvc.yaml of this folder]
-    pub targets: Vec<String>,
+    targets: Vec<String>,
     /// Only the targets, not what they need
     #[arg(long, short)]
     single_item: bool,
@@ -48,6 +48,11 @@ pub struct Chosen {
 }
 
 impl Selection {
+    /// The targets and what they need.
+    pub fn of(targets: Vec<String>) -> Self {
+        Self { targets, ..Self::default() }
+    }
+
     pub fn resolve(&self, repository: &Repository) -> Result<Chosen, Error> {
         let pipeline = engine::read_pipelines(repository)?;
         let graph = Graph::of(&pipeline)?.active(&pipeline);
