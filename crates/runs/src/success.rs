@@ -14,7 +14,7 @@ use towpath_core::{Actor, Content, Digest, Timestamp};
 use towpath_data::content_hash::{self, Hashed};
 use towpath_git::{FileContent, Repository, Signature};
 use towpath_pipeline::engine::outcome::Outcome;
-use towpath_plan::pipeline::Pipeline;
+use towpath_plan::pipeline::{Pipeline, Stage};
 use towpath_store::{Durability, Tx};
 use towpath_tracking::artifacts::path_of_uri;
 use towpath_tracking::lineage::{CheckVerdict, DataItem};
@@ -55,7 +55,7 @@ pub(crate) fn record(
 ) -> Result<(), Error> {
     let commit = run.commit.id.parse()?;
     let file = triggers::project_file(repository, &commit)?;
-    let pipeline = pipeline_of(run, tree)?;
+    let pipeline = pipeline_of(tree)?;
     let reference = write_lock(run, repository, tree, &pipeline, outcome)?;
     let made = match (&file.model, &outcome.model) {
         (Some(output), Some(content)) => {
@@ -174,7 +174,7 @@ fn log_totals(
     Ok(())
 }
 
-/// Commits the new `dvc.lock` and the metric files that Git tracks on top of the pushed commit.
+/// Commits the new `dvc.lock`s and the metric files that Git tracks on top of the pushed commit.
 fn write_lock(
     run: &Open,
     repository: &Repository,
@@ -183,6 +183,13 @@ fn write_lock(
     outcome: &Outcome,
 ) -> Result<String, Error> {
     let mut files = vec![FileContent { path: "dvc.lock".into(), bytes: outcome.lock_text.clone().into_bytes() }];
+    // Each `dvc.yaml` of a sub-folder has a lock of its own.
+    let locks: BTreeSet<String> =
+        pipeline.stages.iter().map(Stage::lock_file).filter(|lock| lock != "dvc.lock").collect();
+    for path in locks.into_iter().filter(|path| tree.join(path).is_file()) {
+        let bytes = fs::read(tree.join(&path)).map_err(|source| keep_error(run, &path, source))?;
+        files.push(FileContent { path, bytes });
+    }
     // What the run was made with stands beside its lock: `dvc status` there is clean.
     for path in params::files(&run.params) {
         let bytes = fs::read(tree.join(path)).map_err(|source| keep_error(run, path, source))?;
@@ -271,12 +278,10 @@ fn upload(runs: &Runs, runtime: &Handle, parent: &str, files: &Files) -> Result<
     Ok(())
 }
 
-/// `dvc.yaml` of the checkout, which the engine has just read.
-fn pipeline_of(run: &Open, tree: &Path) -> Result<Pipeline, Error> {
-    const FILE: &str = "dvc.yaml";
+/// All pipelines of the checkout as one, as the engine has just read them.
+fn pipeline_of(tree: &Path) -> Result<Pipeline, Error> {
     let repository = towpath_data::Repository::open(tree).map_err(towpath_pipeline::Error::from)?;
-    let pipeline = towpath_pipeline::engine::read_pipeline(&repository, FILE)?;
-    pipeline.ok_or_else(|| keep_error(run, FILE, io::ErrorKind::NotFound.into()))
+    Ok(towpath_pipeline::engine::read_pipelines(&repository)?)
 }
 
 fn params_of(outcome: &Outcome) -> BTreeMap<String, Value> {

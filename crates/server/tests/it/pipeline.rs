@@ -159,3 +159,19 @@ async fn a_stage_cannot_read_what_is_the_servers_alone() {
     assert!(!log.contains(&server.owner_token()), "{log}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_folder_with_a_pipeline_gets_its_lock_back() {
+    let server = Server::start().await;
+    let repo = Repo::with(&[
+        ("towpath.yaml", "on:\n  push:\n    branches: [main]\n"),
+        ("dvc.yaml", "stages:\n  use:\n    cmd: cat part/made > used\n    deps: [part/made]\n    outs: [used]\n"),
+        ("part/dvc.yaml", "stages:\n  make:\n    cmd: echo made > made\n    outs: [made]\n"),
+    ]);
+    repo.push(&server, "parts", "main").await;
+    let run = server.ended("parts", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    repo.git(&["fetch", "--quiet", &format!("{}/git/parts.git", server.url), "refs/towpath/runs/1"]);
+    assert!(repo.git(&["show", "FETCH_HEAD:dvc.lock"]).contains("  use:\n"));
+    assert!(repo.git(&["show", "FETCH_HEAD:part/dvc.lock"]).contains("  make:\n    cmd: echo made > made\n"));
+}
