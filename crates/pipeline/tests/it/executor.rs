@@ -136,9 +136,8 @@ fn a_stage_that_says_nothing_for_too_long_is_ended_and_one_that_goes_on_printing
 #[test]
 fn a_stage_that_takes_more_memory_than_it_asked_for_is_ended_and_what_it_took_is_measured() {
     let dir = tempfile::tempdir().unwrap();
-    // A child has the memory, not the leader.
-    let mut greedy =
-        task(dir.path(), &["(head -c 200000000 /dev/zero | tail -c 150000000; sleep 1000) | cat > /dev/null"]);
+    // A child has the memory, not the leader, and keeps it until its input ends.
+    let mut greedy = task(dir.path(), &["(head -c 200000000 /dev/zero; sleep 1000) | tail -c 150000000 > /dev/null"]);
     greedy.resources.memory = Some(100_000_000);
     let mut seen = 0.0_f64;
     let mut measure = |progress| {
