@@ -1,11 +1,12 @@
 //! Words shared by every crate: ids, hashes, time, error kinds, ledger vocabulary.
-//! Pure values: no I/O, no async.
+//! Pure values and bounds: no I/O, no async.
 
 pub mod actor;
 pub mod clock;
 pub mod content;
 pub mod error;
 pub mod exposition;
+pub mod expression;
 pub mod hash;
 pub mod ids;
 pub mod ledger;

@@ -2,15 +2,10 @@
 
 use cel::{Context, Program, Value};
 use serde::Serialize;
+use towpath_core::expression::guarded;
 
 /// What an expression may name.
 const KNOWN: [&str; 3] = ["params", "metrics", "trigger"];
-
-/// Longest expression, and deepest nesting of brackets in it.
-const LONGEST: usize = 4_000;
-const DEEPEST: usize = 64;
-/// The parser of `cel` recurses; this is enough for the longest expression.
-const STACK: usize = 128 << 20;
 
 /// What an expression is evaluated on.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -57,33 +52,6 @@ fn compile(expression: &str) -> Result<Program, String> {
         Some(name) => Err(format!("'{expression}' names '{name}'; {} are known", KNOWN.join(", "))),
         None => Ok(program),
     }
-}
-
-fn guarded<T: Send>(expression: &str, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-    if expression.len() > LONGEST || depth(expression) > DEEPEST {
-        return Err(format!("an expression has at most {LONGEST} bytes, nested {DEEPEST} brackets deep"));
-    }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(format!("'{expression}' broke the evaluation off")),
-            Err(error) => Err(format!("no thread to evaluate '{expression}': {error}")),
-        }
-    })
-}
-
-fn depth(expression: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for byte in expression.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
 }
 
 #[cfg(test)]

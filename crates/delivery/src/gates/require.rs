@@ -9,6 +9,7 @@ use cel::{Context, ExecutionError, Program, Value as CelValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use towpath_api::releases::Outcome;
+use towpath_core::expression::guarded;
 
 use super::{Decided, Grounds};
 use crate::registry::Version;
@@ -45,42 +46,9 @@ pub(crate) fn gather(grounds: &Grounds) -> Inputs {
     Inputs { candidate: Side::of(&grounds.candidate), production: grounds.incumbent.as_ref().map(Side::of) }
 }
 
-/// Longest expression, and deepest nesting of brackets in it.
-const LONGEST: usize = 4_000;
-const DEEPEST: usize = 64;
-/// The parser of `cel` recurses; this is enough for the longest expression.
-const STACK: usize = 128 << 20;
-
 pub(crate) fn decide(expression: &str, inputs: &Inputs) -> Decided {
-    if expression.len() > LONGEST || depth(expression) > DEEPEST {
-        return Decided::new(
-            Outcome::Error,
-            format!("the expression is longer than {LONGEST} bytes or nested more than {DEEPEST} brackets deep"),
-        );
-    }
-    std::thread::scope(|scope| {
-        let evaluation =
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || evaluate(expression, inputs));
-        let decided = evaluation.map(std::thread::ScopedJoinHandle::join);
-        match decided {
-            Ok(Ok(decided)) => decided,
-            Ok(Err(_)) => Decided::new(Outcome::Error, format!("{expression} broke the evaluation off")),
-            Err(error) => Decided::new(Outcome::Error, format!("no thread to evaluate {expression}: {error}")),
-        }
-    })
-}
-
-fn depth(expression: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for byte in expression.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
+    let decided = guarded(expression, || Ok(evaluate(expression, inputs)));
+    decided.unwrap_or_else(|problem| Decided::new(Outcome::Error, problem))
 }
 
 fn evaluate(expression: &str, inputs: &Inputs) -> Decided {

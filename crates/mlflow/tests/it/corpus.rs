@@ -2,11 +2,11 @@
 //! written.
 
 use serde_json::{Value, json};
-use towpath_core::Actor;
-use towpath_identity::{Identity, Scope, StageScope};
+use towpath_identity::Identity;
 use towpath_tracking::TrackingError;
 
 use crate::Server;
+use crate::stage::token_of;
 
 const V2: &str = "/api/2.0/mlflow";
 const V3: &str = "/api/3.0/mlflow";
@@ -303,19 +303,7 @@ async fn the_token_of_a_stage_writes_nothing_of_another_experiment() {
     let things = things(&server).await;
     let own =
         server.call(&Identity::local(), "POST", &format!("{V2}/runs/create"), r#"{"experiment_id": "0"}"#).await.1;
-    let own = own["run"]["info"]["run_id"].as_str().unwrap().to_owned();
-    let stage = Identity {
-        actor: Actor::user("alice"),
-        roles: Vec::new(),
-        admin: false,
-        token_id: Some("t".into()),
-        scope: Scope::Stage(StageScope {
-            project: "digits".into(),
-            number: 1,
-            stage: "train".into(),
-            tracking_run: own,
-        }),
-    };
+    let stage = token_of(own["run"]["info"]["run_id"].as_str().unwrap());
     let before = rows(&server).await;
     for (method, path, body, _) in calls(&things) {
         let (status, answer) = server.send(&stage, method, &path, body.to_string().into_bytes()).await;

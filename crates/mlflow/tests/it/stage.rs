@@ -12,6 +12,22 @@ async fn post(server: &Server, who: &Identity, path: &str, body: Value) -> (u16,
     server.call(who, "POST", &format!("{API}/{path}"), &body.to_string()).await
 }
 
+/// Who shows the token of a stage whose tracked run is `own`.
+pub(crate) fn token_of(own: &str) -> Identity {
+    Identity {
+        actor: Actor::user("alice"),
+        roles: Vec::new(),
+        admin: false,
+        token_id: Some("t".into()),
+        scope: Scope::Stage(StageScope {
+            project: "digits".into(),
+            number: 1,
+            stage: "train".into(),
+            tracking_run: own.to_owned(),
+        }),
+    }
+}
+
 async fn start(server: &Server, who: &Identity, experiment: &str, parent: Option<&str>) -> (u16, String) {
     let tags: Vec<Value> = parent.map(|p| json!({"key": "mlflow.parentRunId", "value": p})).into_iter().collect();
     let (status, answer) = post(server, who, "runs/create", json!({"experiment_id": experiment, "tags": tags})).await;
@@ -26,18 +42,7 @@ async fn a_stage_writes_its_run_and_its_descendants_only() {
     let other_experiment = other_experiment["experiment_id"].as_str().unwrap().to_owned();
     let (_, own) = start(&server, &user, "0", None).await;
     let (_, foreign) = start(&server, &user, "0", None).await;
-    let stage = Identity {
-        actor: Actor::user("alice"),
-        roles: Vec::new(),
-        admin: false,
-        token_id: Some("t".into()),
-        scope: Scope::Stage(StageScope {
-            project: "digits".into(),
-            number: 1,
-            stage: "train".into(),
-            tracking_run: own.clone(),
-        }),
-    };
+    let stage = token_of(&own);
     let metric = |run: &str| json!({"run_id": run, "key": "loss", "value": 0.5, "timestamp": 1, "step": 1});
     assert_eq!(post(&server, &stage, "runs/log-metric", metric(&own)).await.0, 200);
     let (status, answer) = post(&server, &stage, "runs/log-metric", metric(&foreign)).await;
