@@ -62,8 +62,6 @@ pub(crate) struct DatabaseJournal<'a> {
 struct State {
     stages: BTreeMap<String, Row>,
     first_process: bool,
-    /// When the length of a log was last written.
-    logged: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -71,6 +69,8 @@ struct Row {
     position: i64,
     shown: StageRun,
     process: Option<(i64, i64)>,
+    /// When the length of its log was last written.
+    logged: Option<Instant>,
     /// The tracked run of the stage and the secret of its token, until its process gets them.
     tracked: Option<Tracked>,
     /// Looks at what it takes of the machine that were written down, and when the last one was.
@@ -121,7 +121,14 @@ impl<'a> DatabaseJournal<'a> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             for (position, shown) in (0_i64..).zip(&planned) {
-                let row = Row { position, shown: shown.clone(), process: None, tracked: None, samples: (0, None) };
+                let row = Row {
+                    position,
+                    shown: shown.clone(),
+                    process: None,
+                    logged: None,
+                    tracked: None,
+                    samples: (0, None),
+                };
                 state.stages.insert(shown.name.clone(), row);
             }
         }
@@ -237,14 +244,17 @@ impl<'a> DatabaseJournal<'a> {
 
     /// Some times a second at most: a stage may print millions of lines, and its end tells the number.
     fn logged(&self, stage: &str, lines: u64) -> Result<(), JournalError> {
-        {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.logged.is_some_and(|last| last.elapsed() < BETWEEN_LOGGED) {
-                return Ok(());
+        let mut due = false;
+        let row = self.change(stage, |row| {
+            due = row.logged.is_none_or(|last| last.elapsed() >= BETWEEN_LOGGED);
+            if due {
+                row.logged = Some(Instant::now());
+                row.shown.log_lines = lines;
             }
-            state.logged = Some(Instant::now());
+        })?;
+        if !due {
+            return Ok(());
         }
-        let row = self.change(stage, |row| row.shown.log_lines = lines)?;
         let (project, number) = (self.run.project.clone(), self.run.number);
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }

@@ -51,6 +51,8 @@ pub struct Config {
     pub server_url: String,
     /// Runs made at the same time.
     pub slots: usize,
+    /// Stages of one run that run at the same time.
+    pub jobs: usize,
     /// What stages may take of this machine.
     pub capacity: Capacity,
     /// The key of the secrets of stages.
@@ -394,6 +396,7 @@ impl Runs {
                 "kind": run.trigger, "name": run.trigger_name, "branch": run.branch, "user": run.started_by,
             }),
             priority: run.priority,
+            jobs: self.config.jobs,
             measured: true,
             ..Request::new(
                 tree.clone(),

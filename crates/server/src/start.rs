@@ -44,6 +44,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Pipeline runs made at the same time.
     pub run_slots: usize,
+    /// Stages of one run that run at the same time.
+    pub stage_jobs: usize,
     /// Where webhooks of the registry may lead.
     pub webhooks: webhooks::Reach,
     /// What stages may take of this machine.
@@ -109,6 +111,7 @@ pub async fn serve(
             models: paths.models(),
             server_url: url.clone(),
             slots: options.run_slots.max(1),
+            jobs: options.stage_jobs.max(1),
             capacity: options.capacity.clone(),
             secrets_key: secrets_key(&paths)?,
             server: server_name(paths.root()),

@@ -155,6 +155,27 @@ async fn a_stage_waits_for_approvals_holds_no_slot_and_goes_on_without_running_t
     server.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_of_a_run_that_do_not_need_each_other_run_at_the_same_time() {
+    // Each waits for a file of the other: one after the other they would fail.
+    let wait = |own: &str, other: &str| {
+        format!(
+            "touch {own}.here; for i in $(seq 400); do [ -e {other}.here ] && break; sleep 0.05; done; [ -e {other}.here ] && echo {own} > {own}"
+        )
+    };
+    let pipeline = format!(
+        "stages:\n  a: {{cmd: '{}', outs: [a]}}\n  b: {{cmd: '{}', outs: [b]}}\n  c: {{cmd: cat a b > c, deps: [a, b], outs: [c]}}\n",
+        wait("a", "b"),
+        wait("b", "a")
+    );
+    let server = Server::with(&pipeline, "").await;
+    let number = server.start().await;
+    let run = server.over(number).await;
+    assert_eq!(run.summary.status, RunStatus::Succeeded, "{:?}", run.summary.error);
+    assert_eq!(stage(&run, "c").outputs[0].size, Some(4));
+    server.end().await;
+}
+
 const SECRETS: &str = "\
 stages:
   use:

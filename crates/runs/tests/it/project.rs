@@ -98,6 +98,7 @@ pub(crate) fn runs_of(dir: &Path, store: &Store, server: &str) -> Arc<Runs> {
         models: dir.join("models"),
         server_url: "http://127.0.0.1:1".into(),
         slots: 2,
+        jobs: 2,
         capacity: Capacity::of_machine(),
         secrets_key: [7; secrets::KEY_LENGTH],
         server: server.into(),

@@ -61,6 +61,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
         environments_dir: server.dir.path().join("environments"),
         program: "/bin/false".into(),
         run_slots: 1,
+        stage_jobs: 2,
         webhooks: towpath_server::Reach::Public,
         capacity: towpath_server::Capacity::of_machine(),
     };

@@ -34,6 +34,7 @@ impl Server {
             environments_dir: dir.path().join("environments"),
             program: PathBuf::from("/bin/false"),
             run_slots: 2,
+            stage_jobs: 2,
             webhooks: towpath_server::Reach::Public,
             capacity: towpath_server::Capacity::of_machine(),
         };

@@ -27,6 +27,9 @@ pub struct Server {
     /// Pipeline runs made at the same time
     #[arg(long, default_value_t = 2, value_name = "N")]
     run_slots: usize,
+    /// Stages of one run that run at the same time [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    stage_jobs: Option<usize>,
     /// Let webhooks of the registry lead to addresses inside, and to http://
     #[arg(long, env = "TOWPATH_WEBHOOKS_INSIDE")]
     webhooks_inside: bool,
@@ -79,6 +82,7 @@ impl Server {
             environments_dir: ctx.environments_dir.clone(),
             program: std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?,
             run_slots: self.run_slots,
+            stage_jobs: self.stage_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             webhooks: if self.webhooks_inside { Reach::Everywhere } else { Reach::Public },
             capacity: capacity(self.pools),
         };
