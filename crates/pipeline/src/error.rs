@@ -60,6 +60,9 @@ impl Classify for Error {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Environment(crate::environment::Error::Uv { .. }) => {
+                vec!["the whole output is in environment.log beside the logs of the stages".to_owned()]
+            }
             Self::Environment(error) => error.hints(),
             Self::Plan(error) => error.hints(),
             Self::Data(error) => error.hints(),

@@ -9,7 +9,6 @@ pub mod executor;
 pub mod log;
 mod mask;
 pub mod metrics;
-pub mod sandbox;
 
 pub use cancel::Cancel;
 pub use engine::journal::{Event, Journal, JournalError, Permission, Planned, Variable};
@@ -18,4 +17,4 @@ pub use engine::{Request, run};
 pub use environment::{Environment, Environments};
 pub use error::Error;
 pub use executor::{Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_orphan};
-pub use sandbox::Sandbox;
+pub use towpath_sandbox::Sandbox;

@@ -33,13 +33,15 @@ impl Classify for ServeError {
         match self {
             Self::Listen { .. } | Self::Io(_) => Kind::Unavailable,
             Self::State { .. } => Kind::Exhausted,
-            Self::Table { .. } | Self::Load { .. } | Self::Tls { .. } | Self::DuplicateModel(_) => Kind::Invalid,
+            Self::Load { source, .. } => source.kind(),
+            Self::Table { .. } | Self::Tls { .. } | Self::DuplicateModel(_) => Kind::Invalid,
         }
     }
 
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Tls { .. } => vec!["certificates and key are PEM files".to_owned()],
+            Self::Load { source, .. } => source.hints(),
             Self::DuplicateModel(_) => vec!["name them: --model NAME=PATH".to_owned()],
             _ => Vec::new(),
         }
@@ -55,6 +57,23 @@ pub enum RevisionError {
     WarmUp(String),
     #[error("loading was interrupted: {0}")]
     Interrupted(String),
+}
+
+impl Classify for RevisionError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Load(error) => error.kind(),
+            Self::WarmUp(_) => Kind::Invalid,
+            Self::Interrupted(_) => Kind::Internal,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Load(error) => error.hints(),
+            Self::WarmUp(_) | Self::Interrupted(_) => Vec::new(),
+        }
+    }
 }
 
 /// Why one request is not answered. The status codes are those of the Open Inference Protocol v2

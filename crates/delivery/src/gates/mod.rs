@@ -8,16 +8,16 @@ use serde_json::{Value as Json, json};
 use towpath_api::releases::{GateVerdict, Outcome};
 use towpath_core::project::{CheckDeclaration, Gate, GateCondition};
 use towpath_core::{Digest, Timestamp};
+use towpath_scan::Scan;
 use towpath_store::Tx;
 
 use crate::DeliveryError;
 use crate::registry::Version;
 use crate::target::Prober;
 
-pub mod artifact_scan;
+mod artifact_scan;
 pub mod checks;
 pub mod latency;
-pub mod pickle;
 pub mod require;
 
 /// What gates are evaluated on.
@@ -133,7 +133,7 @@ pub(crate) async fn evaluate_by_trial(
     let (inputs, decided) = match &gate.condition {
         GateCondition::ArtifactScan { allow_pickle } => {
             let allow_pickle = *allow_pickle;
-            let scan = tokio::task::spawn_blocking(move || artifact_scan::gather(&path, allow_pickle)).await;
+            let scan = tokio::task::spawn_blocking(move || Scan::of(&path, allow_pickle)).await;
             match scan {
                 Ok(inputs) => {
                     let decided = artifact_scan::decide(&inputs);

@@ -25,8 +25,8 @@ use super::outcome::{StageFailure, StageOutcome, StageStatus};
 use super::{Run, data, read_text, retry};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
 use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
-use crate::sandbox::Sandbox;
 use crate::{Error, metrics};
+use towpath_sandbox::Sandbox;
 
 /// Larger metric files are refused.
 const METRICS_LIMIT: u64 = 4 << 20;
@@ -99,7 +99,7 @@ impl<'a> StageRunner<'a> {
         let root = run.workspace.root();
         let wanted = match (&run.request.environment_lock, &run.project.python) {
             (Some(lock_text), _) => Some(Environments::from_lock(lock_text)),
-            (None, Some(file)) => Some(run.request.environments.resolve(root, file, build)),
+            (None, Some(file)) => Some(run.request.environments.resolve(root, file, &build)),
             (None, None) => None,
         };
         let resolved = match wanted.transpose() {
@@ -428,7 +428,7 @@ impl<'a> StageRunner<'a> {
         let Some(resolved) = self.resolved.as_ref().filter(|_| built.is_none()) else { return Ok(true) };
         let log = self.run.request.log_of("environment");
         let build = Build { log: &log, cancel: self.run.cancel };
-        let environment = match self.run.request.environments.build(resolved, build) {
+        let environment = match self.run.request.environments.build(resolved, &build) {
             Err(environment::Error::Cancelled) => return Ok(false),
             built => built?,
         };

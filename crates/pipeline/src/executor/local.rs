@@ -14,8 +14,8 @@ use super::processes::{self, Stat};
 use super::usage::Meter;
 use super::{CommandLine, Ending, Executor, Finished, ProcessId, Progress, Task, shell};
 use crate::log::{Stream, Writer};
-use crate::sandbox::Level;
 use crate::{Cancel, Error};
+use towpath_sandbox::Level;
 
 /// How long output is awaited from a process that left the group and kept the pipe.
 const STRAGGLERS: Duration = Duration::from_secs(2);

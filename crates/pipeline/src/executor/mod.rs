@@ -14,8 +14,8 @@ pub use pools::{Capacity, Pooled, Pools};
 pub use processes::kill_orphan;
 use towpath_core::project::Resources;
 
-use crate::sandbox::Sandbox;
 use crate::{Cancel, Error};
+use towpath_sandbox::Sandbox;
 
 /// Commands to be run one after the other until one fails.
 #[derive(Clone, Debug)]

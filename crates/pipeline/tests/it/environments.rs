@@ -28,8 +28,8 @@ impl Fixture {
 
     fn prepare(&self, file: &str) -> Result<Environment, Error> {
         let build = Build { log: &self.log(), cancel: &self.cancel };
-        let resolved = self.environments().resolve(self.dir.path(), file, build)?;
-        self.environments().build(&resolved, build)
+        let resolved = self.environments().resolve(self.dir.path(), file, &build)?;
+        self.environments().build(&resolved, &build)
     }
 }
 
@@ -73,7 +73,7 @@ fn a_lock_that_a_run_kept_gives_the_same_environment() {
     let built = fixture.prepare("pyproject.toml").unwrap();
     let build = Build { log: &fixture.log(), cancel: &fixture.cancel };
     let elsewhere = Environments::new(fixture.dir.path().join("elsewhere"));
-    let again = elsewhere.build(&Environments::from_lock(&built.lock_text).unwrap(), build).unwrap();
+    let again = elsewhere.build(&Environments::from_lock(&built.lock_text).unwrap(), &build).unwrap();
     assert_eq!((again.hash, again.cached), (built.hash, false));
     assert!(imports(&again.path, "iniconfig"));
 }
@@ -90,8 +90,8 @@ fn builders_of_the_same_environment_wait_for_each_other() {
                     let log = fixture.dir.path().join(name);
                     let build = Build { log: &log, cancel: &fixture.cancel };
                     let resolved =
-                        fixture.environments().resolve(fixture.dir.path(), "requirements.txt", build).unwrap();
-                    fixture.environments().build(&resolved, build).unwrap().cached
+                        fixture.environments().resolve(fixture.dir.path(), "requirements.txt", &build).unwrap();
+                    fixture.environments().build(&resolved, &build).unwrap().cached
                 })
             })
             .collect();

@@ -86,8 +86,8 @@ impl New {
             let log = repository.tmp_dir().join("towpath/environment.log");
             let build = Build { log: &log, cancel };
             let environments = ctx.environments();
-            let resolved = environments.resolve(root, &requirements, build)?;
-            environments.build(&resolved, build)?
+            let resolved = environments.resolve(root, &requirements, &build)?;
+            environments.build(&resolved, &build)?
         };
         let _waiting = ctx.ui.waiting("Making the data");
         let script = self.template.data_script();
