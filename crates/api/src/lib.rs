@@ -2,6 +2,7 @@
 //! a typed client. The server, the CLI and the page speak these.
 
 pub mod audit;
+pub mod backfills;
 pub mod client;
 pub mod control;
 pub mod deployments;

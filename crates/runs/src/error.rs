@@ -15,6 +15,14 @@ pub enum Error {
     Over { project: String, number: i64, status: &'static str },
     #[error("project '{project}' has no trigger '{name}'")]
     NoSchedule { project: String, name: String },
+    #[error("'{name}' of project '{project}' is no schedule: it has no planned times to run again")]
+    NotTimed { project: String, name: String },
+    #[error("project '{project}' has no backfill {number}")]
+    NoBackfill { project: String, number: i64 },
+    #[error("'{field}' of the backfill {problem}")]
+    Backfill { field: &'static str, problem: String },
+    #[error("backfill {number} of '{project}' is {status}")]
+    BackfillIs { project: String, number: i64, status: &'static str },
     #[error("parameter '{name}' {problem}")]
     Param { name: String, problem: String },
     #[error("run {number} of '{project}' is not over yet")]
@@ -57,14 +65,19 @@ impl Classify for Error {
             Self::ProjectName(_)
             | Self::ProjectFile { .. }
             | Self::Param { .. }
+            | Self::NotTimed { .. }
+            | Self::Backfill { .. }
             | Self::SecretName(_)
             | Self::SecretValue { .. } => Kind::Invalid,
             Self::NoProject(_)
             | Self::NoRun { .. }
             | Self::NoStage { .. }
             | Self::NoSchedule { .. }
+            | Self::NoBackfill { .. }
             | Self::NoSecret { .. } => Kind::NotFound,
-            Self::Over { .. } | Self::NotOver { .. } | Self::NotWaiting { .. } => Kind::Conflict,
+            Self::BackfillIs { .. } | Self::Over { .. } | Self::NotOver { .. } | Self::NotWaiting { .. } => {
+                Kind::Conflict
+            }
             Self::MayNotApprove { .. } => Kind::Denied,
             Self::Store(e) => e.kind(),
             Self::Git(e) => e.kind(),

@@ -26,7 +26,7 @@ pub struct NewRun {
     pub project: String,
     pub commit: Commit,
     pub branch: Option<String>,
-    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`.
+    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`, `backfill`, `retry`.
     pub trigger: &'static str,
     /// As `towpath.yaml` calls it.
     pub trigger_name: Option<String>,
@@ -256,10 +256,10 @@ pub(crate) fn succeeded_stages(
     Ok(stages.into_iter().collect())
 }
 
-/// The runs of a trigger that are not over, oldest first.
+/// The runs of a trigger that are not over, oldest first; those of backfills are not its own.
 pub(crate) fn open_of_trigger(tx: &mut Tx<'_>, project: &str, trigger: &str) -> Result<Vec<i64>, Error> {
     tx.list(
-        "select number from pipeline_runs where project = $1 and trigger_name = $2 \
+        "select number from pipeline_runs where project = $1 and trigger_name = $2 and cause <> 'backfill' \
          and status in ('queued', 'running') order by number",
         &[&project, &trigger],
         |row| Ok(row.int("number")?),

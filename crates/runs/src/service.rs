@@ -28,7 +28,7 @@ use towpath_tracking::{KeyValue, experiments, tags};
 use crate::journal::DatabaseJournal;
 use crate::params::{self, Params};
 use crate::rows::{self, NewRun, Open};
-use crate::schedules;
+use crate::schedules::{self, backfills};
 use crate::secrets::{self, Vault};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
@@ -573,6 +573,8 @@ impl Runs {
             return Err(Error::NotOver { project: project.to_owned(), number });
         }
         let head = self.head(project, &old.commit.id).await?;
+        // It stays the run of its planned time.
+        let of_backfill = old.trigger == backfills::CAUSE;
         let new = NewRun {
             branch: old.branch,
             params: old.params,
@@ -580,7 +582,9 @@ impl Runs {
             reason: Some(format!("run {number} again")),
             from,
             again_of: Some(number),
-            ..NewRun::new(project, head.commit, "retry", by.clone())
+            trigger_name: old.trigger_name.filter(|_| of_backfill),
+            planned_at: old.planned_at.filter(|_| of_backfill),
+            ..NewRun::new(project, head.commit, if of_backfill { backfills::CAUSE } else { "retry" }, by.clone())
         };
         let now = self.store.now();
         self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await

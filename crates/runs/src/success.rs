@@ -24,6 +24,7 @@ use towpath_tracking::runs::{self as tracked, RunStatus};
 use towpath_tracking::{KeyValue, VersionLineage, batch, lineage};
 
 use crate::rows::{self, Open};
+use crate::schedules::backfills;
 use crate::service::Runs;
 use crate::{Error, params, triggers};
 
@@ -84,7 +85,8 @@ pub(crate) fn record(
         }
         log_totals(tx, now, &parent, &metrics, &params)?;
         tracked::finish(tx, now, &parent, RunStatus::Finished)?;
-        if let Some((version, true)) = &version {
+        // A model of a time that has passed is not for today's environments.
+        if let Some((version, true)) = version.as_ref().filter(|_| run.trigger != backfills::CAUSE) {
             let new = NewVersion {
                 project: &run.project,
                 model: &version.model,

@@ -10,8 +10,8 @@ use towpath_core::{Actor, Timestamp};
 use towpath_store::{Durability, Tx};
 use towpath_tracking::registry::aliases;
 
-use super::due;
 use super::rows::{self, Kept};
+use super::{backfills, due};
 use crate::params::Params;
 use crate::rows::{self as run_rows, NewRun};
 use crate::service::Head;
@@ -21,7 +21,7 @@ use crate::{Error, Runs};
 const LONGEST_CHAIN: i64 = 20;
 
 /// A run that makes up for a planned time waits behind the others.
-const MADE_UP: i64 = -1;
+pub(crate) const MADE_UP: i64 = -1;
 
 /// Decides on every trigger whose time has come or whose cause has happened; after the clock was set,
 /// on those whose time now lies too far ahead as well.
@@ -47,7 +47,7 @@ pub(crate) async fn act(runs: &Runs, now: Timestamp, clock_set: bool) -> Result<
     for kept in runs.store.read(|tx| rows::of_kind(tx, "run")).await? {
         on_end(runs, now, kept).await?;
     }
-    Ok(())
+    backfills::advance(&runs.store, now).await
 }
 
 fn is_far(kept: &Kept, now: Timestamp) -> bool {

@@ -2,6 +2,7 @@
 //! that acts on them. `towpath.yaml` on the default branch declares them.
 
 mod act;
+pub mod backfills;
 mod due;
 mod rows;
 pub mod webhook;

@@ -269,7 +269,7 @@ pub(crate) fn delivered(tx: &mut Tx<'_>, project: &str, name: &str, delivery: &s
     Ok(row.is_some())
 }
 
-fn told(tx: &mut Tx<'_>, project: &str) {
+pub(crate) fn told(tx: &mut Tx<'_>, project: &str) {
     tx.notify(&[json!(TOPIC), json!(project)]);
 }
 

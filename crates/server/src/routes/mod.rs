@@ -11,6 +11,7 @@ use crate::auth::identify;
 use crate::metrics;
 
 pub(crate) mod audit;
+mod backfills;
 mod deployments;
 mod dvc;
 mod events;
@@ -33,6 +34,7 @@ mod users;
 pub(crate) fn router(app: App) -> Router {
     let api = Router::new()
         .merge(audit::router())
+        .merge(backfills::router())
         .merge(deployments::router())
         .merge(experiments::router())
         .merge(models::router())

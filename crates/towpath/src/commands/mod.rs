@@ -2,6 +2,7 @@
 
 mod add;
 mod audit;
+mod backfill;
 mod blame;
 mod cache;
 mod check_ignore;
@@ -125,6 +126,8 @@ pub enum Command {
     #[command(subcommand)]
     Schedule(schedule::Schedule),
     #[command(subcommand)]
+    Backfill(backfill::Backfill),
+    #[command(subcommand)]
     Secret(secret::Secret),
     #[command(hide = true)]
     MergeDriver(merge_driver::MergeDriver),
@@ -191,6 +194,7 @@ impl Command {
             Self::Params(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
+            Self::Backfill(command) => wait(command.run(ctx)),
             Self::Secret(command) => wait(command.run(ctx)),
             Self::MergeDriver(command) => command.run(ctx),
             Self::Experiment(command) => wait(command.run(ctx)),
