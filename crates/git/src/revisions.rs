@@ -99,7 +99,7 @@ impl WorkTree {
     }
 
     /// The commit that a revision means, `HEAD~2` and the like included.
-    fn resolve_expression(&self, revision: &str) -> Result<CommitId, Error> {
+    pub fn resolve_expression(&self, revision: &str) -> Result<CommitId, Error> {
         let no_such = || Error::NoSuchCommit(revision.to_owned());
         if revision.starts_with('-') || revision.contains(['\0', '\n']) {
             return Err(no_such());

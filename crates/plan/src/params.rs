@@ -39,8 +39,8 @@ pub fn entries(file: &str, text: &str) -> Result<ParamValues, Error> {
     }
 }
 
-/// Whatever has another name is YAML, as for DVC.
-fn parse(file: &str, text: &str) -> Result<Value, Error> {
+/// The value of a whole file, in the format of its extension. Whatever has another name is YAML, as for DVC.
+pub fn parse(file: &str, text: &str) -> Result<Value, Error> {
     match file.rsplit_once('.').map(|(_, extension)| extension) {
         Some("json") => {
             Value::parse_json(text).map_err(|e| Error::Json { file: file.to_owned(), message: e.to_string() })

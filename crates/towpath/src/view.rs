@@ -1,12 +1,16 @@
 //! Pipelines, and what the files that they declare hold: in the workspace, or at a commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use towpath_core::Content;
-use towpath_data::{Cache, Oid, Repository};
-use towpath_git::{CommitId, WorkTree};
+use towpath_data::manifest::Manifest;
+use towpath_data::pointer::PointerFile;
+use towpath_data::{Cache, Oid, Repository, TrackedOutput};
+use towpath_git::{CommitId, CommittedFile, WorkTree};
 use towpath_pipeline::engine;
+use towpath_plan::frontend::dvc_yaml::plots::{self, Plots};
 use towpath_plan::frontend::dvc_yaml::{self, Sources};
 use towpath_plan::lock::Lock;
 use towpath_plan::paths;
@@ -14,12 +18,12 @@ use towpath_plan::pipeline::Pipeline;
 use towpath_yaml::Value;
 
 use crate::error::Error;
-use crate::workspace::{PIPELINE_FILE, arguments, lock_file, read, text_at};
+use crate::workspace::{PIPELINE_FILE, arguments, declared, lock_file, read, text_at};
 
 /// The name that DVC gives to what is not committed.
 pub const WORKSPACE: &str = "workspace";
 
-/// Larger files are no metrics or parameters.
+/// Larger files are no metrics, parameters or plots.
 const LIMIT: u64 = 64 << 20;
 
 pub struct View {
@@ -29,6 +33,10 @@ pub struct View {
     /// Files that the top-level `metrics` and `params` of pipeline files name, relative to the root.
     pub metrics: Vec<String>,
     pub params: Vec<String>,
+    /// By pipeline file.
+    pub plots: Vec<(String, Plots)>,
+    /// Of pipelines and `.dvc` files, at the versions that are recorded.
+    pub outputs: Vec<TrackedOutput>,
     locks: BTreeMap<String, Lock>,
     commit: Option<Commit>,
 }
@@ -38,6 +46,7 @@ struct Commit {
     id: CommitId,
     /// From the top of the clone to the root of the repository.
     prefix: PathBuf,
+    files: Vec<CommittedFile>,
 }
 
 impl View {
@@ -47,55 +56,80 @@ impl View {
     }
 
     pub fn workspace(repository: &Repository) -> Result<Self, Error> {
-        let pipeline = engine::read_pipelines(repository)?;
-        Self::with_files(repository, pipeline, &Repository::pipeline_files(repository.root())?, None)
+        let mut pipelines = Vec::new();
+        for file in Repository::pipeline_files(repository.root())? {
+            pipelines.extend(engine::read_pipeline(repository, &file)?);
+        }
+        Self::with_files(repository, pipelines, &repository.pointers()?, None)
     }
 
     pub fn at(repository: &Repository, revision: &str) -> Result<Self, Error> {
         let tree = WorkTree::discover(repository.root())?;
-        let id = tree.resolve(revision)?;
+        let id = tree.resolve_expression(revision)?;
+        Self::at_commit(repository, tree, id)
+    }
+
+    pub fn at_commit(repository: &Repository, tree: WorkTree, id: CommitId) -> Result<Self, Error> {
         let prefix = repository.root().strip_prefix(tree.root()).unwrap_or(Path::new("")).to_owned();
-        let read = |path: &str| text_at(&tree, &id, &prefix.join(path));
+        let files = tree.files(&id)?;
+        let commit = Commit { tree, id, prefix, files };
+        let read = |path: &str| commit.text(path);
         let sources = Sources { read: &read, arguments: arguments(repository) };
         let mut pipelines = Vec::new();
-        let mut files = Vec::new();
-        for file in tree.files(&id)? {
-            let Some(path) = Path::new(&file.path).strip_prefix(&prefix).ok().and_then(Path::to_str) else { continue };
-            if path == PIPELINE_FILE || path.ends_with("/dvc.yaml") {
-                let text = read(path).map_err(Error::io("read", Path::new(path)))?.unwrap_or_default();
+        let mut pointers = Vec::new();
+        for file in &commit.files {
+            let Some(path) = Path::new(&file.path).strip_prefix(&commit.prefix).ok().and_then(Path::to_str) else {
+                continue;
+            };
+            let is_pipeline = path == PIPELINE_FILE || path.ends_with("/dvc.yaml");
+            if !is_pipeline && Path::new(path).extension().is_none_or(|extension| extension != "dvc") {
+                continue;
+            }
+            let text = read(path).map_err(Error::io("read", Path::new(path)))?.unwrap_or_default();
+            if is_pipeline {
                 pipelines.push(dvc_yaml::read(path, &text, &sources)?);
-                files.push(path.to_owned());
+            } else {
+                pointers.push(PointerFile::parse(path, text)?);
             }
         }
-        let pipeline = Pipeline::joined(PIPELINE_FILE, pipelines);
-        Self::with_files(repository, pipeline, &files, Some(Commit { tree, id, prefix }))
+        Self::with_files(repository, pipelines, &pointers, Some(commit))
     }
 
     fn with_files(
         repository: &Repository,
-        pipeline: Pipeline,
-        files: &[String],
+        pipelines: Vec<Pipeline>,
+        pointers: &[PointerFile],
         commit: Option<Commit>,
     ) -> Result<Self, Error> {
-        let root = repository.root().to_owned();
         let mut view = Self {
-            root,
+            root: repository.root().to_owned(),
             cache: repository.cache()?,
-            pipeline,
+            pipeline: Pipeline::default(),
             metrics: Vec::new(),
             params: Vec::new(),
+            plots: Vec::new(),
+            outputs: Vec::new(),
             locks: BTreeMap::new(),
             commit,
         };
-        for file in files {
+        for pipeline in &pipelines {
+            let file = &pipeline.file;
             let text = view.file(file)?.unwrap_or_default();
             view.metrics.extend(listed(file, &text, "metrics")?);
             view.params.extend(listed(file, &text, "params")?);
-            let file = lock_file(file);
-            let text = view.file(&file)?.unwrap_or_default();
-            let lock = Lock::read(&file, &text)?;
-            view.locks.insert(file, lock);
+            let read = |path: &str| view.file(path).map_err(|error| io::Error::other(error.message));
+            let plots = plots::read(file, &text, &Sources { read: &read, arguments: arguments(repository) })?;
+            view.plots.push((file.clone(), plots));
+            let lock_path = lock_file(file);
+            let text = view.file(&lock_path)?.unwrap_or_default();
+            view.outputs.extend(declared(pipeline, &text)?.into_iter().flat_map(|stage| stage.outputs));
+            let lock = Lock::read(&lock_path, &text)?;
+            view.locks.insert(lock_path, lock);
         }
+        for pointer in pointers {
+            view.outputs.extend(pointer.tracked()?);
+        }
+        view.pipeline = Pipeline::joined(PIPELINE_FILE, pipelines);
         Ok(view)
     }
 
@@ -103,28 +137,115 @@ impl View {
     fn file(&self, path: &str) -> Result<Option<String>, Error> {
         match &self.commit {
             None => read(&self.root.join(path)),
-            Some(commit) => {
-                text_at(&commit.tree, &commit.id, &commit.prefix.join(path)).map_err(Error::io("read", Path::new(path)))
-            }
+            Some(commit) => commit.text(path).map_err(Error::io("read", Path::new(path))),
         }
     }
 
     /// The text of a file, out of the cache if it is an output that is not there.
     pub fn text(&self, path: &str) -> Result<Option<String>, Error> {
-        if let Some(text) = self.file(path)? {
-            return Ok(Some(text));
-        }
-        let Some(content) = self.recorded(path).filter(|content| content.size <= LIMIT) else { return Ok(None) };
-        let Some((file, _)) = self.cache.open_object(&Oid::of(content)?)? else { return Ok(None) };
-        std::io::read_to_string(file).map(Some).map_err(Error::io("read", Path::new(path)))
+        Ok(self.bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    fn recorded(&self, path: &str) -> Option<&Content> {
-        self.pipeline.stages.iter().find_map(|stage| {
-            let out = stage.output(path)?;
-            Some(&self.locks.get(&lock_file(&stage.file))?.get(&stage.entry)?.out(&out.at.written)?.content)
-        })
+    /// The content of a file, out of the cache if it is, or lies in, an output that is not there.
+    pub fn bytes(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let there = match &self.commit {
+            None => match fs::read(self.root.join(path)) {
+                Ok(bytes) => Some(bytes),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+                Err(error) => return Err(Error::io("read", Path::new(path))(error)),
+            },
+            Some(commit) => commit.tree.file(&commit.id, &commit.prefix.join(path).to_string_lossy())?,
+        };
+        if there.is_some() {
+            return Ok(there);
+        }
+        let Some(oid) = self.object_of(path)? else { return Ok(None) };
+        let Some((file, size)) = self.cache.open_object(&oid)? else { return Ok(None) };
+        if size > LIMIT {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(LIMIT).read_to_end(&mut bytes).map_err(Error::io("read", Path::new(path)))?;
+        Ok(Some(bytes))
     }
+
+    /// The object of a file that is, or lies in, an output.
+    fn object_of(&self, path: &str) -> Result<Option<Oid>, Error> {
+        let Some(output) = self.outputs.iter().find(|output| paths::is_within(path, &output.path)) else {
+            return Ok(None);
+        };
+        let Some(content) = &output.content else { return Ok(None) };
+        if output.path == path {
+            return Ok(Some(Oid::of(content)?).filter(|oid| !oid.is_dir()));
+        }
+        let Some(manifest) = self.manifest_of(output)? else { return Ok(None) };
+        Ok(manifest.entry(&path[output.path.len() + 1..]).map(|entry| entry.oid.clone()))
+    }
+
+    fn manifest_of(&self, output: &TrackedOutput) -> Result<Option<Manifest>, Error> {
+        let Some(content) = &output.content else { return Ok(None) };
+        let oid = Oid::of(content)?;
+        if oid.is_dir() { Ok(self.cache.manifest(&oid)?) } else { Ok(None) }
+    }
+
+    /// The files in a folder, sorted; nothing if it is no folder.
+    pub fn files_in(&self, folder: &str) -> Result<Option<Vec<String>>, Error> {
+        let mut found = BTreeSet::new();
+        match &self.commit {
+            None => files_below(&self.root, &self.root.join(folder), &mut found)?,
+            Some(commit) => {
+                let below = commit.files.iter().filter_map(|file| {
+                    let path = Path::new(&file.path).strip_prefix(&commit.prefix).ok()?.to_str()?;
+                    (path != folder && paths::is_within(path, folder)).then(|| path.to_owned())
+                });
+                found.extend(below);
+            }
+        }
+        for output in &self.outputs {
+            if output.path != folder && paths::is_within(&output.path, folder) {
+                match self.manifest_of(output)? {
+                    Some(manifest) => found.extend(manifest.entries().iter().map(|e| join(&output.path, &e.relpath))),
+                    None => drop(found.insert(output.path.clone())),
+                }
+            } else if paths::is_within(folder, &output.path)
+                && let Some(manifest) = self.manifest_of(output)?
+            {
+                let inside = folder[output.path.len()..].trim_start_matches('/');
+                let below = if inside.is_empty() { manifest } else { manifest.below(inside) };
+                let entries = below.entries().iter().filter(|entry| !entry.relpath.is_empty());
+                found.extend(entries.map(|entry| join(folder, &entry.relpath)));
+            }
+        }
+        Ok((!found.is_empty()).then(|| found.into_iter().collect()))
+    }
+}
+
+impl Commit {
+    fn text(&self, path: &str) -> io::Result<Option<String>> {
+        text_at(&self.tree, &self.id, &self.prefix.join(path))
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    format!("{folder}/{name}")
+}
+
+/// The files below a folder, relative to the root; none if it is no folder.
+fn files_below(root: &Path, folder: &Path, found: &mut BTreeSet<String>) -> Result<(), Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(Error::io("read", folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("read", folder))?.path();
+        if path.is_dir() {
+            files_below(root, &path, found)?;
+        } else if let Some(path) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+            found.insert(path.to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// The files of a top-level list of a pipeline file.

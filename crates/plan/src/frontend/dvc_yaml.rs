@@ -3,6 +3,7 @@
 
 mod context;
 mod expand;
+pub mod plots;
 mod template;
 
 use std::collections::HashSet;

@@ -31,6 +31,7 @@ mod model;
 mod r#move;
 mod new;
 mod params;
+mod plots;
 mod predict;
 mod pull;
 mod push;
@@ -122,6 +123,8 @@ pub enum Command {
     #[command(subcommand)]
     Params(params::Params),
     #[command(subcommand)]
+    Plots(plots::Plots),
+    #[command(subcommand)]
     Run(run::Run),
     #[command(subcommand)]
     Schedule(schedule::Schedule),
@@ -192,6 +195,7 @@ impl Command {
             Self::Unfreeze(command) => command.run(ctx),
             Self::Metrics(command) => command.run(ctx),
             Self::Params(command) => command.run(ctx),
+            Self::Plots(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
             Self::Backfill(command) => wait(command.run(ctx)),
