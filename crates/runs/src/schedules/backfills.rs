@@ -89,15 +89,12 @@ fn moment(zone: &TimeZone, field: &'static str, text: &str, of_date: Time) -> Re
         field,
         problem: format!("must be a date such as 2026-01-31 or a time such as 2026-01-31T06:00:00Z, found '{text}'"),
     };
-    let millis = match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time.as_millisecond(),
-        Err(_) => {
-            let date: Date = text.parse().map_err(|_| wrong())?;
-            let zoned = date.to_datetime(of_date).to_zoned(zone.clone()).map_err(|_| wrong())?;
-            zoned.timestamp().as_millisecond()
-        }
-    };
-    Ok(Timestamp::from_millis(millis))
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp::from_millis(time.as_millisecond()));
+    }
+    let date: Date = text.parse().map_err(|_| wrong())?;
+    let zoned = date.to_datetime(of_date).to_zoned(zone.clone()).map_err(|_| wrong())?;
+    Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
 /// The planned times from one moment to another, oldest first, and which of them get a run.

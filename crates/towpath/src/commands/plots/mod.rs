@@ -335,7 +335,7 @@ fn plot(name: &str, collected: &[Collected]) -> Plot {
         for file in sources_of(&definition.id, &definition.properties) {
             match revision.sources.get(&file) {
                 Some(Ok(Source::Picture(bytes))) => {
-                    pictures.push(Picture { revision: revision.revision.clone(), file, bytes: bytes.clone() })
+                    pictures.push(Picture { revision: revision.revision.clone(), file, bytes: bytes.clone() });
                 }
                 Some(Ok(Source::Data(value))) => drop(data.insert(file, value)),
                 Some(Err(failure)) => source_failures.push((revision.revision.clone(), file, failure.clone())),
