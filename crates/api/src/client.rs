@@ -1,7 +1,9 @@
 //! A typed client of `/api/v1`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -9,6 +11,19 @@ use serde::de::DeserializeOwned;
 use towpath_core::{Classify, Kind};
 
 use crate::Problem;
+
+/// A text as one part of a path or query.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
 
 /// A server, and who calls it.
 #[derive(Clone, Debug)]
@@ -81,6 +96,11 @@ impl Client {
         read(response).await
     }
 
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let response = self.send(Method::PUT, path, Some(body)).await?;
+        read(response).await
+    }
+
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let response = self.send(Method::DELETE, path, None::<&()>).await?;
         read(response).await
@@ -90,6 +110,18 @@ impl Client {
         let response = self.send(Method::GET, path, None::<&()>).await?;
         let url = response.url().to_string();
         response.text().await.map_err(|source| ClientError::Unreachable { url, source })
+    }
+
+    /// The bytes of a file, as they come.
+    pub async fn bytes(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + use<>, ClientError> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        let url = response.url().to_string();
+        Ok(response
+            .bytes_stream()
+            .map(move |chunk| chunk.map_err(|source| ClientError::Unreachable { url: url.clone(), source })))
     }
 
     /// Newline-delimited JSON, as it comes.

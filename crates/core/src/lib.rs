@@ -12,6 +12,7 @@ pub mod ids;
 pub mod ledger;
 pub mod names;
 pub mod project;
+pub mod protobuf;
 pub mod triggers;
 
 pub use actor::Actor;

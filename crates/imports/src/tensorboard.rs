@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use towpath_core::Timestamp;
+use towpath_core::protobuf::{Value, fields};
 use towpath_tracking::metrics::Point;
 use towpath_tracking::runs::RunStatus;
 use towpath_tracking::{Lifecycle, adopt};
 
 use crate::ImportError;
 use crate::recorded::{Recorded, files_where, id_of, key_of};
-use crate::records::{Value, crc32, fields};
+use crate::records::crc32;
 
 const CASTAGNOLI: u32 = 0x82F6_3B78;
 /// The types of TensorFlow that a scalar has.

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use towpath_core::Timestamp;
+use towpath_core::protobuf::{Value, fields};
 use towpath_tracking::metrics::Point;
 use towpath_tracking::runs::RunStatus;
 use towpath_tracking::{Lifecycle, adopt};
 
 use crate::ImportError;
 use crate::recorded::{Recorded, files_where, id_of, key_of};
-use crate::records::{Value, crc32, fields};
+use crate::records::crc32;
 
 const ZLIB: u32 = 0xEDB8_8320;
 const BLOCK: usize = 32 * 1024;

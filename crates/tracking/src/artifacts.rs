@@ -39,6 +39,16 @@ pub struct Entry {
     pub size: Option<u64>,
 }
 
+/// A file below a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Below the folder, with `/`; empty for the one file that the path itself names.
+    pub path: String,
+    pub size: u64,
+    /// Changes with the content.
+    pub etag: Option<String>,
+}
+
 /// A file being read.
 pub struct Download {
     pub size: u64,
@@ -272,6 +282,29 @@ impl Artifacts {
         Ok(entries)
     }
 
+    /// All files below a folder, or the file itself, by path. Stops after [`LISTED`].
+    pub async fn files(&self, path: &str) -> Result<Vec<StoredFile>, TrackingError> {
+        let root = confined(path)?;
+        let below = |location: &Path| {
+            let parts: Vec<String> = location.prefix_match(&root)?.map(|part| part.as_ref().to_owned()).collect();
+            Some(parts.join("/"))
+        };
+        let found: Vec<object_store::ObjectMeta> =
+            self.0.list(Some(&root)).take(LISTED).try_collect().await.map_err(|e| failed(path, e))?;
+        let mut files: Vec<StoredFile> = found
+            .into_iter()
+            .filter_map(|meta| Some(StoredFile { path: below(&meta.location)?, size: meta.size, etag: meta.e_tag }))
+            .filter(|file| !file.path.is_empty())
+            .collect();
+        if files.is_empty()
+            && let Ok(meta) = self.0.head(&root).await
+        {
+            files.push(StoredFile { path: String::new(), size: meta.size, etag: meta.e_tag });
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
     /// Writes one part of an upload; again, when it is sent again.
     pub async fn put_part<S, E>(&self, upload: &Upload, number: i64, body: S) -> Result<u64, TrackingError>
     where
@@ -406,6 +439,13 @@ mod tests {
             [Entry { name: "model.onnx".into(), size: Some(3) }, Entry { name: "sub".into(), size: None }]
         );
         assert_eq!(artifacts.list("1/m/model.onnx").await.unwrap(), []);
+        let files = artifacts.files("1/m").await.unwrap();
+        assert_eq!(
+            files.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),
+            [("model.onnx", 3), ("sub/x", 0)]
+        );
+        assert_eq!(artifacts.files("1/m/model.onnx").await.unwrap()[0].path, "");
+        assert_eq!(artifacts.files("1/gone").await.unwrap(), []);
         assert_eq!(artifacts.read("1/m/model.onnx", 10).await.unwrap(), "abc");
         assert!(artifacts.read("1/m/model.onnx", 2).await.is_err());
         artifacts.delete("1/m").await.unwrap();

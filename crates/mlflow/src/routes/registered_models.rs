@@ -52,7 +52,8 @@ async fn update(State(state): State<crate::State>, caller: Caller, fields: Field
     caller.may_write()?;
     let (name, description) = (fields.required("name")?, fields.text("description")?);
     let now = state.store.now();
-    let changed = state.commit(move |tx| Ok(models::update(tx, now, &name, description.as_deref())?)).await?;
+    let changed =
+        state.commit(move |tx| Ok(models::update(tx, now, caller.actor(), &name, description.as_deref())?)).await?;
     Ok(model(&changed))
 }
 

@@ -116,7 +116,7 @@ fn shown(tx: &mut Tx<'_>, run: Run) -> Result<TrackedRun, TrackingError> {
 }
 
 /// NaN and infinities are words in JSON.
-fn number(value: f64) -> Value {
+pub(super) fn number(value: f64) -> Value {
     if value.is_nan() {
         json!("NaN")
     } else if value.is_infinite() {

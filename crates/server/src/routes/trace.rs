@@ -180,7 +180,7 @@ impl Chain<'_> {
 
     /// A file or folder, with the files of a folder below it.
     async fn data_item(&mut self, depth: u32, item: &DataItem) -> Result<(), ApiError> {
-        let files = manifest(&self.app.cache, item).await?;
+        let files = manifest(&self.app.cache, &item.md5).await?;
         let link = self.link(depth, "data", &item.path);
         link.hash = Some(item.md5.clone());
         if let Some(stage) = &item.stage {
@@ -267,11 +267,11 @@ impl Fact for Link {
 }
 
 /// The files of a folder by the cache; empty for a file, and for a folder that is not here any more.
-async fn manifest(cache: &Cache, item: &DataItem) -> Result<Vec<(String, String)>, ApiError> {
-    if !item.md5.ends_with(".dir") {
+pub(super) async fn manifest(cache: &Cache, md5: &str) -> Result<Vec<(String, String)>, ApiError> {
+    if !md5.ends_with(".dir") {
         return Ok(Vec::new());
     }
-    let oid = Oid::parse(&item.md5)?;
+    let oid = Oid::parse(md5)?;
     let cache = cache.clone();
     let read = tokio::task::spawn_blocking(move || cache.manifest(&oid)).await;
     let found = read.map_err(|e| ApiError::new(towpath_core::Kind::Internal, e.to_string()))??;
@@ -290,7 +290,7 @@ async fn hit(cache: &Cache, item: &DataItem, of: &str) -> Result<Option<(String,
     if inside.is_none() && !is_hash {
         return Ok(None);
     }
-    let files = manifest(cache, item).await?;
+    let files = manifest(cache, &item.md5).await?;
     let found = files.into_iter().find(|(path, md5)| inside == Some(path.as_str()) || md5 == of);
     Ok(found.map(|(path, md5)| (format!("{}/{path}", item.path), md5)))
 }

@@ -13,7 +13,7 @@ use towpath_pipeline::{Local, Outcome, Request, Status, engine};
 use towpath_plan::lock::Lock;
 use towpath_plan::towpath_yaml;
 
-use crate::commands::model::show::version;
+use crate::commands::model::version;
 use crate::commands::repro::journal::TerminalJournal;
 use crate::commands::repro::local_tracking;
 use crate::config::{Context, wait};

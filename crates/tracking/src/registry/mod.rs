@@ -2,7 +2,9 @@
 //! An alias of an environment follows its releases; no client moves it.
 
 pub mod aliases;
+pub mod digests;
 pub mod models;
+pub mod signature;
 pub mod stages;
 pub mod versions;
 

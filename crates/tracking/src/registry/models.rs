@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use towpath_core::ledger::Entry;
-use towpath_core::{Actor, Timestamp};
+use towpath_core::{Actor, Digest, Timestamp};
 use towpath_store::{Row, Tx, ledger};
 
 use super::{check_description, check_tag, touch, versions};
@@ -89,15 +89,23 @@ pub fn get(tx: &mut Tx<'_>, name: &str) -> Result<RegisteredModel, TrackingError
     with_data(tx, vec![from_row(&row)?])?.pop().ok_or_else(none)
 }
 
+/// Changes the description, which is the model's card (Markdown), with the ledger entry
+/// `model.described`.
 pub fn update(
     tx: &mut Tx<'_>,
     now: Timestamp,
+    by: &Actor,
     name: &str,
     description: Option<&str>,
 ) -> Result<RegisteredModel, TrackingError> {
     check_description(description)?;
     must_exist(tx, name)?;
     tx.run("update registered_models set description = $1 where name = $2", &[&description, &name])?;
+    let text = Digest::of(description.unwrap_or_default().as_bytes());
+    ledger::append(
+        tx,
+        Entry::new("model.described", by, now).about(format!("model/{name}")).evidence(json!({"sha256": text})),
+    )?;
     touch(tx, now, name)?;
     get(tx, name)
 }

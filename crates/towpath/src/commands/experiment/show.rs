@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use towpath_api::Page;
+use towpath_api::client::encoded;
 use towpath_api::experiments::TrackedRun;
 
 use super::{Named, named, run_of, value};
@@ -40,18 +41,6 @@ impl Show {
         }
         Ok(Exit::Done)
     }
-}
-
-fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 /// As many metrics as fit beside each other.

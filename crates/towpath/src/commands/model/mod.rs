@@ -1,7 +1,13 @@
+mod card;
+mod diff;
+mod download;
 mod ls;
-pub mod show;
+mod register;
+mod show;
 
 use clap::Subcommand;
+use towpath_api::client::encoded;
+use towpath_api::models::{Model as Registered, ModelVersion};
 
 use crate::config::Context;
 use crate::error::{Error, Exit};
@@ -11,6 +17,10 @@ use crate::error::{Error, Exit};
 pub enum Model {
     Ls(ls::Ls),
     Show(show::Show),
+    Diff(diff::Diff),
+    Download(download::Download),
+    Register(register::Register),
+    Card(card::Card),
 }
 
 impl Model {
@@ -18,6 +28,35 @@ impl Model {
         match self {
             Self::Ls(_) => ls::Ls::run(ctx).await,
             Self::Show(command) => command.run(ctx).await,
+            Self::Diff(command) => command.run(ctx).await,
+            Self::Download(command) => command.run(ctx).await,
+            Self::Register(command) => command.run(ctx).await,
+            Self::Card(command) => command.run(ctx).await,
         }
     }
+}
+
+async fn model(ctx: &Context, name: &str) -> Result<Registered, Error> {
+    Ok(ctx.client()?.get(&format!("/models/{}", encoded(name))).await?)
+}
+
+/// The path of a version below `/api/v1`.
+fn path_of(model: &str, version: i64) -> String {
+    format!("/models/{}/versions/{version}", encoded(model))
+}
+
+/// The version that `MODEL/VERSION` or `MODEL@ALIAS` names.
+pub async fn version(ctx: &Context, reference: &str) -> Result<ModelVersion, Error> {
+    let invalid =
+        || Error::invalid(format!("'{reference}' is not MODEL/VERSION or MODEL@ALIAS, for example digits@production"));
+    let path = match (reference.rsplit_once('/'), reference.rsplit_once('@')) {
+        (Some((name, number)), _) if !name.is_empty() => {
+            path_of(name, number.trim_start_matches('v').parse().map_err(|_| invalid())?)
+        }
+        (None, Some((name, alias))) if !name.is_empty() && !alias.is_empty() => {
+            format!("/models/{}/aliases/{}", encoded(name), encoded(alias))
+        }
+        _ => return Err(invalid()),
+    };
+    Ok(ctx.client()?.get(&path).await?)
 }

@@ -1,13 +1,16 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use towpath_api::models::{Model, ModelVersion};
-use towpath_core::Kind;
+use serde::Serialize;
+use serde_json::Value;
+use towpath_api::models::{Environment, Facts, Model, ModelVersion};
 
+use super::{model, path_of, version};
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::ui::{self, Human};
 
-/// Show a model and its versions, or one version and what made it
+/// Show a model and its versions, or everything that is known about one version, and what is not
 #[derive(clap::Args, Debug)]
 pub struct Show {
     /// MODEL, MODEL/VERSION or MODEL@ALIAS
@@ -17,41 +20,15 @@ pub struct Show {
 impl Show {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         if self.model.contains(['/', '@']) {
-            ctx.ui.show(&version(ctx, &self.model).await?)?;
+            let version = version(ctx, &self.model).await?;
+            let path = path_of(&version.model, version.version);
+            let facts: Facts = ctx.client()?.get(&format!("{path}/facts")).await?;
+            ctx.ui.show(&Shown { facts, serving: version.serving, releases: version.releases })?;
         } else {
             ctx.ui.show(&model(ctx, &self.model).await?)?;
         }
         Ok(Exit::Done)
     }
-}
-
-async fn model(ctx: &Context, name: &str) -> Result<Model, Error> {
-    if !towpath_core::names::is_valid_name(name) {
-        return Err(Error::invalid(format!("'{name}' is not MODEL, MODEL/VERSION or MODEL@ALIAS")));
-    }
-    Ok(ctx.client()?.get(&format!("/models/{name}")).await?)
-}
-
-/// The version that `MODEL/VERSION` or `MODEL@ALIAS` names.
-pub async fn version(ctx: &Context, reference: &str) -> Result<ModelVersion, Error> {
-    let invalid =
-        || Error::invalid(format!("'{reference}' is not MODEL/VERSION or MODEL@ALIAS, for example digits@production"));
-    let (name, number) = if let Some((name, alias)) = reference.split_once('@') {
-        let model = model(ctx, name).await?;
-        let number = model.aliases.get(alias).copied().ok_or_else(|| {
-            let known: Vec<&str> = model.aliases.keys().map(String::as_str).collect();
-            let error = Error::new(Kind::NotFound, format!("model '{name}' has no alias '{alias}'"));
-            if known.is_empty() { error } else { error.hint(format!("aliases: {}", known.join(", "))) }
-        })?;
-        (name, number)
-    } else {
-        let (name, number) = reference.split_once('/').ok_or_else(invalid)?;
-        (name, number.trim_start_matches('v').parse().map_err(|_| invalid())?)
-    };
-    if !towpath_core::names::is_valid_name(name) {
-        return Err(invalid());
-    }
-    Ok(ctx.client()?.get(&format!("/models/{name}/versions/{number}")).await?)
 }
 
 impl Human for Model {
@@ -77,38 +54,93 @@ impl Human for Model {
     }
 }
 
-impl Human for ModelVersion {
+/// What a version is, with its releases.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    facts: Facts,
+    serving: BTreeMap<String, f64>,
+    releases: Vec<i64>,
+}
+
+impl Human for Shown {
     fn human(&self) -> String {
+        let facts = &self.facts;
         let serving = self.serving.iter().map(|(name, share)| format!("{name} {:.0} %", share * 100.0));
-        let params: Vec<String> = self.params.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let releases: Vec<String> = self.releases.iter().map(ToString::to_string).collect();
-        let mut text = ui::fields([
-            ("version", format!("{} v{}", self.model, self.version)),
-            ("aliases", self.aliases.join(", ")),
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let mut out = ui::fields([
+            ("version", format!("{} v{}", facts.model, facts.version)),
+            ("description", text(&facts.description)),
+            ("aliases", facts.aliases.join(", ")),
             ("serving", serving.collect::<Vec<_>>().join(", ")),
-            ("created", ui::time(self.created_at)),
-            ("metrics", metrics(self)),
-            ("params", params.join(", ")),
             ("releases", releases.join(", ")),
-            ("source", self.source.clone()),
+            ("created", format!("{} by {}", ui::time(facts.created_at), facts.created_by)),
+            ("run", text(&facts.tracking_run)),
+            ("pipeline run", text(&facts.pipeline_run)),
+            ("commit", text(&facts.commit)),
+            ("author", text(&facts.author)),
+            ("trainer", text(&facts.trainer)),
+            ("content", text(&facts.content)),
+            ("size", facts.size.map(ui::bytes).unwrap_or_default()),
+            ("location", facts.location.clone()),
+            ("flavors", facts.flavors.join(", ")),
+            ("environment", facts.environment.as_ref().map(environment).unwrap_or_default()),
         ]);
-        if let Some(lineage) = &self.lineage {
-            text.push('\n');
-            text.push_str(&ui::fields([
-                ("run", format!("{} {}", lineage.project, lineage.run)),
-                ("commit", lineage.commit.clone()),
-                ("author", lineage.author.clone()),
-                ("trainer", lineage.trainer.clone()),
-                ("content", format!("{} ({})", lineage.content, ui::bytes(lineage.size))),
-                ("environment", lineage.environment_hash.clone().unwrap_or_default()),
-            ]));
-            text.push('\n');
-            for item in &lineage.data {
-                let _ = writeln!(text, "data  {}  {}", item.hash.as_deref().unwrap_or("?"), item.path);
+        for rows in [self.values(), self.made_of(), self.unknown()] {
+            if !rows.is_empty() {
+                let _ = write!(out, "\n{}\n", ui::table(["", "", ""], rows).trim_start_matches('\n'));
             }
         }
-        text
+        out
     }
+}
+
+impl Shown {
+    fn values(&self) -> Vec<[String; 3]> {
+        let metrics = self.facts.metrics.iter().map(|(key, value)| ["metric".into(), key.clone(), plain(value)]);
+        let params = self.facts.params.iter().map(|(key, value)| ["param".into(), key.clone(), plain(value)]);
+        let signature = self.facts.signature.iter().flat_map(|signature| {
+            let parts = [("input", &signature.inputs), ("output", &signature.outputs), ("argument", &signature.params)];
+            parts.into_iter().flat_map(|(word, columns)| {
+                columns.iter().map(move |column| [word.to_owned(), column.name.clone(), column.kind.clone()])
+            })
+        });
+        metrics.chain(params).chain(signature).collect()
+    }
+
+    fn made_of(&self) -> Vec<[String; 3]> {
+        let data = self
+            .facts
+            .data
+            .iter()
+            .map(|item| ["data".into(), item.path.clone(), item.hash.clone().unwrap_or_else(|| "?".into())]);
+        let datasets = self.facts.datasets.iter().map(|dataset| {
+            let context = dataset.context.as_ref().map(|context| format!(" ({context})")).unwrap_or_default();
+            ["dataset".into(), dataset.name.clone(), format!("{}{context}", dataset.digest)]
+        });
+        let files = self.facts.files.iter().map(|file| {
+            let hash: String = file.sha256.iter().flat_map(|hash| hash.chars().take(12)).collect();
+            ["file".into(), file.path.clone(), format!("{}  {hash}", ui::bytes(file.size))]
+        });
+        data.chain(datasets).chain(files).collect()
+    }
+
+    fn unknown(&self) -> Vec<[String; 3]> {
+        let all = self.facts.unknown.iter();
+        all.map(|unknown| ["unknown".into(), unknown.what.clone(), unknown.why.clone()]).collect()
+    }
+}
+
+fn environment(environment: &Environment) -> String {
+    let packages = ui::count(environment.packages.len() as u64, "package");
+    let locked = if environment.locked { "locked" } else { "not locked" };
+    let hash = environment.hash.as_deref().unwrap_or_default();
+    format!("{packages}, {locked}  {hash}").trim_end().to_owned()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn metrics(version: &ModelVersion) -> String {

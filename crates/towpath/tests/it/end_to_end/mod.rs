@@ -9,4 +9,5 @@ mod data_remote;
 mod installation;
 mod lifetime;
 mod log_storm;
+mod registry;
 mod server_killed;

@@ -1,14 +1,18 @@
 //! Registered models: `/models`.
 
+mod compare;
+mod facts;
+mod files;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use towpath_api::Page;
-use towpath_api::models::{Model, ModelVersion};
+use towpath_api::models::{Card, Model, ModelVersion, Register};
 use towpath_delivery::version_view;
-use towpath_store::Tx;
+use towpath_store::{Durability, Tx};
 use towpath_tracking::registry::{models, versions};
 use towpath_tracking::{TrackingError, lineage, views};
 
@@ -20,7 +24,12 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/models", get(list))
         .route("/models/{model}", get(show))
+        .route("/models/{model}/card", get(card).put(write_card))
+        .route("/models/{model}/versions", post(register))
         .route("/models/{model}/versions/{version}", get(show_version))
+        .route("/models/{model}/versions/{version}/facts", get(facts::show))
+        .route("/models/{model}/versions/{version}/compare", get(compare::show))
+        .route("/models/{model}/versions/{version}/files/{*path}", get(files::download))
         .route("/models/{model}/aliases/{alias}", get(show_alias))
 }
 
@@ -80,6 +89,46 @@ async fn show(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Re
         served(&app, version).await?;
     }
     Ok(Json(found))
+}
+
+async fn card(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Json<Card>, ApiError> {
+    let found = app.store.read(move |tx| models::get(tx, &name)).await?;
+    Ok(Json(Card { markdown: found.description.unwrap_or_default() }))
+}
+
+async fn write_card(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(card): Json<Card>,
+) -> Result<Json<Card>, ApiError> {
+    let (by, now) = (caller.writer()?.actor, app.store.now());
+    let written = card.clone();
+    let write = move |tx: &mut Tx<'_>| models::update(tx, now, &by, &name, Some(&written.markdown));
+    app.store.write(Durability::Full, write).await?;
+    Ok(Json(card))
+}
+
+async fn register(
+    State(app): State<App>,
+    caller: Caller,
+    Path(model): Path<String>,
+    Json(asked): Json<Register>,
+) -> Result<Json<ModelVersion>, ApiError> {
+    let (by, now) = (caller.writer()?.actor, app.store.now());
+    let name = model.clone();
+    let write = move |tx: &mut Tx<'_>| {
+        models::ensure(tx, now, &by, &name)?;
+        let new = versions::NewVersion {
+            model: name.clone(),
+            source: asked.source.clone(),
+            description: asked.description.clone(),
+            ..versions::NewVersion::default()
+        };
+        versions::create(tx, now, &by, &new)
+    };
+    let made = app.store.write(Durability::Full, write).await?;
+    Ok(Json(version_of(&app, &model, made.version).await?))
 }
 
 async fn show_version(
