@@ -84,7 +84,7 @@ pub fn of_onnx(model: &[u8]) -> Option<Signature> {
     (!found.outputs.is_empty()).then_some(found)
 }
 
-fn field<'b>(message: &'b [u8], wanted: u64) -> Option<protobuf::Value<'b>> {
+fn field(message: &[u8], wanted: u64) -> Option<protobuf::Value<'_>> {
     fields(message).find(|(number, _)| *number == wanted).map(|(_, value)| value)
 }
 
