@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use towpath_core::Timestamp;
+use towpath_core::{Timestamp, UndeclaredInput};
 
 use crate::projects::Commit;
 
@@ -143,6 +143,12 @@ pub struct StageRun {
     /// How its processes were confined: `landlock abi 7`, `none: ...`, `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
+    /// What it read and does not declare, the first 200.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared: Vec<UndeclaredInput>,
+    /// How its reading was looked at: `213 files`, `none: ...`; nothing where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
     /// Who has to agree before it runs, and who has said what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StageApproval>,

@@ -14,9 +14,11 @@ pub mod names;
 pub mod project;
 pub mod protobuf;
 pub mod triggers;
+pub mod undeclared;
 
 pub use actor::Actor;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use content::{Content, HashName};
 pub use error::{Classify, Kind};
 pub use hash::{Digest, canonical_json};
+pub use undeclared::{InputKind, UndeclaredInput};

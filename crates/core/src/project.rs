@@ -87,6 +87,21 @@ pub struct StagePolicy {
     /// Of stages that wait for the same pool the highest goes first.
     #[serde(default)]
     pub priority: i64,
+    /// What is done about inputs that it reads and does not declare.
+    #[serde(default)]
+    pub undeclared: Undeclared,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undeclared {
+    /// They are named.
+    #[default]
+    Warn,
+    /// The stage fails, and nothing of it is kept.
+    Refuse,
+    /// Nobody looks.
+    Allow,
 }
 
 /// What a stage takes of a machine while it runs.

@@ -219,7 +219,7 @@ fn join(folder: &str, path: &str) -> Option<String> {
 }
 
 /// `path` as seen from `folder`, both relative to the root.
-fn relative(path: &str, folder: &str) -> String {
+pub fn relative(path: &str, folder: &str) -> String {
     let (path, folder): (Vec<&str>, Vec<&str>) =
         (path.split('/').collect(), folder.split('/').filter(|part| !part.is_empty()).collect());
     let common = path.iter().zip(&folder).take_while(|(a, b)| a == b).count();

@@ -31,6 +31,9 @@ use crate::{Error, approvals};
 /// A stage's token outlives its longest time limit, and dies with the stage.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
+/// Undeclared inputs of a stage that are written down.
+const UNDECLARED: usize = 200;
+
 /// Between two writes of how long a log is.
 const BETWEEN_LOGGED: Duration = Duration::from_millis(250);
 
@@ -355,6 +358,8 @@ impl<'a> DatabaseJournal<'a> {
             stage.metrics = outcome.metrics.clone();
             stage.log_lines = outcome.log_lines;
             stage.sandbox = Some(outcome.sandbox.clone()).filter(|level| !level.is_empty());
+            stage.undeclared = outcome.undeclared.iter().take(UNDECLARED).cloned().collect();
+            stage.observed = Some(outcome.observed.clone()).filter(|observed| !observed.is_empty());
             if outcome.status == Outcome::Skipped {
                 stage.why.clone_from(&outcome.skipped_because);
             }
@@ -416,6 +421,8 @@ pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRu
         tracking_run: None,
         log_lines: 0,
         sandbox: None,
+        undeclared: Vec::new(),
+        observed: None,
         approval: None,
         waits_for: None,
     }

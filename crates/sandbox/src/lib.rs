@@ -66,14 +66,28 @@ impl Sandbox {
         Self { off: true, ..Self::default() }
     }
 
+    pub fn is_off(&self) -> bool {
+        self.off
+    }
+
     /// Starts the process confined, without a way to gain privileges.
-    pub fn spawn(&self, mut command: Command) -> io::Result<(Child, Level)> {
+    pub fn spawn(&self, command: Command) -> io::Result<(Child, Level)> {
+        self.spawn_after(command, || {})
+    }
+
+    /// The same; `prepare` runs first, in the thread that starts the process and then ends.
+    pub fn spawn_after(
+        &self,
+        mut command: Command,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(Child, Level)> {
         if self.off {
             return Ok((command.spawn()?, Level("off".to_owned())));
         }
         let sandbox = self.clone();
         let spawned = thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
             let level = confine_thread(&sandbox)?;
+            prepare();
             Ok((command.spawn()?, level))
         })?;
         spawned.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts processes ended early")))

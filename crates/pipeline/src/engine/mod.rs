@@ -5,6 +5,7 @@
 mod checks;
 mod conditions;
 mod data;
+mod inputs;
 pub mod journal;
 mod locks;
 pub mod outcome;

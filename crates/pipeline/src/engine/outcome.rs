@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use towpath_checks::Verdict;
-use towpath_core::Content;
+use towpath_core::{Content, UndeclaredInput};
 use towpath_plan::lock::LockedStage;
 
 use crate::environment::Resolved;
@@ -70,6 +70,10 @@ pub struct StageOutcome {
     pub log_lines: u64,
     /// How its processes were confined; empty when none ran.
     pub sandbox: String,
+    /// What it read and does not declare.
+    pub undeclared: Vec<UndeclaredInput>,
+    /// How its reading was looked at: `213 files`, `none: ...`; empty when it was not.
+    pub observed: String,
     /// Of `Reused`: its outputs were not in place and came out of the cache.
     pub restored: bool,
     /// Of `Skipped`: what stopped the run before it, which condition does not hold, or (of a dry run) why it
@@ -90,6 +94,8 @@ impl StageOutcome {
             duration: Duration::ZERO,
             log_lines: 0,
             sandbox: String::new(),
+            undeclared: Vec::new(),
+            observed: String::new(),
             restored: false,
             skipped_because: String::new(),
         }
@@ -123,6 +129,10 @@ pub enum StageFailure {
         made_by: Option<String>,
     },
     MissingOutputs(Vec<String>),
+    /// It read what it does not declare, and its policy refuses that.
+    Undeclared(Vec<UndeclaredInput>),
+    /// Its policy refuses undeclared inputs, and what it read could not be looked at.
+    Unobserved(String),
     Metrics {
         path: String,
         problem: String,
@@ -152,6 +162,13 @@ impl fmt::Display for StageFailure {
             }
             Self::MissingDependency { path, made_by: None } => write!(f, "needs {path}, which does not exist"),
             Self::MissingOutputs(paths) => write!(f, "ended without making {}", paths.join(", ")),
+            Self::Undeclared(inputs) => {
+                let names: Vec<String> = inputs.iter().take(5).map(ToString::to_string).collect();
+                let more = inputs.len().saturating_sub(names.len());
+                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+                write!(f, "read what it does not declare: {}{more}", names.join(", "))
+            }
+            Self::Unobserved(why) => write!(f, "may read nothing undeclared, and that could not be looked at: {why}"),
             Self::Declined => f.write_str("was not confirmed"),
             Self::Metrics { path, problem } => write!(f, "wrote metrics that cannot be read: {path}: {problem}"),
         }

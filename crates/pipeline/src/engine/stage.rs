@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use towpath_core::project::{Resources, StagePolicy};
-use towpath_core::{Content, Digest};
+use towpath_core::project::{Resources, StagePolicy, Undeclared};
+use towpath_core::{Content, Digest, UndeclaredInput};
 use towpath_data::locks::RepositoryLock;
 use towpath_data::{Role, TrackedOutput};
+use towpath_observe::Observation;
 use towpath_plan::decide::{self, Action, Observed};
 use towpath_plan::lock::LockedStage;
 use towpath_plan::params::{self, ParamValues};
@@ -22,7 +23,7 @@ use super::conditions::Conditions;
 use super::journal::{Event, Permission, Variable};
 use super::locks::LockFiles;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
-use super::{Run, data, read_text, retry};
+use super::{Run, data, inputs, read_text, retry};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
 use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
 use crate::{Error, metrics};
@@ -395,11 +396,13 @@ impl<'a> StageRunner<'a> {
     /// Runs the commands once.
     fn attempt(&self, stage: &Stage, observed: &mut Observed) -> Result<StageOutcome, Error> {
         self.clear_outputs(stage)?;
-        let finished = self.run_commands(stage)?;
+        let (finished, undeclared) = self.run_commands(stage)?;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
         outcome.duration = finished.duration;
         outcome.log_lines = finished.log_lines;
         outcome.sandbox = finished.sandbox;
+        outcome.observed = finished.observation.as_ref().map(summary).unwrap_or_default();
+        outcome.undeclared = undeclared;
         let failure = match finished.ending {
             Ending::Exited(0) => None,
             Ending::Cancelled => {
@@ -414,7 +417,7 @@ impl<'a> StageRunner<'a> {
             Ending::QueuedTooLong => Some(StageFailure::QueuedTooLong(self.queue(stage).unwrap_or_default())),
             Ending::NotGranted => Some(StageFailure::NotGranted(finished.denied)),
         };
-        let failure = failure.or_else(|| self.missing_outputs(stage));
+        let failure = failure.or_else(|| self.missing_outputs(stage)).or_else(|| self.refused(stage, &outcome));
         if failure.is_some() {
             return Ok(StageOutcome { status: StageStatus::Failed, failure, ..outcome });
         }
@@ -468,14 +471,34 @@ impl<'a> StageRunner<'a> {
         Ok(())
     }
 
-    fn run_commands(&self, stage: &Stage) -> Result<Finished, Error> {
+    /// What it read undeclared, where that is not allowed.
+    fn refused(&self, stage: &Stage, outcome: &StageOutcome) -> Option<StageFailure> {
+        if self.undeclared(stage) != Undeclared::Refuse {
+            return None;
+        }
+        match outcome.observed.strip_prefix("none: ") {
+            Some(why) => Some(StageFailure::Unobserved(why.to_owned())),
+            None if outcome.observed.is_empty() => Some(StageFailure::Unobserved("it is not confined".into())),
+            None if outcome.undeclared.is_empty() => None,
+            None => Some(StageFailure::Undeclared(outcome.undeclared.clone())),
+        }
+    }
+
+    fn undeclared(&self, stage: &Stage) -> Undeclared {
+        self.policy(stage).map_or(Undeclared::Warn, |policy| policy.undeclared)
+    }
+
+    /// Also what it read and does not declare.
+    fn run_commands(&self, stage: &Stage) -> Result<(Finished, Vec<UndeclaredInput>), Error> {
         let request = self.run.request;
         let scratch = request.scratch.join(paths::file_name(&stage.name));
         create_folder(&scratch)?;
         let given = match self.policy(stage).map(|policy| self.run.journal.secrets(stage, policy)) {
             None => Vec::new(),
             Some(Ok(given)) => given,
-            Some(Err(problem)) => return Ok(Finished::without_running(Ending::NotGranted, problem.to_string())),
+            Some(Err(problem)) => {
+                return Ok((Finished::without_running(Ending::NotGranted, problem.to_string()), Vec::new()));
+            }
         };
         let Variables { all: variables, secrets } = self.variables(stage, &scratch, given)?;
         let sandbox = if request.sandbox {
@@ -501,6 +524,7 @@ impl<'a> StageRunner<'a> {
             queue: self.queue(stage),
             heartbeat: self.heartbeat(stage),
             measured: request.measured,
+            observed: self.undeclared(stage) != Undeclared::Allow,
         };
         let mut unrecorded = None;
         let mut progress = |progress| {
@@ -516,12 +540,30 @@ impl<'a> StageRunner<'a> {
             }
         };
         let finished = self.run.executor.run(&task, &mut progress, self.run.cancel);
-        // What is left of it is a later run's problem at most: names of folders are stable.
-        drop(fs::remove_dir_all(&scratch));
-        match unrecorded {
+        let finished = match unrecorded {
             Some(error) => Err(error),
             None => finished,
-        }
+        };
+        let found = finished.map(|finished| {
+            let undeclared =
+                finished.observation.as_ref().map(|seen| self.undeclared_inputs(stage, &task, &scratch, seen));
+            (finished, undeclared.unwrap_or_default())
+        });
+        // What is left of it is a later run's problem at most: names of folders are stable.
+        drop(fs::remove_dir_all(&scratch));
+        found
+    }
+
+    fn undeclared_inputs(
+        &self,
+        stage: &Stage,
+        task: &Task,
+        scratch: &Path,
+        seen: &Observation,
+    ) -> Vec<UndeclaredInput> {
+        let canonical = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (root, scratch) = (canonical(self.run.workspace.root()), canonical(scratch));
+        inputs::undeclared(stage, &inputs::Place { root: &root, scratch: &scratch, variables: &task.variables }, seen)
     }
 
     fn variables(&self, stage: &Stage, scratch: &Path, given: Vec<Variable>) -> Result<Variables, Error> {
@@ -628,6 +670,15 @@ impl<'a> StageRunner<'a> {
             }
         }
         outcome
+    }
+}
+
+/// How the reading of a stage was looked at.
+fn summary(seen: &Observation) -> String {
+    match &seen.failed {
+        Some(why) => format!("none: {why}"),
+        None if seen.incomplete => format!("the first {} files", seen.files.len()),
+        None => format!("{} files", seen.files.len()),
     }
 }
 

@@ -15,6 +15,7 @@ use super::usage::Meter;
 use super::{CommandLine, Ending, Executor, Finished, ProcessId, Progress, Task, shell};
 use crate::log::{Stream, Writer};
 use crate::{Cancel, Error};
+use towpath_observe::{Observation, Observer};
 use towpath_sandbox::Level;
 
 /// How long output is awaited from a process that left the group and kept the pipe.
@@ -31,6 +32,7 @@ impl Executor for Local {
         let mut log = Writer::create(&task.log, task.log_limit, &task.secrets).map_err(log_error)?;
         let mut ending = Ending::Exited(0);
         let mut sandbox = "off".to_owned();
+        let mut observation = None;
         for command in &task.commands {
             if cancel.is_cancelled() {
                 ending = Ending::Cancelled;
@@ -40,7 +42,11 @@ impl Executor for Local {
             let mut running = Running::start(task, command, started, cancel)?;
             sandbox = std::mem::take(&mut running.level);
             progress(Progress::Started(running.id));
+            let observer = running.observer.take();
             ending = running.wait(&mut log, progress)?;
+            if let Some(observer) = observer {
+                observation.get_or_insert_with(Observation::default).extend(observer.finish());
+            }
             log.end_lines().map_err(log_error)?;
             if ending != Ending::Exited(0) {
                 break;
@@ -50,7 +56,7 @@ impl Executor for Local {
         log.note(&describe(ending, duration)).map_err(log_error)?;
         let log_lines = log.finish().map_err(log_error)?;
         progress(Progress::Logged(log_lines));
-        Ok(Finished { ending, duration, log_lines, sandbox, denied: String::new() })
+        Ok(Finished { ending, duration, log_lines, sandbox, denied: String::new(), observation })
     }
 }
 
@@ -77,6 +83,7 @@ struct Running<'a> {
     ended: OwnedFd,
     id: ProcessId,
     level: String,
+    observer: Option<Observer>,
     started: Instant,
     deadline: Option<Instant>,
     /// When it must have printed something again.
@@ -95,7 +102,7 @@ enum Stopping {
 
 impl<'a> Running<'a> {
     fn start(task: &'a Task, line: &CommandLine, started: Instant, cancel: &'a Cancel) -> Result<Self, Error> {
-        let (child, level) = match line {
+        let Started { child, level, observer } = match line {
             CommandLine::Program(argv) => spawn(task, argv)?,
             CommandLine::Shell(line) => spawn_line(task, line)?,
         };
@@ -113,6 +120,7 @@ impl<'a> Running<'a> {
             ended,
             id,
             level: level.0,
+            observer,
             started: Instant::now(),
             deadline: task.timeout.map(|timeout| started + timeout),
             heartbeat: task.heartbeat.map(|longest| Instant::now() + longest),
@@ -236,26 +244,43 @@ impl<'a> Running<'a> {
 }
 
 /// Starts a line of plain words directly, any other by the shell.
-fn spawn_line(task: &Task, line: &str) -> Result<(Child, Level), Error> {
+/// A process, how it is confined, and who sees what it reads.
+struct Started {
+    child: Child,
+    level: Level,
+    observer: Option<Observer>,
+}
+
+fn spawn_line(task: &Task, line: &str) -> Result<Started, Error> {
     let search = task.variables.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
     if let Some(direct) = shell::direct(line, &task.directory, search) {
         let mut command = Command::new(&direct.program);
         command.arg0(direct.words[0]).args(&direct.words[1..]);
         prepare(task, &mut command);
         // What cannot be started this way, such as a script without `#!`, the shell knows to run.
-        if let Ok(started) = task.sandbox.spawn(command) {
+        if let Ok(started) = start(task, command) {
             return Ok(started);
         }
     }
     spawn(task, &shell::argv(line))
 }
 
-fn spawn(task: &Task, argv: &[String]) -> Result<(Child, Level), Error> {
+fn spawn(task: &Task, argv: &[String]) -> Result<Started, Error> {
     let program = argv.first().map_or("", String::as_str);
     let mut command = Command::new(program);
     command.args(argv.get(1..).unwrap_or_default());
     prepare(task, &mut command);
-    task.sandbox.spawn(command).map_err(|source| Error::Spawn { program: program.to_owned(), source })
+    start(task, command).map_err(|source| Error::Spawn { program: program.to_owned(), source })
+}
+
+fn start(task: &Task, command: Command) -> io::Result<Started> {
+    if !task.observed || task.sandbox.is_off() {
+        let (child, level) = task.sandbox.spawn(command)?;
+        return Ok(Started { child, level, observer: None });
+    }
+    let (observer, observe) = towpath_observe::observer()?;
+    let (child, level) = task.sandbox.spawn_after(command, || observe.start())?;
+    Ok(Started { child, level, observer: Some(observer) })
 }
 
 /// As every command of the task is started: in its folder, with its variables, leading a process

@@ -13,6 +13,7 @@ pub use local::Local;
 pub use pools::{Capacity, Pooled, Pools};
 pub use processes::kill_orphan;
 use towpath_core::project::Resources;
+use towpath_observe::Observation;
 
 use crate::{Cancel, Error};
 use towpath_sandbox::Sandbox;
@@ -44,6 +45,8 @@ pub struct Task {
     pub heartbeat: Option<Duration>,
     /// Whether what it takes of the machine is looked at.
     pub measured: bool,
+    /// Whether what it reads is looked at.
+    pub observed: bool,
 }
 
 impl Task {
@@ -64,6 +67,7 @@ impl Task {
             queue: None,
             heartbeat: None,
             measured: false,
+            observed: false,
         }
     }
 }
@@ -124,11 +128,13 @@ pub struct Finished {
     pub sandbox: String,
     /// Of [`Ending::NotGranted`]: what it needs and does not get.
     pub denied: String,
+    /// What its processes read, where that was looked at.
+    pub observation: Option<Observation>,
 }
 
 impl Finished {
     pub(crate) fn without_running(ending: Ending, denied: String) -> Self {
-        Self { ending, duration: Duration::ZERO, log_lines: 0, sandbox: String::new(), denied }
+        Self { ending, duration: Duration::ZERO, log_lines: 0, sandbox: String::new(), denied, observation: None }
     }
 }
 

@@ -12,3 +12,4 @@ mod policy;
 mod real_dvc;
 mod repository;
 mod reuse;
+mod undeclared;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use towpath_core::project::{Resources, StagePolicy};
+use towpath_core::project::{Resources, StagePolicy, Undeclared};
 use towpath_yaml::{Field, YamlError};
 
 use super::{environments, name, units};
@@ -19,6 +19,7 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePol
             secrets: secrets(fields.optional("secrets"))?,
             resources: fields.optional("resources").map(resources).transpose()?.unwrap_or_default(),
             priority: fields.optional("priority").map_or(Ok(0), |f| f.as_i64())?,
+            undeclared: fields.optional("undeclared").map_or(Ok(Undeclared::Warn), undeclared)?,
         };
         fields.finish()?;
         stages.insert(entry.key.clone(), policy);
@@ -30,6 +31,15 @@ fn expression(field: Field<'_>) -> Result<String, YamlError> {
     let text = field.as_str()?;
     condition::check(text).map_err(|problem| field.error(format!("'if': {problem}")))?;
     Ok(text.to_owned())
+}
+
+fn undeclared(field: Field<'_>) -> Result<Undeclared, YamlError> {
+    match field.as_str()? {
+        "warn" => Ok(Undeclared::Warn),
+        "refuse" => Ok(Undeclared::Refuse),
+        "allow" => Ok(Undeclared::Allow),
+        _ => Err(field.expected("warn, refuse or allow")),
+    }
 }
 
 /// Names, each the variable as well, or names by variable.

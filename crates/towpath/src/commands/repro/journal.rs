@@ -10,17 +10,32 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towpath_checks::{Baseline, Verdict};
+use towpath_core::UndeclaredInput;
 use towpath_data::verbs::{self, Scope};
 use towpath_data::{Error, Repository, Targets, TrackedOutput};
 use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Variable};
 use towpath_pipeline::{Request, StageOutcome, StageStatus, log};
 use towpath_plan::decide::Action;
+use towpath_plan::paths;
 use towpath_plan::pipeline::Stage;
 
 use crate::ui::{self, Ui};
 
+/// Undeclared inputs that are named.
+const SHOWN: usize = 5;
+
 /// Lines that are read from a log at a time.
 const LINES: usize = 1000;
+
+fn reads_file(tmp_dir: &Path, stage: &str) -> PathBuf {
+    tmp_dir.join("towpath/reads").join(format!("{}.json", paths::file_name(stage)))
+}
+
+/// What a stage read and did not declare when it ran last; nothing when it never ran here.
+pub fn reads_of(tmp_dir: &Path, stage: &str) -> Option<Vec<UndeclaredInput>> {
+    // What cannot be read is made again by the next run.
+    read(&reads_file(tmp_dir, stage)).ok().flatten()
+}
 
 pub struct TerminalJournal<'a> {
     ui: &'a Ui,
@@ -34,11 +49,13 @@ pub struct TerminalJournal<'a> {
     /// Where data that is missing comes from.
     source: Option<&'a Repository>,
     logs: Mutex<HashMap<String, log::Reader>>,
+    /// The folder of temporary files, where what stages read undeclared is kept.
+    reads: Option<PathBuf>,
 }
 
 impl<'a> TerminalJournal<'a> {
     pub fn new(ui: &'a Ui, request: &'a Request, checks: PathBuf, token: Option<String>) -> Self {
-        Self { ui, request, checks, token, interactive: false, source: None, logs: Mutex::default() }
+        Self { ui, request, checks, token, interactive: false, source: None, logs: Mutex::default(), reads: None }
     }
 
     /// Asks before each stage.
@@ -49,6 +66,11 @@ impl<'a> TerminalJournal<'a> {
     /// Fetches what is missing from the remote of this repository.
     pub fn fetching(self, source: Option<&'a Repository>) -> Self {
         Self { source, ..self }
+    }
+
+    /// Keeps what stages read undeclared below this folder, for `stage suggest`.
+    pub fn keeping_reads(self, tmp_dir: PathBuf) -> Self {
+        Self { reads: Some(tmp_dir), ..self }
     }
 
     /// Shows what the stage has printed since the last time.
@@ -69,8 +91,19 @@ impl<'a> TerminalJournal<'a> {
         }
     }
 
-    fn finished(&self, outcome: &StageOutcome) {
+    fn finished(&self, outcome: &StageOutcome) -> Result<(), JournalError> {
         let stage = &outcome.stage;
+        let ran = matches!(outcome.status, StageStatus::Ran | StageStatus::Failed) && !outcome.observed.is_empty();
+        if let Some(tmp_dir) = self.reads.as_ref().filter(|_| ran) {
+            write(&reads_file(tmp_dir, stage), &outcome.undeclared)?;
+        }
+        let undeclared: Vec<String> = outcome.undeclared.iter().take(SHOWN).map(ToString::to_string).collect();
+        if !undeclared.is_empty() && outcome.status == StageStatus::Ran {
+            let more = outcome.undeclared.len() - undeclared.len();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let names = undeclared.join(", ");
+            self.ui.say(format!("{stage}: read what it does not declare: {names}{more} (towpath stage suggest)"));
+        }
         match outcome.status {
             StageStatus::Ran => self.ui.say(format!("{stage}: done in {}", ui::duration(outcome.duration))),
             StageStatus::Failed => {
@@ -84,6 +117,7 @@ impl<'a> TerminalJournal<'a> {
             // Said when it was decided.
             StageStatus::Reused => {}
         }
+        Ok(())
     }
 
     fn verdict_file(&self, check: &str, data: &str, suite: &str) -> PathBuf {
@@ -127,7 +161,7 @@ impl Journal for TerminalJournal<'_> {
             }
             Event::Finished(outcome) => {
                 self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.stage);
-                self.finished(outcome);
+                self.finished(outcome)?;
             }
             Event::Planned { .. }
             | Event::Environment(_)

@@ -123,7 +123,8 @@ impl ReproOptions {
         }
         let journal = TerminalJournal::new(&ctx.ui, &request, own.join("checks"), secret)
             .asking(self.interactive)
-            .fetching(self.pull.then_some(repository));
+            .fetching(self.pull.then_some(repository))
+            .keeping_reads(repository.tmp_dir());
         Ok(Some(engine::run(&request, &journal, &Local, &signals::cancel_on_signal()?)?))
     }
 }

@@ -1,5 +1,6 @@
 mod add;
 mod list;
+mod suggest;
 
 use crate::config::Context;
 use crate::error::{Error, Exit};
@@ -9,6 +10,7 @@ use crate::error::{Error, Exit};
 pub enum Stage {
     Add(Box<add::Add>),
     List(list::List),
+    Suggest(suggest::Suggest),
 }
 
 impl Stage {
@@ -16,6 +18,7 @@ impl Stage {
         match self {
             Self::Add(command) => command.run(ctx),
             Self::List(command) => command.run(ctx),
+            Self::Suggest(command) => command.run(ctx),
         }
     }
 }
