@@ -61,6 +61,7 @@ export async function serveFixtures(): Promise<FixtureServer> {
 
 function accepted(path: string): unknown {
   if (path.endsWith("/recompute")) return { decisions: 3, equal: 3, differences: [] };
+  if (path.endsWith("/backfills/preview")) return ["waiting", "waiting", "skipped"].map((status, index) => ({ planned_at: index, status, run: null, why: null }));
   return path.endsWith("/releases") ? { id: 57 } : {};
 }
 

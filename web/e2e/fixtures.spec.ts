@@ -41,6 +41,8 @@ async function visit(path: string, look: (page: Page, problems: string[]) => Pro
 const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "1-overview", path: "/", heading: /Three models in production, all answering\./ },
   { name: "2-run", path: "/p/digits/runs/119", heading: /Run 119/ },
+  { name: "2-run-waiting", path: "/p/digits/runs/120?stage=evaluate", heading: /Run 120/ },
+  { name: "2-run-undeclared", path: "/p/digits/runs/119?stage=train%40mlp&tab=inputs", heading: /Run 119/ },
   { name: "2-run-failed", path: "/p/digits/runs/118", heading: /Run 118/ },
   { name: "3-experiment", path: "/experiments/1", heading: /digits-train/ },
   { name: "4-release", path: "/releases/57", heading: /digits v8 to production/ },
@@ -121,6 +123,61 @@ describe("what a person does", () => {
       await page.getByRole("button", { name: "Release digits v8" }).click();
       await page.waitForURL("**/releases/57");
       assert.ok(server.posted.includes('POST /api/v1/releases {"model":"digits","version":8,"environment":"production","reason":"Labels were late."}'), server.posted.join("\n"));
+    }));
+
+  test("the grid shows each stage of each run, is walked by keys and leads to the stage", () =>
+    visit("/p/digits", async (page) => {
+      const cells = page.getByRole("grid", { name: "States of stages" });
+      const newest = cells.getByRole("button", { name: "validate in run 119: Succeeded" });
+      await newest.focus();
+      await page.keyboard.press("ArrowLeft");
+      await page.keyboard.press("ArrowDown");
+      const focused = await page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
+      assert.match(focused ?? "", /^labels in run 118: /);
+      await page.keyboard.press("Enter");
+      await page.waitForURL(/\/p\/digits\/runs\/118\?stage=labels$/);
+    }));
+
+  test("a schedule is paused, resumed, and run for days that have passed after they are counted", () =>
+    visit("/p/digits", async (page) => {
+      await page.getByRole("button", { name: "Pause nightly" }).click();
+      await page.getByRole("button", { name: "Resume weekly" }).click();
+      assert.equal(await page.getByRole("button", { name: "Backfill data" }).count(), 0);
+      await page.getByRole("button", { name: "Backfill nightly" }).click();
+      const dialog = page.getByRole("dialog", { name: "Backfill nightly" });
+      await dialog.getByLabel("First day").fill("2026-11-01");
+      await dialog.getByLabel("Runs at the same time").fill("3");
+      await dialog.getByRole("button", { name: "Count" }).click();
+      await dialog.getByText("2 runs would start, 1 planned times are left out.").waitFor();
+      await dialog.getByRole("button", { name: "Backfill nightly" }).click();
+      await dialog.waitFor({ state: "detached" });
+      const wanted = '{"schedule":"nightly","from":"2026-11-01","to":null,"at_once":3,"reprocess":"none"}';
+      for (const line of ["/schedules/nightly/pause {}", "/schedules/weekly/resume {}", `/backfills/preview ${wanted}`, `/backfills ${wanted}`]) {
+        assert.ok(server.posted.includes(`POST /api/v1/projects/digits${line}`), `${line}\n${server.posted.join("\n")}`);
+      }
+    }));
+
+  test("a backfill shows its planned times with their runs, and is cancelled", () =>
+    visit("/p/digits", async (page) => {
+      const times = page.getByRole("list", { name: "Planned times of backfill 2" });
+      await times.getByRole("link", { name: /: failed, run 102$/ }).waitFor();
+      assert.equal(await times.getByRole("listitem").count(), 7);
+      await page.getByText("4 of 7 over").waitFor();
+      const posted = page.waitForResponse((response) => response.url().endsWith("/cancel"));
+      await page.getByRole("button", { name: "Cancel backfill 2" }).click();
+      await posted;
+      assert.ok(server.posted.includes("POST /api/v1/projects/digits/backfills/2/cancel {}"), server.posted.join("\n"));
+    }));
+
+  test("a stage that waits is approved with a reason", () =>
+    visit("/p/digits/runs/120?stage=evaluate", async (page) => {
+      await page.getByText("1 of 2 approvals from risk").waitFor();
+      await page.getByLabel("Reason").fill("Numbers hold.");
+      const posted = page.waitForRequest((request) => request.url().endsWith("/vote"));
+      await page.getByRole("button", { name: "Approve evaluate" }).click();
+      await posted;
+      const wanted = 'POST /api/v1/projects/digits/runs/120/stages/evaluate/vote {"approve":true,"reason":"Numbers hold."}';
+      assert.ok(server.posted.includes(wanted), server.posted.join("\n"));
     }));
 
   test("recomputing says how many decisions come out equal", () =>

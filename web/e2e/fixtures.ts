@@ -4,9 +4,11 @@
  * `real.spec.ts` tests.
  */
 import type {
+  Backfill,
   Commit,
   Deployment,
   Experiment,
+  Grid,
   LedgerEntry,
   Me,
   MetricSeries,
@@ -22,6 +24,7 @@ import type {
   RolloutPoint,
   Run,
   RunSummary,
+  Schedule,
   StageRun,
   Trace,
   TrackedRun,
@@ -301,6 +304,12 @@ export const run: Run = {
       metrics: { loss: 0.0659, val: 0.0896, accuracy: 0.9783 },
       tracking_run: "r1",
       log_lines: 51,
+      sandbox: "landlock abi 7",
+      observed: "4,312 files",
+      undeclared: [
+        { kind: "repository", name: "src/layers.py", program: "python" },
+        { kind: "elsewhere", name: "/srv/exports/week-09.csv", program: "python" },
+      ],
     }),
     stage("evaluate", "queued", ["train@logreg", "train@trees", "train@mlp"], null, null),
   ],
@@ -627,6 +636,52 @@ const earlierRun = (number: number): Run => ({
   stages: run.stages.map((each) => (each.status === "running" || each.status === "queued" ? { ...each, status: "succeeded", started_at: runStart + 20 * SECOND, finished_at: NOW, exit_code: 0 } : each)),
 });
 
+/** Its last stage waits for somebody to agree. */
+const waitingRun: Run = {
+  ...earlierRun(120),
+  status: "running",
+  finished_at: null,
+  model_version: null,
+  stages: earlierRun(120).stages.map((each) =>
+    each.name === "evaluate" ? { ...each, status: "waiting", started_at: null, finished_at: null, exit_code: null, approval: { count: 2, from: ["risk"], votes: [{ user: "reviewer-2", approved: true, reason: "Data looked at.", at: NOW - MINUTE }] } } : each,
+  ),
+};
+
+const gridRuns = [...recentRuns("digits", failedRun, 3).slice(0, 22), failedRun, run];
+const grid: Grid = {
+  stages: run.stages.map((each) => each.name),
+  runs: gridRuns.map((each, index) => ({
+    ...each,
+    stages: Object.fromEntries(run.stages.map((stage, at) => [stage.name, each.number === run.number ? stage.status : each.status === "failed" ? (at < 3 ? "succeeded" : at === 3 ? "failed" : "skipped") : (index + at) % 4 === 0 ? "reused" : "succeeded"])),
+  })),
+};
+
+const schedule = (name: string, kind: string, when: string, rest: Partial<Schedule> = {}): Schedule => ({ project: "digits", name, kind, when, branch: "main", paused_at: null, paused_by: null, next_at: null, last: null, ...rest });
+const schedules: Schedule[] = [
+  schedule("nightly", "schedule", "0 3 * * * Europe/Berlin", { next_at: NOW + 9 * HOUR, last: { at: NOW - 15 * HOUR, outcome: "started", run: 117, why: "schedule nightly, planned for 2026-11-23T02:00:00.000Z" } }),
+  schedule("weekly", "schedule", "0 4 * * 1 UTC", { paused_at: NOW - DAY, paused_by: "ds-1" }),
+  schedule("data", "data", "new version of data/pixels.csv"),
+];
+const backfills: Backfill[] = [
+  {
+    project: "digits",
+    number: 2,
+    schedule: "nightly",
+    from: NOW - 10 * DAY,
+    to: NOW,
+    at_once: 2,
+    status: "running",
+    created_at: NOW - HOUR,
+    created_by: "ds-1",
+    partitions: (["succeeded", "succeeded", "failed", "running", "queued", "waiting", "skipped"] as const).map((status, index) => ({
+      planned_at: NOW - (10 - index) * DAY,
+      status,
+      run: index < 5 ? 100 + index : null,
+      why: status === "skipped" ? "run 90 of it succeeded" : null,
+    })),
+  },
+];
+
 // --- the rest ---------------------------------------------------------------------------------
 
 const me: Me = { user: "reviewer-1", roles: ["risk"], admin: false, open: false, server_version: "0.1.0" };
@@ -653,6 +708,10 @@ export function answer(url: URL): unknown {
     "/audit/verify": verified,
     "/projects": projects,
     "/projects/digits/runs": page([run, failedRun, ...recentRuns("digits", failedRun, 3).slice(0, 22).reverse()].map((each) => ({ ...each, stages: undefined })), 119),
+    "/projects/digits/grid": grid,
+    "/projects/digits/schedules": schedules,
+    "/projects/digits/backfills": backfills,
+    "/projects/digits/runs/120": waitingRun,
     "/projects/digits/runs/119": run,
     "/projects/digits/runs/118": failedRun,
     "/experiments": [experiment],

@@ -157,6 +157,23 @@ pub struct StageRun {
     pub waits_for: Option<String>,
 }
 
+/// How the runs of a project went: `GET /projects/{project}/grid`. Rows are stages, columns are runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    /// In the order of the newest run that has them.
+    pub stages: Vec<String>,
+    /// Oldest first.
+    pub runs: Vec<GridRun>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridRun {
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// The state of each of its stages.
+    pub stages: BTreeMap<String, StageStatus>,
+}
+
 /// Somebody has to agree before a stage runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageApproval {

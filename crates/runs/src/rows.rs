@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use towpath_api::projects::Commit;
 use towpath_api::runs::{
-    CheckResult, Item, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageApproval, StageEnvironment, StageRun,
-    StageStatus,
+    CheckResult, Grid, GridRun, Item, ModelVersionRef, Run, RunStatus, RunSummary, Source, StageApproval,
+    StageEnvironment, StageRun, StageStatus,
 };
 use towpath_checks::baseline::Baseline;
 use towpath_core::ledger::{self as words, Entry};
@@ -691,6 +691,34 @@ pub fn list(tx: &mut Tx<'_>, project: &str, before: Option<i64>, limit: i64) -> 
     }
     let total = tx.one("select count(*) as n from pipeline_runs where project = $1", &[&project])?.int("n")?;
     Ok((runs, total))
+}
+
+/// The newest runs with the state of each of their stages.
+pub fn grid(tx: &mut Tx<'_>, project: &str, limit: i64) -> Result<Grid, Error> {
+    let (mut summaries, _) = list(tx, project, None, limit)?;
+    summaries.reverse();
+    let mut stages: Vec<String> = Vec::new();
+    let mut runs = Vec::with_capacity(summaries.len());
+    for summary in summaries {
+        let of_run = tx.list(
+            "select name, status from stage_runs where project = $1 and number = $2 order by position",
+            &[&project, &summary.number],
+            |row| Ok::<_, Error>((row.text("name")?, stage_status_from(&row.text("status")?))),
+        )?;
+        let mut names: Vec<String> = of_run.iter().map(|(name, _)| name.clone()).collect();
+        // What a newer run has no more stands below what it has.
+        let gone: Vec<String> = stages.into_iter().filter(|name| !names.contains(name)).collect();
+        names.extend(gone);
+        stages = names;
+        runs.push(GridRun { summary, stages: of_run.into_iter().collect() });
+    }
+    Ok(Grid { stages, runs })
+}
+
+fn stage_status_from(text: &str) -> StageStatus {
+    use StageStatus::{Cancelled, Failed, Queued, Reused, Running, Skipped, Succeeded, Waiting};
+    let known = [Queued, Running, Succeeded, Reused, Failed, Skipped, Waiting, Cancelled];
+    known.into_iter().find(|status| stage_word(*status) == text).unwrap_or(Failed)
 }
 
 /// How many runs of all projects are not over.

@@ -6,8 +6,10 @@ import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 
 import { get, search } from "./client";
 import type {
+  Backfill,
   Deployment,
   Experiment,
+  Grid,
   LedgerEntry,
   LogPage,
   Me,
@@ -22,6 +24,7 @@ import type {
   Rollout,
   Run,
   RunSummary,
+  Schedule,
   Token,
   Trace,
   TrackedRun,
@@ -73,6 +76,17 @@ export const projects = () => whole<Project>(["projects"], "/projects");
 
 export const runs = (project: string) => list<RunSummary>(["runs", project], `${path("projects", project)}/runs`);
 export const run = (project: string, number: number) => one<Run>(["runs", project, number], path("projects", project, "runs", number));
+/** It changes with every run. */
+export const grid = (project: string) => ({
+  ...one<Grid>(["grid", project], `${path("projects", project)}/grid`),
+  meta: { follows: [["runs", project]] },
+});
+export const schedules = (project: string) => one<Schedule[]>(["schedules", project], `${path("projects", project)}/schedules`);
+/** Its planned times change with their runs. */
+export const backfills = (project: string) => ({
+  ...one<Backfill[]>(["backfills", project], `${path("projects", project)}/backfills`),
+  meta: { follows: [["schedules", project], ["runs", project]] },
+});
 /** A stage's log from line `from` on (counted from 0). */
 export const stageLog = (project: string, number: number, stage: string, from: number, signal?: AbortSignal) =>
   get<LogPage>(path("projects", project, "runs", number, "stages", stage) + `/log${search({ from })}`, signal);

@@ -124,7 +124,7 @@ export interface RunSummary {
   status: RunStatus;
   commit: Commit;
   branch: string | null;
-  /** `push`, `manual`, `reproduce`. */
+  /** `push`, `manual`, `schedule`, `backfill`... */
   trigger: string;
   started_by: string;
   created_at: Timestamp;
@@ -186,10 +186,77 @@ export interface StageRun {
   metrics: Record<string, number>;
   tracking_run: string | null;
   log_lines: number;
+  /** How its processes were confined. */
+  sandbox?: string;
+  /** What it read and does not declare. */
+  undeclared?: UndeclaredInput[];
+  /** How its reading was looked at: `213 files`, `none: ...`. */
+  observed?: string;
   /** Who has to agree before it runs, and who has said what. */
   approval?: StageApproval;
   /** The kind of resource that it waits for. */
   waits_for?: string;
+}
+
+export interface UndeclaredInput {
+  kind: "repository" | "elsewhere" | "network";
+  name: string;
+  target?: string;
+  program: string;
+}
+
+/** Rows are stages, columns are runs, oldest first. */
+export interface Grid {
+  stages: string[];
+  runs: GridRun[];
+}
+
+export interface GridRun extends RunSummary {
+  stages: Record<string, StageStatus>;
+}
+
+// --- what starts runs -------------------------------------------------------------------------
+
+export interface Schedule {
+  project: string;
+  name: string;
+  /** `schedule`, `data`, `model`, `run`, `webhook`. */
+  kind: string;
+  /** In words. */
+  when: string;
+  branch: string;
+  paused_at: Timestamp | null;
+  paused_by: string | null;
+  next_at: Timestamp | null;
+  last: { at: Timestamp; outcome: string; run: number | null; why: string } | null;
+}
+
+export interface NewBackfill {
+  schedule: string;
+  from: string;
+  to: string | null;
+  at_once: number;
+  reprocess: "none" | "failed" | "completed";
+}
+
+export interface Backfill {
+  project: string;
+  number: number;
+  schedule: string;
+  from: Timestamp;
+  to: Timestamp;
+  at_once: number;
+  status: "running" | "paused" | "done" | "cancelled";
+  created_at: Timestamp;
+  created_by: string;
+  partitions: Partition[];
+}
+
+export interface Partition {
+  planned_at: Timestamp;
+  status: RunStatus | "waiting" | "skipped";
+  run: number | null;
+  why: string | null;
 }
 
 export interface StageApproval {

@@ -173,6 +173,9 @@ async fn stages_of_a_run_that_do_not_need_each_other_run_at_the_same_time() {
     let run = server.over(number).await;
     assert_eq!(run.summary.status, RunStatus::Succeeded, "{:?}", run.summary.error);
     assert_eq!(stage(&run, "c").outputs[0].size, Some(4));
+    let grid = server.project.store.read(|tx| rows::grid(tx, "digits", 10)).await.unwrap();
+    assert_eq!((grid.stages, grid.runs.len()), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], 1));
+    assert_eq!(grid.runs[0].stages["c"], StageStatus::Succeeded);
     server.end().await;
 }
 

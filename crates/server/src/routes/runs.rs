@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use towpath_api::Page;
-use towpath_api::runs::{CastStageVote, LogPage, Run, RunAgain, RunSummary, StartRun};
+use towpath_api::runs::{CastStageVote, Grid, LogPage, Run, RunAgain, RunSummary, StartRun};
 use towpath_runs::approvals::{self, Ballot};
 use towpath_runs::{Error, Manual, projects, rows};
 use towpath_store::Durability;
@@ -25,6 +25,7 @@ use crate::error::ApiError;
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/projects/{project}/runs", get(list).post(start))
+        .route("/projects/{project}/grid", get(grid))
         .route("/projects/{project}/runs/{number}", get(show))
         .route("/projects/{project}/runs/{number}/again", post(again))
         .route("/projects/{project}/runs/{number}/cancel", post(cancel))
@@ -49,6 +50,16 @@ async fn list(
     let (items, total) = app.store.read(move |tx| rows::list(tx, &project, asked.cursor, limit)).await?;
     let next = (items.len() as i64 == limit).then(|| items.last().map(|r| r.number.to_string())).flatten();
     Ok(Json(Page { items, next, total }))
+}
+
+async fn grid(
+    State(app): State<App>,
+    _: Caller,
+    Path(project): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Grid>, ApiError> {
+    let limit = asked.limit.unwrap_or(40).clamp(1, 200);
+    Ok(Json(app.store.read(move |tx| rows::grid(tx, &project, limit)).await?))
 }
 
 async fn show(

@@ -14,6 +14,10 @@ import { STAGE, Status } from "../../parts/Status";
 import { Time, useNow } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
+import { Backfills } from "./Backfills";
+import { RunGrid } from "./RunGrid";
+import { Schedules } from "./Schedules";
+import "./run.css";
 
 const COLUMNS: Column<RunSummary>[] = [
   {
@@ -49,7 +53,7 @@ const COLUMNS: Column<RunSummary>[] = [
   },
 ];
 
-/** What became of each commit? */
+/** How do runs go, and what became of each commit? */
 export function RunList() {
   const { project = "" } = useParams<{ project: string }>();
   usePage([{ text: "Pipelines", href: "/p" }, { text: project }], project);
@@ -65,6 +69,9 @@ export function RunList() {
           </button>
         </div>
       </div>
+      <RunGrid project={project} />
+      <Schedules project={project} />
+      <Backfills project={project} />
       <ListPanel
         title="Runs"
         query={query}

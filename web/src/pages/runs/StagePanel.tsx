@@ -24,7 +24,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
   const metrics = Object.keys(stage.metrics).length;
   const options: { value: Tab; label: React.ReactNode }[] = [
     { value: "why", label: stage.status === "reused" ? "Why it is reused" : stage.status === "skipped" ? "Why it was skipped" : stage.status === "waiting" ? "Why it would run" : "Why it runs" },
-    { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length} /> },
+    { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length + (stage.undeclared?.length ?? 0)} /> },
     { value: "outputs", label: <Counted word="Outputs" count={stage.outputs.length} /> },
     { value: "metrics", label: <Counted word="Metrics" count={metrics} /> },
     { value: "environment", label: "Environment" },
@@ -47,10 +47,11 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
       <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
         {stage.approval && <StageBallot run={run} stage={stage} approval={stage.approval} />}
         {shown === "why" && <Why run={run} stage={stage} />}
+        {shown === "inputs" && <Undeclared stage={stage} />}
         {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
         {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}
         {shown === "metrics" && <Metrics metrics={stage.metrics} />}
-        {shown === "environment" && <Environment environment={run.environment} command={stage.command} />}
+        {shown === "environment" && <Environment environment={run.environment} stage={stage} />}
       </div>
       <LogView run={run} stage={stage} />
     </Panel>
@@ -141,6 +142,32 @@ function Items({ items, params = {}, none }: { items: Item[]; params?: Record<st
   );
 }
 
+/** What the stage read without saying so. */
+function Undeclared({ stage: { undeclared = [] } }: { stage: StageRun }) {
+  if (undeclared.length === 0) return null;
+  return (
+    <>
+      <p className="pad small text-2">Read and not declared. Its cached result does not depend on this.</p>
+      <table className="dense" aria-label="Undeclared inputs">
+        <tbody>
+          {undeclared.map((input) => (
+            <tr key={input.name}>
+              <td className="mono">
+                {input.name}
+                {input.target && ` → ${input.target}`}
+              </td>
+              <td className="text-2">{UNDECLARED[input.kind]}</td>
+              <td className="text-3">{input.program}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
+  );
+}
+
+const UNDECLARED = { repository: "file of the repository", elsewhere: "file elsewhere", network: "connection" };
+
 function Metrics({ metrics }: { metrics: Record<string, number> }) {
   const entries = Object.entries(metrics);
   if (entries.length === 0) return <Empty>This stage has written no metrics file.</Empty>;
@@ -158,11 +185,23 @@ function Metrics({ metrics }: { metrics: Record<string, number> }) {
   );
 }
 
-function Environment({ environment, command }: { environment: StageEnvironment | null; command: string }) {
+function Environment({ environment, stage: { command, sandbox, observed } }: { environment: StageEnvironment | null; stage: StageRun }) {
   return (
     <dl className="pairs pad">
       <dt>Command</dt>
       <dd className="mono">{command}</dd>
+      {sandbox && (
+        <>
+          <dt>Sandbox</dt>
+          <dd>{sandbox}</dd>
+        </>
+      )}
+      {observed && (
+        <>
+          <dt>Reads seen</dt>
+          <dd>{observed}</dd>
+        </>
+      )}
       {environment ? (
         <>
           <dt>Python</dt>
