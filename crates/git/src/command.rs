@@ -110,6 +110,11 @@ impl Git {
         self
     }
 
+    pub(crate) fn env_path(mut self, name: &str, path: &Path) -> Self {
+        self.command.env(name, path);
+        self
+    }
+
     pub(crate) fn directory(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self

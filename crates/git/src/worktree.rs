@@ -13,7 +13,7 @@ const FETCH_DEADLINE: Duration = Duration::from_mins(10);
 
 #[derive(Clone, Debug)]
 pub struct WorkTree {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     access: Option<Access>,
 }
 
@@ -88,7 +88,7 @@ impl WorkTree {
         Ok(tree)
     }
 
-    fn at(root: PathBuf) -> Self {
+    pub(crate) fn at(root: PathBuf) -> Self {
         Self { root, access: None }
     }
 
@@ -222,13 +222,22 @@ impl WorkTree {
     pub fn commit_all(&self, message: &str) -> Result<CommitId, Error> {
         self.git("add").arg("--all").bytes()?;
         let mut commit = self.git("commit").args(["--quiet", "--message", message]);
-        for (key, fallback) in [("user.name", "towpath"), ("user.email", "towpath@localhost")] {
-            if self.git("config").args(["--get", key]).run()?.code != Some(0) {
-                commit = commit.config(key, fallback);
-            }
+        for (key, value) in self.missing_identity()? {
+            commit = commit.config(key, value);
         }
         commit.bytes()?;
         self.resolve("HEAD")
+    }
+
+    /// Settings for who never told Git a name.
+    pub(crate) fn missing_identity(&self) -> Result<Vec<(&'static str, &'static str)>, Error> {
+        let mut missing = Vec::new();
+        for (key, fallback) in [("user.name", "towpath"), ("user.email", "towpath@localhost")] {
+            if self.git("config").args(["--get", key]).run()?.code != Some(0) {
+                missing.push((key, fallback));
+            }
+        }
+        Ok(missing)
     }
 
     /// The paths (relative to the root) that Git neither tracks nor ignores.

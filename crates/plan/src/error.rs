@@ -25,6 +25,8 @@ pub enum Error {
     Python { file: String, line: usize, message: String },
     #[error("{file} must be a mapping of names to values")]
     NotAMapping { file: String },
+    #[error("'{key}' of {file} cannot be set: {problem}")]
+    Override { file: String, key: String, problem: String },
     #[error("cannot read {file}: {source}")]
     Read { file: String, source: std::io::Error },
 }
@@ -48,6 +50,7 @@ impl Classify for Error {
             | Self::Toml { .. }
             | Self::Python { .. }
             | Self::NotAMapping { .. }
+            | Self::Override { .. }
             | Self::Read { .. } => Vec::new(),
         }
     }

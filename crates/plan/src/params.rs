@@ -1,5 +1,7 @@
 //! Parameter values from YAML, JSON, TOML and Python files.
 
+pub mod edit;
+pub mod overrides;
 mod python;
 
 use towpath_yaml::Value;

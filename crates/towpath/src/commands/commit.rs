@@ -3,7 +3,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::json;
 use towpath_data::targets::{ChosenStage, choose};
-use towpath_data::{Repository, Targets, Workspace as WorkingTree, verbs};
+use towpath_data::{Repository, Stage, Targets, Workspace as WorkingTree, verbs};
 use towpath_plan::lock::Lock;
 use towpath_plan::pipeline::Pipeline;
 
@@ -55,18 +55,7 @@ impl Commit {
             let message = format!("{} changed and was not committed", changed.join(", "));
             return Err(Error::new(towpath_core::Kind::Conflict, message).hint("use --force to commit it"));
         }
-        let committed = verbs::commit(&repository, &chosen, self.no_relink, &ctx.ui.data_progress())?;
-        let workspace = repository.workspace()?;
-        let mut locks = verbs::Changed::new(&repository);
-        for (pipeline, _) in pipelines(repository.root())? {
-            let of_pipeline = chosen.iter().filter(|chosen| chosen.stage.file == pipeline.file);
-            for chosen in of_pipeline {
-                record(&repository, &workspace, &from, &pipeline, chosen)?;
-                locks.file(&lock_file(&pipeline.file));
-            }
-        }
-        workspace.save()?;
-        locks.stage()?;
+        let committed = recorded(ctx, &repository, &chosen, &from, self.no_relink)?;
         let paths: Vec<&String> = committed.iter().map(|one| &one.output.path).collect();
         ctx.ui.show_as(&json!({ "committed": paths }), || {
             let mut text = String::new();
@@ -77,6 +66,36 @@ impl Commit {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Records everything that the targets stand for as it is now, whatever changed.
+pub fn record_all(ctx: &Context, repository: &Repository, stages: &[Stage], targets: &Targets) -> Result<(), Error> {
+    let _lock = repository.lock()?;
+    let all = repository.stages(stages)?;
+    let chosen = choose(repository, &all, targets)?;
+    recorded(ctx, repository, &chosen, &canonical_dir()?, true).map(drop)
+}
+
+fn recorded(
+    ctx: &Context,
+    repository: &Repository,
+    chosen: &[ChosenStage<'_>],
+    from: &std::path::Path,
+    no_relink: bool,
+) -> Result<Vec<verbs::Commit>, Error> {
+    let committed = verbs::commit(repository, chosen, no_relink, &ctx.ui.data_progress())?;
+    let workspace = repository.workspace()?;
+    let mut locks = verbs::Changed::new(repository);
+    for (pipeline, _) in pipelines(repository.root())? {
+        let of_pipeline = chosen.iter().filter(|chosen| chosen.stage.file == pipeline.file);
+        for chosen in of_pipeline {
+            record(repository, &workspace, from, &pipeline, chosen)?;
+            locks.file(&lock_file(&pipeline.file));
+        }
+    }
+    workspace.save()?;
+    locks.stage()?;
+    Ok(committed)
 }
 
 /// `always changed` and the like is nothing that a commit could record.

@@ -14,6 +14,7 @@ mod data_status;
 mod diff;
 mod diff_rows;
 pub mod download_flags;
+mod exp;
 mod experiment;
 mod fetch;
 mod freeze;
@@ -124,6 +125,8 @@ pub enum Command {
     Params(params::Params),
     #[command(subcommand)]
     Plots(plots::Plots),
+    #[command(subcommand, alias = "experiments")]
+    Exp(exp::Exp),
     #[command(subcommand)]
     Run(run::Run),
     #[command(subcommand)]
@@ -196,6 +199,7 @@ impl Command {
             Self::Metrics(command) => command.run(ctx),
             Self::Params(command) => command.run(ctx),
             Self::Plots(command) => command.run(ctx),
+            Self::Exp(command) => command.run(ctx),
             Self::Run(command) => wait(command.run(ctx)),
             Self::Schedule(command) => wait(command.run(ctx)),
             Self::Backfill(command) => wait(command.run(ctx)),

@@ -10,6 +10,7 @@ mod dvc;
 mod dvc_flags;
 mod end_to_end;
 mod exit_codes;
+mod exp;
 mod help;
 mod import;
 mod merge;

@@ -48,7 +48,7 @@ pub struct ReproOptions {
     pub dry: bool,
     /// Fetch what is missing and was made before
     #[arg(long)]
-    pull: bool,
+    pub pull: bool,
     /// Take missing data for what is recorded of it
     #[arg(long)]
     allow_missing: bool,
@@ -63,6 +63,24 @@ pub struct ReproOptions {
     jobs: u16,
 }
 
+/// What a run goes with, beside its options.
+pub struct Setting<'s> {
+    /// Outputs go into the cache.
+    pub commit: bool,
+    /// Earlier runs of a stage are looked for.
+    pub run_cache: bool,
+    /// What stages see.
+    pub variables: Vec<(String, String)>,
+    /// The repository that runs are tracked in, of a run in a checkout of it.
+    pub home: Option<&'s Repository>,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Self { commit: true, run_cache: true, variables: Vec::new(), home: None }
+    }
+}
+
 impl Repro {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let repository = workspace::repository(ctx)?;
@@ -71,13 +89,20 @@ impl Repro {
         if !self.no_commit {
             record_data(ctx, &repository, &chosen, self.options.dry)?;
         }
-        let Some(outcome) = self.options.run(ctx, &repository, chosen, !self.no_commit, !self.no_run_cache)? else {
-            ctx.ui.say("Data and pipelines are up to date.");
-            return Ok(Exit::Done);
-        };
-        ctx.ui.show_as(&json(&outcome), || human(&outcome, self.options.dry))?;
-        Ok(if outcome.status == Status::Succeeded { Exit::Done } else { Exit::No })
+        let setting = Setting { commit: !self.no_commit, run_cache: !self.no_run_cache, ..Setting::default() };
+        let outcome = self.options.run(ctx, &repository, chosen, &setting)?;
+        shown(ctx, outcome.as_ref(), self.options.dry)
     }
+}
+
+/// Says what came out; nothing when no stage was chosen.
+pub fn shown(ctx: &Context, outcome: Option<&Outcome>, dry: bool) -> Result<Exit, Error> {
+    let Some(outcome) = outcome else {
+        ctx.ui.say("Data and pipelines are up to date.");
+        return Ok(Exit::Done);
+    };
+    ctx.ui.show_as(&json(outcome), || human(outcome, dry))?;
+    Ok(if outcome.status == Status::Succeeded { Exit::Done } else { Exit::No })
 }
 
 impl ReproOptions {
@@ -87,19 +112,20 @@ impl ReproOptions {
         ctx: &Context,
         repository: &Repository,
         chosen: Chosen,
-        commit: bool,
-        run_cache: bool,
+        setting: &Setting<'_>,
     ) -> Result<Option<Outcome>, Error> {
         if chosen.stages.is_empty() {
             return Ok(None);
         }
         let own = repository.tmp_dir().join("towpath");
-        let (tracking, secret) = tracking(repository);
+        let run_cache = setting.run_cache;
+        let (mut tracking, secret) = tracking(setting.home.unwrap_or(repository));
+        tracking.extend(setting.variables.iter().cloned());
         let request = Request {
             force: self.force,
             targets: chosen.stages,
             reach: chosen.reach,
-            jobs: if self.interactive { 1 } else { usize::from(self.jobs) },
+            jobs: if self.interactive { 1 } else { usize::from(self.jobs).max(1) },
             on_failure: match (self.keep_going, self.ignore_errors) {
                 (true, _) => OnFailure::KeepGoing,
                 (_, true) => OnFailure::Ignore,
@@ -109,7 +135,7 @@ impl ReproOptions {
             dry: self.dry,
             allow_missing: self.allow_missing,
             run_cache,
-            commit,
+            commit: setting.commit,
             variables: tracking,
             ..Request::new(repository.root().to_owned(), ctx.environments(), own.join("logs"), own.join("scratch"))
         };
@@ -189,7 +215,7 @@ fn word(status: StageStatus) -> &'static str {
     }
 }
 
-fn json(outcome: &Outcome) -> serde_json::Value {
+pub fn json(outcome: &Outcome) -> serde_json::Value {
     let stages = outcome.stages.iter().map(|stage| {
         json!({
             "name": stage.stage,
@@ -221,7 +247,7 @@ fn json(outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn human(outcome: &Outcome, dry: bool) -> String {
+pub fn human(outcome: &Outcome, dry: bool) -> String {
     let count = |status| outcome.stages.iter().filter(|stage| stage.status == status).count() as u64;
     if dry {
         let would_run = count(StageStatus::Skipped);

@@ -6,7 +6,7 @@ use towpath_plan::pipeline::Pipeline;
 use towpath_yaml::{Step, Value, edit};
 
 use crate::commands::checkout::canonical_dir;
-use crate::commands::repro::{Chosen, ReproOptions};
+use crate::commands::repro::{Chosen, ReproOptions, Setting};
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::workspace::{self, PIPELINE_FILE, arguments, read, shown};
@@ -100,7 +100,7 @@ impl Add {
         }
         let address = if file == PIPELINE_FILE { self.name } else { format!("{file}:{}", self.name) };
         let chosen = Chosen { stages: vec![address], reach: Reach::Only, pointers: Vec::new(), reads: Vec::new() };
-        let outcome = ReproOptions::default().run(ctx, &repository, chosen, true, true)?;
+        let outcome = ReproOptions::default().run(ctx, &repository, chosen, &Setting::default())?;
         let succeeded = outcome.is_none_or(|outcome| outcome.status == towpath_pipeline::Status::Succeeded);
         Ok(if succeeded { Exit::Done } else { Exit::No })
     }

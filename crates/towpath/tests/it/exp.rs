@@ -1,0 +1,127 @@
+//! Experiments, in both directions: the real client takes ours, and we take its.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::dvc::dvc;
+use crate::program::Home;
+
+const PIPELINE: &str = "\
+stages:
+  prepare:
+    cmd: tr a-z A-Z < data > clean
+    deps: [data]
+    outs: [clean]
+  train:
+    cmd: sh train.sh
+    deps: [clean, train.sh]
+    params: [lr, net.depth]
+    outs: [model]
+    metrics:
+    - m.json: {cache: false}
+";
+
+const SCRIPT: &str = r#"lr=$(sed -n 's/^lr: \([^ ]*\).*/\1/p' params.yaml)
+echo "$lr $(cat clean)" > model
+echo "{\"acc\": $lr}" > m.json
+echo "$DVC_EXP_NAME $DVC_EXP_BASELINE_REV" > environment
+"#;
+
+fn repository() -> Home {
+    let home = Home::repository();
+    home.git(&["config", "user.name", "a"]);
+    home.git(&["config", "user.email", "a@b"]);
+    home.write("dvc.yaml", PIPELINE);
+    home.write("train.sh", SCRIPT);
+    home.write("params.yaml", "lr: 0.1 # rate\nnet:\n  depth: 2\n");
+    home.write("data", "abc\n");
+    home.ok(&["add", "data"]);
+    home.write(".gitignore", "/data\n/environment\n");
+    home.commit("base");
+    home
+}
+
+fn head(home: &Home) -> String {
+    home.git(&["rev-parse", "HEAD"]).trim().to_owned()
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn dvc_lists_shows_applies_and_branches_what_we_ran() {
+    let home = repository();
+    let said = home.ok(&["exp", "run", "--name", "first", "-S", "lr=0.5", "-S", "+net.width=3"]);
+    assert!(said.contains("Ran experiment(s): first"), "{said}");
+    let base = head(&home);
+    assert_eq!(home.read("environment"), format!("first {base}\n"));
+    assert_eq!(home.read("params.yaml"), "lr: 0.5 # rate\nnet:\n  depth: 2\n  width: 3\n");
+    assert_eq!(home.git(&["status", "--short"]), " M .gitignore\n M params.yaml\n?? dvc.lock\n?? m.json\n");
+    let second = parsed(&home.ok(&["exp", "run", "-S", "lr=0.25", "--json"]));
+    let name = second["name"].as_str().unwrap().to_owned();
+    assert!(second["ref"].as_str().unwrap().starts_with(&format!("refs/exps/{}/{}/", &base[..2], &base[2..])));
+    let commit = home.git(&["log", "-1", "--format=%s %P", second["rev"].as_str().unwrap()]);
+    assert!(commit.starts_with("dvc: commit experiment ") && commit.trim().ends_with(&base), "{commit}");
+    let theirs = dvc(
+        &home,
+        &[
+            &["exp", "list", "--name-only"],
+            &["exp", "show", "--json"],
+            &["exp", "apply", "first"],
+            &["exp", "branch", "first", "theirs"],
+            &["status", "--json"],
+        ],
+    );
+    let mut names: Vec<&str> = theirs[0].split_whitespace().collect();
+    names.sort_unstable();
+    let mut expected = ["first", name.as_str()];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    let shown = parsed(&theirs[1]);
+    let experiments = shown[1]["experiments"].as_array().unwrap();
+    let first = experiments.iter().find(|one| one["name"] == "first").unwrap();
+    assert_eq!(first["revs"][0]["data"]["metrics"]["m.json"]["data"]["acc"], 0.5);
+    assert_eq!(first["revs"][0]["data"]["params"]["params.yaml"]["data"]["net"]["width"], 3);
+    assert_eq!(home.read("model"), "0.5 ABC\n");
+    assert_eq!(parsed(&theirs[4]), serde_json::json!({}), "what was applied is up to date");
+    assert_eq!(home.git(&["show", "theirs:m.json"]), "{\"acc\": 0.5}\n");
+}
+
+#[test]
+fn what_dvc_ran_is_listed_applied_branched_renamed_and_removed() {
+    let home = repository();
+    dvc(&home, &[&["exp", "run", "-q", "-n", "theirs", "-S", "lr=0.7"], &["exp", "run", "-q", "-n", "more"]]);
+    let base = head(&home);
+    assert!(home.ok(&["exp", "list"]).starts_with("main:\n\t"), "{}", home.ok(&["exp", "list"]));
+    assert_eq!(home.ok(&["exp", "ls", "--name-only"]), "more\ntheirs\n");
+    home.write("notes", "keep me");
+    home.write("params.yaml", "lr: 9\n");
+    home.git(&["add", "notes"]);
+    fs::remove_file(home.path("model")).unwrap();
+    home.ok(&["exp", "apply", "theirs"]);
+    assert_eq!((home.read("model"), home.read("notes")), ("0.7 ABC\n".to_owned(), "keep me".to_owned()));
+    assert_eq!(home.git(&["show", "refs/exps/apply/stash:params.yaml"]), "lr: 9\n", "what was there is kept");
+    assert_eq!(head(&home), base);
+    home.ok(&["exp", "branch", "theirs"]);
+    assert_eq!(home.git(&["rev-parse", "theirs-branch^"]).trim(), base);
+    let (_, said) = home.fails(&["exp", "branch", "theirs"]);
+    assert!(said.contains("there is a branch 'theirs-branch' already"), "{said}");
+    let (_, said) = home.fails(&["exp", "rename", "theirs", "more"]);
+    assert!(said.contains("there is an experiment 'more' already"), "{said}");
+    home.ok(&["exp", "rename", "theirs", "ours"]);
+    let (_, said) = home.fails(&["exp", "run", "-n", "ours"]);
+    assert!(said.contains("there is an experiment 'ours' already") && said.contains("--force"), "{said}");
+    home.ok(&["exp", "save", "-n", "saved", "-I", "notes"]);
+    let listed = dvc(&home, &[&["exp", "list", "--name-only"], &["exp", "remove", "more"]]);
+    assert_eq!(listed[0], "more\nours\nsaved\n");
+    home.git(&["commit", "--allow-empty", "-qm", "next"]);
+    assert_eq!(home.ok(&["exp", "list", "--name-only"]), "");
+    assert_eq!(home.ok(&["exp", "list", "--name-only", "-n", "2"]), "ours\nsaved\n");
+    let (_, said) = home.fails(&["exp", "remove", "nobody"]);
+    assert!(said.contains("there is no experiment 'nobody'"), "{said}");
+    assert_eq!(home.ok(&["exp", "remove", "ours"]), "Removed experiments: ours\n");
+    assert_eq!(home.ok(&["exp", "remove", "-A"]), "Removed experiments: saved\n");
+    assert_eq!(home.ok(&["exp", "list", "-A", "--name-only"]), "");
+}
