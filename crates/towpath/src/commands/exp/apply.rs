@@ -26,7 +26,7 @@ impl Apply {
         let tree = WorkTree::discover(repository.root())?;
         let experiment = named(&tree, &tree.experiments()?, &self.experiment)?;
         let head = head(&tree)?;
-        let _lock = repository.lock()?;
+        let lock = repository.lock()?;
         // What is here stays at hand, files that Git does not know included.
         let untracked = tree.untracked()?;
         let snapshot = Snapshot { files: tree.root(), also: &untracked, replaced: &[] };
@@ -36,7 +36,7 @@ impl Apply {
         tree.delete_reference(BEFORE)?;
         tree.point(BEFORE, &before, None, &format!("commit: {why}"))?;
         tree.lay_over(&experiment.commit)?;
-        drop(_lock);
+        drop(lock);
         let Workspace { repository, stages } = Workspace::find(ctx)?;
         let options = CheckoutOptions { force: true, relink: false, allow_missing: true };
         let done = verbs::checkout(&repository, &stages, &Targets::default(), options, &ctx.ui.data_progress())?;

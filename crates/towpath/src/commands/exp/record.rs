@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-use towpath_core::Kind;
+use towpath_core::{Digest, Kind};
 use towpath_data::Repository;
 use towpath_git::{CommitId, Experiment, Snapshot, WorkTree, experiments};
 use towpath_plan::lock::LockedStage;
@@ -79,7 +78,7 @@ impl Place<'_> {
     ) -> Result<Experiment, Error> {
         let hash = hash(stages);
         let message = message.map_or_else(|| format!("dvc: commit experiment {hash}"), str::to_owned);
-        let also = self.from_top(also.into_iter().chain(pipeline_paths(self.repository)?));
+        let also = self.seen_from_top(also.into_iter().chain(pipeline_paths(self.repository)?));
         let snapshot = Snapshot { files: self.files, also: &also, replaced: &[] };
         let commit = self.tree.commit_snapshot(&snapshot, &beginning.baseline, &message)?;
         let experiment =
@@ -96,7 +95,7 @@ impl Place<'_> {
     }
 
     /// Paths from the top of the clone, as Git has them.
-    pub fn from_top(&self, paths: impl IntoIterator<Item = String>) -> Vec<String> {
+    pub fn seen_from_top(&self, paths: impl IntoIterator<Item = String>) -> Vec<String> {
         let prefix = self.repository.root().strip_prefix(self.files).unwrap_or(Path::new(""));
         let mut paths: Vec<String> =
             paths.into_iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect();
@@ -109,8 +108,7 @@ impl Place<'_> {
 /// The SHA-256 of the lock entries, as Python writes them (dvc, `dict_sha256`).
 fn hash(stages: &[(String, LockedStage)]) -> String {
     let entries = Value::Map(stages.iter().map(|(name, entry)| (name.clone(), entry.to_value())).collect());
-    let digest = Sha256::digest(entries.to_python_json());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(entries.to_python_json().as_bytes()).to_string()
 }
 
 /// What belongs to the pipelines and goes into Git: pipeline files and locks, `.gitignore`s, what
@@ -164,7 +162,7 @@ mod tests {
             r#"{{"s": {{"cmd": "x", "deps": [{{"hash": "md5", "md5": "{}", "path": "a", "size": 3}}]}}}}"#,
             "0".repeat(32)
         );
-        let expected: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = Digest::of(text.as_bytes()).to_string();
         assert_eq!(hash(&[("s".to_owned(), entry)]), expected);
     }
 }
