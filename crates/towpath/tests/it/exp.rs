@@ -125,3 +125,74 @@ fn what_dvc_ran_is_listed_applied_branched_renamed_and_removed() {
     assert_eq!(home.ok(&["exp", "remove", "-A"]), "Removed experiments: saved\n");
     assert_eq!(home.ok(&["exp", "list", "-A", "--name-only"]), "");
 }
+
+#[test]
+fn experiments_run_in_checkouts_now_or_later_and_leave_the_workspace_alone() {
+    let home = repository();
+    home.write(
+        "train.sh",
+        &SCRIPT.replace("echo \"{", "[ -n \"$lr\" ] && [ \"$lr\" != oops ] || exit 3\ncat extra >&2\necho \"{"),
+    );
+    home.write("extra", "not known to Git\n");
+    home.commit("fails");
+    home.git(&["rm", "-q", "--cached", "extra"]);
+    home.write(".gitignore", "/data\n/environment\n/extra\n");
+    home.commit("extra is not committed");
+    home.write("train.sh", &format!("# changed\n{}", home.read("train.sh")));
+    let said = home.ok(&["exp", "run", "--temp", "-n", "aside", "-S", "lr=0.3", "-C", "extra"]);
+    assert!(said.contains("Ran experiment(s): aside") && !home.path("model").exists(), "{said}");
+    for arguments in [["-n", "sweep", "-S", "lr=0.1,0.2"], ["-n", "bad", "-S", "lr=oops"]] {
+        home.ok(&[&["exp", "run", "--queue", "-C", "extra"][..], &arguments].concat());
+    }
+    let (_, said) = home.fails(&["exp", "run", "-S", "lr=1,2"]);
+    assert!(said.contains("--queue"), "{said}");
+    assert_eq!(home.git(&["status", "--short"]), " M train.sh\n");
+    assert_eq!(home.read("params.yaml"), "lr: 0.1 # rate\nnet:\n  depth: 2\n");
+    let output = home.run(&["exp", "run", "--run-all", "--jobs", "2", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let ran = parsed(&crate::program::text(&output.stdout));
+    assert_eq!(ran["experiments"].as_array().unwrap().len(), 2, "{ran}");
+    assert_eq!(ran["failed"][0]["name"], "bad");
+    assert!(ran["failed"][0]["error"].as_str().unwrap().contains("exited with 3"), "{ran}");
+    assert_eq!(home.git(&["status", "--short"]), " M train.sh\n");
+    let theirs = dvc(&home, &[&["exp", "list", "--name-only"], &["exp", "apply", "-q", "sweep-2"]]);
+    assert_eq!(theirs[0], "aside\nsweep-1\nsweep-2\n");
+    assert_eq!(home.read("model"), "0.2 ABC\n");
+    home.ok(&["exp", "apply", "aside"]);
+    assert_eq!(home.read("model"), "0.3 ABC\n");
+    assert!(home.read("train.sh").starts_with("# changed\n"));
+    assert_eq!(home.ok(&["exp", "remove", "--queue"]), "Removed experiments: bad\n");
+    assert_eq!(fs::read_dir(home.path(".dvc/tmp/towpath/experiments")).unwrap().count(), 0, "checkouts are left");
+    assert!(!home.path("mlruns").exists());
+}
+
+#[test]
+fn a_kill_in_the_middle_of_the_queue_loses_nothing() {
+    let home = repository();
+    let gate = home.outside("gate");
+    let waits = format!("touch started\nwhile [ ! -e {} ]; do sleep 0.02; done\n", gate.display());
+    home.write("train.sh", &SCRIPT.replacen("echo", &format!("{waits}echo"), 1));
+    home.commit("waits");
+    home.ok(&["exp", "run", "--queue", "-n", "one", "-S", "lr=0.4"]);
+    let mut running = home.towpath(&["exp", "run", "--run-all"]).spawn().unwrap();
+    let folder = home.path(".dvc/tmp/towpath/experiments");
+    let started = || {
+        let checkouts = fs::read_dir(&folder).into_iter().flatten().flatten();
+        checkouts.into_iter().any(|checkout| checkout.path().join("started").exists())
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !started() {
+        assert!(std::time::Instant::now() < deadline, "the stage never began");
+        std::thread::yield_now();
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(home.ok(&["exp", "list", "--name-only"]), "");
+    assert_eq!(home.git(&["status", "--short"]), "");
+    fs::write(&gate, "").unwrap();
+    let said = home.ok(&["exp", "run", "--run-all"]);
+    assert!(said.contains("Ran experiment(s): one"), "{said}");
+    home.ok(&["exp", "apply", "one"]);
+    assert_eq!(home.read("model"), "0.4 ABC\n");
+    assert!(home.ok(&["exp", "run", "--run-all"]).contains("Nothing is queued"));
+}

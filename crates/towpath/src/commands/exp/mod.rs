@@ -5,12 +5,14 @@ mod branch;
 mod list;
 mod names;
 mod overrides;
+mod queue;
 mod record;
 mod remove;
 mod rename;
 mod run;
 mod save;
 mod selection;
+mod task;
 
 use towpath_git::{CommitId, Experiment, WorkTree};
 

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use towpath_data::Repository;
 use towpath_plan::params::edit;
-use towpath_plan::params::overrides::{self, Override, Sweep};
+use towpath_plan::params::overrides::{self, Change, Override, Sweep};
 
 use crate::error::Error;
+use crate::value_diff;
 use crate::workspace::read;
 
 #[derive(clap::Args, Debug, Default)]
@@ -54,4 +55,15 @@ pub fn texts(repository: &Repository, from: &Path, overrides: &[Override]) -> Re
             Ok((path.clone(), edit::edited(&path, &text, &overrides)?))
         })
         .collect()
+}
+
+/// `lr=0.1 net.depth=3`, for people.
+pub fn shown(overrides: &[Override]) -> String {
+    let one = |one: &Override| match &one.change {
+        Change::Set(value) | Change::Add(value) | Change::Put(value) => {
+            format!("{}={}", one.key, value_diff::shown(value, None))
+        }
+        Change::Remove => format!("~{}", one.key),
+    };
+    overrides.iter().map(one).collect::<Vec<_>>().join(" ")
 }

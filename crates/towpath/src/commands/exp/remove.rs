@@ -1,6 +1,7 @@
 use serde_json::json;
-use towpath_git::Experiment;
+use towpath_git::{Experiment, WorkTree};
 
+use super::queue::{self, State};
 use super::selection::Baselines;
 use super::{named, unknown};
 use crate::config::Context;
@@ -18,8 +19,11 @@ pub struct Remove {
     #[command(flatten)]
     baselines: Baselines,
     /// All but these
-    #[arg(long)]
+    #[arg(long, conflicts_with = "queue")]
     keep: bool,
+    /// Everything that is queued, or failed when it was run
+    #[arg(long)]
+    queue: bool,
     /// Those of a Git remote, by name or address
     #[arg(long, short, value_name = "REMOTE")]
     git_remote: Option<String>,
@@ -28,19 +32,22 @@ pub struct Remove {
 impl Remove {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let tree = workspace::clone(ctx)?;
-        if self.experiments.is_empty() == self.baselines.is_default() {
-            return Err(Error::invalid("which experiments?").hint("name them, or use --rev or --all-commits"));
+        if self.experiments.is_empty() == (self.baselines.is_default() && !self.queue) {
+            return Err(Error::invalid("which experiments?").hint("name them, or use --rev, --all-commits or --queue"));
         }
+        let mut removed = if self.git_remote.is_none() { self.waiting(&tree)? } else { Vec::new() };
         let all = match &self.git_remote {
             Some(remote) => tree.remote_experiments(remote)?,
             None => tree.experiments()?,
         };
         let mut chosen = if self.experiments.is_empty() {
-            self.baselines.of(&tree, all.clone())?
+            if self.baselines.is_default() { Vec::new() } else { self.baselines.of(&tree, all.clone())? }
         } else {
             let found: Vec<Result<Experiment, &str>> =
                 self.experiments.iter().map(|name| named(&tree, &all, name).map_err(|_| name.as_str())).collect();
-            let missing: Vec<&str> = found.iter().filter_map(|one| one.as_ref().err().copied()).collect();
+            let is_removed = |name: &&str| removed.iter().any(|known| known == name);
+            let missing: Vec<&str> =
+                found.iter().filter_map(|one| one.as_ref().err().copied()).filter(|name| !is_removed(name)).collect();
             if !missing.is_empty() {
                 return Err(unknown(&missing));
             }
@@ -63,11 +70,25 @@ impl Remove {
                 }
             }
         }
-        let names: Vec<&str> = chosen.iter().map(|one| one.name.as_str()).collect();
-        ctx.ui.show_as(&json!({ "removed": names }), || match names.as_slice() {
+        removed.extend(chosen.into_iter().map(|one| one.name));
+        ctx.ui.show_as(&json!({ "removed": removed }), || match removed.as_slice() {
             [] => "No experiments to remove.".to_owned(),
             names => format!("Removed experiments: {}", names.join(", ")),
         })?;
         Ok(Exit::Done)
+    }
+
+    /// Removes what waits for its run or failed, of those that are meant; their names.
+    fn waiting(&self, tree: &WorkTree) -> Result<Vec<String>, Error> {
+        let mut removed = Vec::new();
+        for state in [State::Queued, State::Failed] {
+            for prepared in queue::all(tree, state)? {
+                if self.queue || self.experiments.contains(&prepared.task.name) {
+                    queue::remove(tree, state, &prepared)?;
+                    removed.push(prepared.task.name);
+                }
+            }
+        }
+        Ok(removed)
     }
 }

@@ -48,6 +48,8 @@ pub struct TerminalJournal<'a> {
     interactive: bool,
     /// Where data that is missing comes from.
     source: Option<&'a Repository>,
+    /// Stands before each line.
+    label: Option<String>,
     logs: Mutex<HashMap<String, log::Reader>>,
     /// The folder of temporary files, where what stages read undeclared is kept.
     reads: Option<PathBuf>,
@@ -55,12 +57,39 @@ pub struct TerminalJournal<'a> {
 
 impl<'a> TerminalJournal<'a> {
     pub fn new(ui: &'a Ui, request: &'a Request, checks: PathBuf, token: Option<String>) -> Self {
-        Self { ui, request, checks, token, interactive: false, source: None, logs: Mutex::default(), reads: None }
+        Self {
+            ui,
+            request,
+            checks,
+            token,
+            interactive: false,
+            source: None,
+            label: None,
+            logs: Mutex::default(),
+            reads: None,
+        }
     }
 
     /// Asks before each stage.
     pub fn asking(self, interactive: bool) -> Self {
         Self { interactive, ..self }
+    }
+
+    /// Says which of several runs it is about.
+    pub fn labelled(self, label: Option<String>) -> Self {
+        Self { label, ..self }
+    }
+
+    fn say(&self, text: impl AsRef<str>) {
+        self.ui.say(self.with_label(text.as_ref()));
+    }
+
+    fn note(&self, text: impl AsRef<str>) {
+        self.ui.note(self.with_label(text.as_ref()));
+    }
+
+    fn with_label(&self, text: &str) -> String {
+        self.label.as_ref().map_or_else(|| text.to_owned(), |label| format!("[{label}] {text}"))
     }
 
     /// Fetches what is missing from the remote of this repository.
@@ -86,7 +115,7 @@ impl<'a> TerminalJournal<'a> {
                 return Ok(());
             }
             for line in lines {
-                self.ui.note(format!("  {}", line.text));
+                self.note(format!("  {}", line.text));
             }
         }
     }
@@ -102,18 +131,18 @@ impl<'a> TerminalJournal<'a> {
             let more = outcome.undeclared.len() - undeclared.len();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             let names = undeclared.join(", ");
-            self.ui.say(format!("{stage}: read what it does not declare: {names}{more} (towpath stage suggest)"));
+            self.say(format!("{stage}: read what it does not declare: {names}{more} (towpath stage suggest)"));
         }
         match outcome.status {
-            StageStatus::Ran => self.ui.say(format!("{stage}: done in {}", ui::duration(outcome.duration))),
+            StageStatus::Ran => self.say(format!("{stage}: done in {}", ui::duration(outcome.duration))),
             StageStatus::Failed => {
                 let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.ui.say(format!("{stage}: {why}"));
+                self.say(format!("{stage}: {why}"));
             }
             StageStatus::Skipped if self.request.dry => {}
-            StageStatus::Skipped => self.ui.say(format!("{stage}: skipped: {}", outcome.skipped_because)),
-            StageStatus::Waiting => self.ui.say(format!("{stage}: waits for an approval")),
-            StageStatus::Cancelled => self.ui.say(format!("{stage}: cancelled")),
+            StageStatus::Skipped => self.say(format!("{stage}: skipped: {}", outcome.skipped_because)),
+            StageStatus::Waiting => self.say(format!("{stage}: waits for an approval")),
+            StageStatus::Cancelled => self.say(format!("{stage}: cancelled")),
             // Said when it was decided.
             StageStatus::Reused => {}
         }
@@ -134,30 +163,30 @@ impl Journal for TerminalJournal<'_> {
                     Action::Run => "runs",
                     Action::Reuse | Action::Restore { .. } => "reused",
                 };
-                self.ui.say(format!("{}: {verb}: {}", stage.name, decision.why));
+                self.say(format!("{}: {verb}: {}", stage.name, decision.why));
                 if self.request.dry && decision.action == Action::Run {
                     for command in &stage.commands {
-                        self.ui.say(format!("> {command}"));
+                        self.say(format!("> {command}"));
                     }
                 }
             }
             Event::Environment(environment) if !environment.cached => {
                 let (file, packages) = (&environment.file, u64::from(environment.packages));
-                self.ui.note(format!("Built the environment of {file}: {}", ui::count(packages, "package")));
+                self.note(format!("Built the environment of {file}: {}", ui::count(packages, "package")));
             }
             Event::Checked(check) => {
                 let verdict = if check.verdict.passed { "passed" } else { "failed" };
-                self.ui.say(format!("check {} of {}: {verdict}", check.name, check.path));
+                self.say(format!("check {} of {}: {verdict}", check.name, check.path));
                 for failure in check.verdict.failures.iter().take(5) {
                     let batch = failure.batch.as_ref().map(|batch| format!("{batch}: ")).unwrap_or_default();
-                    self.ui.say(format!("  {batch}{}", failure.message));
+                    self.say(format!("  {batch}{}", failure.message));
                 }
                 let path = self.verdict_file(&check.name, &check.data_hash, &check.suite_hash);
                 write(&path, &check.verdict)?;
             }
             Event::Logged { stage, .. } => self.show_log(stage)?,
             Event::Retrying { stage, attempt, failure, wait } => {
-                self.ui.note(format!("Stage '{stage}' {failure}; attempt {attempt} in {}", crate::ui::duration(wait)));
+                self.note(format!("Stage '{stage}' {failure}; attempt {attempt} in {}", crate::ui::duration(wait)));
             }
             Event::Finished(outcome) => {
                 self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.stage);

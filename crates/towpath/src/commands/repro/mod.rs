@@ -1,11 +1,14 @@
 pub mod journal;
 mod selection;
 
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_data::targets::ChosenStage;
 use towpath_data::{Change, Repository, TrackedOutput, status, transfer, verbs};
 use towpath_pipeline::engine::OnFailure;
-use towpath_pipeline::{Local, Outcome, Request, StageStatus, Status, engine};
+use towpath_pipeline::{Cancel, Local, Outcome, Request, StageStatus, Status, engine};
 use towpath_plan::paths;
 
 use self::journal::TerminalJournal;
@@ -32,7 +35,7 @@ pub struct Repro {
 }
 
 /// How stages are run: what `repro` and `exp run` share.
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReproOptions {
     /// Run every stage, whatever the cache says
     #[arg(long, short)]
@@ -73,11 +76,25 @@ pub struct Setting<'s> {
     pub variables: Vec<(String, String)>,
     /// The repository that runs are tracked in, of a run in a checkout of it.
     pub home: Option<&'s Repository>,
+    /// Folders outside of the repository that stages may write to.
+    pub writable: Vec<PathBuf>,
+    /// Stands before what is said.
+    pub label: Option<String>,
+    /// What ends it; without one, a signal.
+    pub cancel: Option<Cancel>,
 }
 
 impl Default for Setting<'_> {
     fn default() -> Self {
-        Self { commit: true, run_cache: true, variables: Vec::new(), home: None }
+        Self {
+            commit: true,
+            run_cache: true,
+            variables: Vec::new(),
+            home: None,
+            writable: Vec::new(),
+            label: None,
+            cancel: None,
+        }
     }
 }
 
@@ -106,6 +123,11 @@ pub fn shown(ctx: &Context, outcome: Option<&Outcome>, dry: bool) -> Result<Exit
 }
 
 impl ReproOptions {
+    /// How many at a time.
+    pub fn jobs(&self) -> usize {
+        usize::from(self.jobs).max(1)
+    }
+
     /// Nothing when no stage was chosen.
     pub fn run(
         &self,
@@ -125,7 +147,7 @@ impl ReproOptions {
             force: self.force,
             targets: chosen.stages,
             reach: chosen.reach,
-            jobs: if self.interactive { 1 } else { usize::from(self.jobs).max(1) },
+            jobs: if self.interactive { 1 } else { self.jobs() },
             on_failure: match (self.keep_going, self.ignore_errors) {
                 (true, _) => OnFailure::KeepGoing,
                 (_, true) => OnFailure::Ignore,
@@ -136,6 +158,7 @@ impl ReproOptions {
             allow_missing: self.allow_missing,
             run_cache,
             commit: setting.commit,
+            writable: setting.writable.clone(),
             variables: tracking,
             ..Request::new(repository.root().to_owned(), ctx.environments(), own.join("logs"), own.join("scratch"))
         };
@@ -149,9 +172,14 @@ impl ReproOptions {
         }
         let journal = TerminalJournal::new(&ctx.ui, &request, own.join("checks"), secret)
             .asking(self.interactive)
+            .labelled(setting.label.clone())
             .fetching(self.pull.then_some(repository))
             .keeping_reads(repository.tmp_dir());
-        Ok(Some(engine::run(&request, &journal, &Local, &signals::cancel_on_signal()?)?))
+        let cancel = match &setting.cancel {
+            Some(cancel) => cancel.clone(),
+            None => signals::cancel_on_signal()?,
+        };
+        Ok(Some(engine::run(&request, &journal, &Local, &cancel)?))
     }
 }
 

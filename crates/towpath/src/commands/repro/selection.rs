@@ -1,6 +1,9 @@
 //! Which stages `repro` and its siblings are about: their targets, as DVC resolves them.
 
+use std::path::Path;
+
 use globset::Glob;
+use serde::{Deserialize, Serialize};
 use towpath_data::targets::choose;
 use towpath_data::{Repository, Stage, Targets};
 use towpath_pipeline::engine::{self, Reach};
@@ -11,7 +14,7 @@ use crate::commands::checkout::canonical_dir;
 use crate::error::Error;
 use crate::workspace::{PIPELINE_FILE, declared, shown};
 
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Selection {
     /// Stages, dvc.yaml:STAGE, dvc.yaml and .dvc files, outputs [default: the dvc.yaml of this folder]
     targets: Vec<String>,
@@ -54,10 +57,15 @@ impl Selection {
     }
 
     pub fn resolve(&self, repository: &Repository) -> Result<Chosen, Error> {
+        self.resolve_from(repository, &canonical_dir()?)
+    }
+
+    /// [`Selection::resolve`], targets seen from a folder.
+    pub fn resolve_from(&self, repository: &Repository, from: &Path) -> Result<Chosen, Error> {
         let pipeline = engine::read_pipelines(repository)?;
         let graph = Graph::of(&pipeline)?.active(&pipeline);
         let (mut stages, pointers) =
-            if self.all_pipelines { (names(&pipeline), Vec::new()) } else { self.named(repository, &pipeline)? };
+            if self.all_pipelines { (names(&pipeline), Vec::new()) } else { self.named(repository, &pipeline, from)? };
         let reach = match (self.pipeline || self.all_pipelines, self.single_item, self.downstream) {
             (false, true, _) => Reach::Only,
             (false, _, true) => Reach::Downstream,
@@ -89,10 +97,14 @@ impl Selection {
         Ok(Chosen { stages, reach, pointers, reads })
     }
 
-    fn named(&self, repository: &Repository, pipeline: &Pipeline) -> Result<(Vec<String>, Vec<String>), Error> {
-        let from = canonical_dir()?;
+    fn named(
+        &self,
+        repository: &Repository,
+        pipeline: &Pipeline,
+        from: &Path,
+    ) -> Result<(Vec<String>, Vec<String>), Error> {
         let all = repository.stages(&declared(pipeline, "")?)?;
-        let own_file = shown(&from, PIPELINE_FILE, repository.root());
+        let own_file = shown(from, PIPELINE_FILE, repository.root());
         let default = [PIPELINE_FILE.to_owned()];
         let asked: &[String] = if self.targets.is_empty() { &default } else { &self.targets };
         let mut stages = Vec::new();
@@ -104,7 +116,7 @@ impl Selection {
                 // Also one without stages.
                 all.iter().filter(|stage| stage.file == own_file).collect()
             } else {
-                let targets = Targets { recursive: self.recursive, ..Targets::named(&from, [target]) };
+                let targets = Targets { recursive: self.recursive, ..Targets::named(from, [target]) };
                 let chosen = choose(repository, &all, &targets).map_err(|error| match error {
                     towpath_data::Error::NotTracked { path } if self.targets.is_empty() => {
                         Error::not_found(format!("there is no {path} in this folder"))
