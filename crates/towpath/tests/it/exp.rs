@@ -180,7 +180,7 @@ fn a_kill_in_the_middle_of_the_queue_loses_nothing() {
         let checkouts = fs::read_dir(&folder).into_iter().flatten().flatten();
         checkouts.into_iter().any(|checkout| checkout.path().join("started").exists())
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while !started() {
         assert!(std::time::Instant::now() < deadline, "the stage never began");
         std::thread::yield_now();

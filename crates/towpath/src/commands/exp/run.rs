@@ -44,8 +44,8 @@ pub struct Run {
     #[arg(long, conflicts_with_all = ["temp", "dry"])]
     queue: bool,
     /// Run what is queued, --jobs experiments at a time
-    #[arg(long, conflicts_with_all = ["queue", "temp", "dry", "name", "set_param", "targets"])]
-    run_all: bool,
+    #[arg(long = "run-all", conflicts_with_all = ["queue", "temp", "dry", "name", "set_param", "targets"])]
+    all: bool,
     /// With --temp or --queue: a file or folder that Git does not know, to be there; may be repeated
     #[arg(long, short = 'C', value_name = "PATH")]
     copy_paths: Vec<String>,
@@ -57,8 +57,8 @@ impl Run {
         let repository = if self.options.pull { workspace::with_token(ctx, repository) } else { repository };
         let tree = WorkTree::discover(repository.root())?;
         let home = Home { tree: &tree, repository: &repository };
-        if self.run_all {
-            return self.all(ctx, &home);
+        if self.all {
+            return self.run_queue(ctx, &home);
         }
         let combinations = self.params.combinations(&repository, self.queue)?;
         if self.temp || self.queue {
@@ -151,7 +151,7 @@ impl Run {
         Ok(Exit::Done)
     }
 
-    fn all(&self, ctx: &Context, home: &Home<'_>) -> Result<Exit, Error> {
+    fn run_queue(&self, ctx: &Context, home: &Home<'_>) -> Result<Exit, Error> {
         let ran = queue::run_all(ctx, home, self.options.jobs(), &signals::cancel_on_signal()?)?;
         let failed: Vec<_> = ran.failed.iter().map(|(name, why)| json!({ "name": name, "error": why })).collect();
         let done: Vec<_> = ran.done.iter().map(json_of).collect();

@@ -118,7 +118,7 @@ fn write(repository: &Repository, stage: &Stage, deps: &[String]) -> Result<Opti
         let group = stage.entry.split('@').next().unwrap_or(&stage.entry);
         return Ok(Some(format!("it is generated: add them to '{group}' of {file} by hand")));
     };
-    let mut length = match entry.get("deps") {
+    let length = match entry.get("deps") {
         Some(Value::Seq(declared)) => declared.len(),
         _ => 0,
     };
@@ -129,9 +129,8 @@ fn write(repository: &Repository, stage: &Stage, deps: &[String]) -> Result<Opti
         text = edit::set(file, &text, &path(0)[..3], &Value::Seq(all))?;
         rest = &[];
     }
-    for dep in rest {
-        text = edit::set(file, &text, &path(length), &Value::string(dep))?;
-        length += 1;
+    for (at, dep) in (length..).zip(rest) {
+        text = edit::set(file, &text, &path(at), &Value::string(dep))?;
     }
     repository.write(file, &text)?;
     Ok(None)
