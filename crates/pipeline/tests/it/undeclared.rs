@@ -1,6 +1,7 @@
 //! Inputs that nobody declared: named in the stage's record, or refused.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -83,7 +84,7 @@ fn every_way_to_read_a_hidden_input_is_named() {
     let mut text = "stages:\n".to_owned();
     for (at, (_, command, _)) in WAYS.iter().enumerate() {
         let command = serde_json::to_string(&format!("{command} > /dev/null; echo done > out{at}")).unwrap();
-        text.push_str(&format!("  s{at}: {{cmd: [{command}], outs: [out{at}]}}\n"));
+        writeln!(text, "  s{at}: {{cmd: [{command}], outs: [out{at}]}}").unwrap();
     }
     // What replaces the shell makes no output afterwards.
     let text =
