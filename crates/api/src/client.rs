@@ -1,6 +1,5 @@
 //! A typed client of `/api/v1`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,22 +7,10 @@ use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+pub use towpath_core::names::encoded;
 use towpath_core::{Classify, Kind};
 
 use crate::Problem;
-
-/// A text as one part of a path or query.
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
 
 /// A server, and who calls it.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! Names that become path segments or URLs.
 
+use std::fmt::Write as _;
+
 /// True for names that projects, users, environments and models may have: a letter or digit, then
 /// letters, digits, `.`, `_`, `-`; at most 100 characters, no `..`, not ending in `.git`.
 pub fn is_valid_name(name: &str) -> bool {
@@ -20,6 +22,19 @@ pub fn confined_path(path: &str) -> Option<&str> {
         && path.split('/').all(|s| !s.is_empty() && s != "." && s != ".." && s.len() <= 255)
         && !path.chars().any(|c| c == '\\' || c.is_control());
     fine.then_some(path)
+}
+
+/// A text as one part of a path or query.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

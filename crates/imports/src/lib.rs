@@ -1,7 +1,9 @@
 //! Records of other trackers become experiments, runs and models here, with their ids, times and
-//! histories. What was taken over is read again and compared; doing it again adds what is new.
+//! histories; and what is here goes into a running MLflow server. What was taken over or brought there
+//! is read again and compared; doing it again adds what is new.
 
 mod error;
+mod export;
 mod mlflow;
 mod recorded;
 mod records;
@@ -13,6 +15,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use error::ImportError;
+pub use export::{Exported, export};
+pub use mlflow::rest::Credentials;
+use mlflow::rest::Rest;
 pub use take::{Report, take};
 use towpath_tracking::adopt;
 
@@ -24,15 +29,17 @@ pub struct Source(Kind);
 enum Kind {
     Database(mlflow::Database),
     Folder(mlflow::Folder),
+    Server(mlflow::Server),
     Recorded(recorded::Recorded),
 }
 
 impl Source {
     /// MLflow's: a folder `mlruns/`, or the database that `mlflow server` keeps (`sqlite:///PATH`,
-    /// `postgresql://...`).
-    pub async fn mlflow(address: &str) -> Result<Self, ImportError> {
+    /// `postgresql://...`), or a running server (`http://...`), to which the credentials belong.
+    pub async fn mlflow(address: &str, credentials: Credentials) -> Result<Self, ImportError> {
         match mlflow::place_of(address)? {
             mlflow::Place::Folder(path) => Ok(Self(Kind::Folder(mlflow::Folder::open(&path)?))),
+            mlflow::Place::Server(url) => Ok(Self(Kind::Server(mlflow::Server::open(&url, credentials).await?))),
             mlflow::Place::Database(url) => Ok(Self(Kind::Database(mlflow::Database::open(&url).await?))),
         }
     }
@@ -59,6 +66,7 @@ impl Source {
         match &self.0 {
             Kind::Database(database) => database.experiments().await,
             Kind::Folder(folder) => folder.experiments(),
+            Kind::Server(server) => server.experiments().await,
             Kind::Recorded(recorded) => Ok(recorded.experiments()),
         }
     }
@@ -68,6 +76,7 @@ impl Source {
         match &self.0 {
             Kind::Database(database) => database.runs(experiment).await,
             Kind::Folder(folder) => folder.runs(experiment),
+            Kind::Server(server) => server.runs(experiment).await,
             Kind::Recorded(recorded) => Ok(recorded.runs(experiment)),
         }
     }
@@ -76,14 +85,30 @@ impl Source {
         match &self.0 {
             Kind::Database(database) => database.series(run_id).await,
             Kind::Folder(folder) => folder.series(experiment, run_id),
+            Kind::Server(server) => server.series(run_id).await,
             Kind::Recorded(recorded) => Ok(recorded.series(experiment, run_id)),
         }
+    }
+
+    /// The logged models of one of them.
+    async fn logged_models(&self, experiment: &str) -> Result<Vec<adopt::LoggedModel>, ImportError> {
+        match &self.0 {
+            Kind::Database(database) => database.logged_models(experiment).await,
+            Kind::Server(server) => server.logged_models(experiment).await,
+            Kind::Folder(_) | Kind::Recorded(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The server that stores the files, when it is one.
+    fn server(&self) -> Option<&Rest> {
+        if let Kind::Server(server) = &self.0 { Some(&server.rest) } else { None }
     }
 
     async fn models(&self) -> Result<Vec<adopt::Model>, ImportError> {
         match &self.0 {
             Kind::Database(database) => database.models().await,
             Kind::Folder(folder) => folder.models(),
+            Kind::Server(server) => server.models().await,
             Kind::Recorded(_) => Ok(Vec::new()),
         }
     }

@@ -3,14 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use towpath_core::Actor;
-use towpath_store::{Durability, Store, objects};
+use towpath_store::{Durability, Store, Tx, objects};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::metrics::{self, Point};
-use towpath_tracking::{TrackingError, adopt, artifacts, runs};
+use towpath_tracking::{TrackingError, adopt, artifacts, logged_models, runs};
 
+use crate::mlflow::rest::Rest;
 use crate::{ImportError, Source};
+
+/// Files that are fetched from a server at the same time.
+const FILES_AT_ONCE: usize = 4;
 
 /// What was found, what of it was new, and what differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -20,12 +25,14 @@ pub struct Report {
     pub new_runs: usize,
     pub points: usize,
     pub new_points: usize,
+    pub logged_models: usize,
+    pub new_logged_models: usize,
     pub files: u64,
     pub bytes: u64,
     pub models: usize,
     pub versions: usize,
     pub new_versions: usize,
-    /// Runs whose files lie where only their clients reach them, such as a bucket.
+    /// Runs and logged models whose files lie where only their clients reach them, such as a bucket.
     pub files_elsewhere: usize,
     /// What is not here as it was there.
     pub differences: Vec<String>,
@@ -41,98 +48,159 @@ pub async fn take(
     by: &Actor,
 ) -> Result<Report, ImportError> {
     let files = Artifacts::new(objects::open(artifact_root)?);
-    let mut report = Report::default();
-    // Where files were, and where they are now.
-    let mut moved: Vec<(String, String)> = Vec::new();
+    let mut taking = Taking { source, store, files, served, by, report: Report::default(), moved: Vec::new() };
     for (theirs, experiment) in source.experiments().await? {
-        report.experiments += 1;
+        taking.report.experiments += 1;
         let id = store.write(Durability::Relaxed, move |tx| adopt::experiment(tx, &experiment)).await?;
+        for model in source.logged_models(&theirs).await? {
+            taking.logged_model(id, model).await?;
+        }
         for run in source.runs(&theirs).await? {
             let series = source.series(&theirs, &run.run_id).await?;
-            take_run(store, &files, served, by, id, run, series, &mut report, &mut moved).await?;
+            taking.run(id, run, series).await?;
         }
     }
-    for mut model in source.models().await? {
+    for model in source.models().await? {
+        taking.model(model).await?;
+    }
+    Ok(taking.report)
+}
+
+struct Taking<'t> {
+    source: &'t Source,
+    store: &'t Store,
+    files: Artifacts,
+    served: Option<&'t Path>,
+    by: &'t Actor,
+    report: Report,
+    /// Where files were, and where they are now.
+    moved: Vec<(String, String)>,
+}
+
+impl Taking<'_> {
+    async fn run(&mut self, experiment: i64, mut run: adopt::Run, series: adopt::Series) -> Result<(), ImportError> {
+        let run_id = run.run_id.clone();
+        let (ours, known) = self
+            .store
+            .read(move |tx| {
+                let ours = adopt::artifact_uri(tx, experiment, &run_id)?;
+                Ok::<_, TrackingError>((ours, runs::info(tx, &run_id).ok()))
+            })
+            .await?;
+        let theirs = run.artifact_uri.take().unwrap_or_default();
+        // A run that had ended was taken over with all its files.
+        let complete = known.is_some_and(|known| known.end_time.is_some());
+        if !self.files_of(&theirs, &ours, complete).await? {
+            self.report.files_elsewhere += 1;
+            run.artifact_uri = Some(theirs);
+        }
+        self.report.runs += 1;
+        self.report.points += series.values().map(Vec::len).sum::<usize>();
+        let adopted = {
+            let (run, series, by) = (run.clone(), series.clone(), self.by.clone());
+            self.store.write(Durability::Relaxed, move |tx| adopt::run(tx, &by, experiment, &run, &series)).await?
+        };
+        self.report.new_runs += usize::from(adopted.new);
+        self.report.new_points += adopted.points;
+        let found = self.store.read(move |tx| differences(tx, &run, &series)).await?;
+        self.report.differences.extend(found);
+        Ok(())
+    }
+
+    async fn logged_model(&mut self, experiment: i64, mut model: adopt::LoggedModel) -> Result<(), ImportError> {
+        let model_id = model.model_id.clone();
+        let (ours, known) = self
+            .store
+            .read(move |tx| {
+                let ours = adopt::logged_model_uri(tx, experiment, &model_id)?;
+                Ok::<_, TrackingError>((ours, logged_models::get(tx, &model_id).is_ok()))
+            })
+            .await?;
+        let theirs = model.artifact_uri.take().unwrap_or_default();
+        if !self.files_of(&theirs, &ours, known).await? {
+            self.report.files_elsewhere += 1;
+            model.artifact_uri = Some(theirs);
+        }
+        self.report.logged_models += 1;
+        let new = self.store.write(Durability::Relaxed, move |tx| adopt::logged_model(tx, experiment, &model)).await?;
+        self.report.new_logged_models += usize::from(new);
+        Ok(())
+    }
+
+    async fn model(&mut self, mut model: adopt::Model) -> Result<(), ImportError> {
         for version in &mut model.versions {
             let location = without_scheme(&version.storage_location);
-            let below = moved.iter().find_map(|(from, to)| Some((to, below(location, without_scheme(from))?)));
+            let below = self.moved.iter().find_map(|(from, to)| Some((to, below(location, without_scheme(from))?)));
             if let Some((to, rest)) = below {
                 version.storage_location = format!("{to}{rest}");
             }
         }
-        report.models += 1;
-        report.versions += model.versions.len();
-        let (now, by) = (store.now(), by.clone());
-        report.new_versions += store.write(Durability::Full, move |tx| adopt::model(tx, now, &by, &model)).await?;
+        self.report.models += 1;
+        self.report.versions += model.versions.len();
+        let (now, by) = (self.store.now(), self.by.clone());
+        let new = self.store.write(Durability::Full, move |tx| adopt::model(tx, now, &by, &model)).await?;
+        self.report.new_versions += new;
+        Ok(())
     }
-    Ok(report)
+
+    /// Copies what lies at an address of the source, unless it was copied before; false when it is out
+    /// of reach.
+    async fn files_of(&mut self, theirs: &str, ours: &str, complete: bool) -> Result<bool, ImportError> {
+        if theirs.is_empty() {
+            return Ok(true);
+        }
+        let Some(to) = artifacts::path_of_uri(ours) else { return Ok(false) };
+        let copied = match (folder_of(theirs, self.served), self.source.server(), artifacts::path_of_uri(theirs)) {
+            (Some(folder), ..) if complete || !folder.is_dir() => (0, 0),
+            (Some(folder), ..) => self.files.put_folder(to, &folder).await?,
+            (None, Some(_), Some(_)) if complete => (0, 0),
+            (None, Some(server), Some(from)) => self.download(server, from, to).await?,
+            _ => return Ok(false),
+        };
+        self.report.files += copied.0;
+        self.report.bytes += copied.1;
+        self.moved.push((theirs.to_owned(), ours.to_owned()));
+        Ok(true)
+    }
+
+    /// Files that a server stores; one that is here with its size is not fetched again.
+    async fn download(&self, server: &Rest, from: &str, to: &str) -> Result<(u64, u64), ImportError> {
+        let found = server.files(from).await?;
+        let fetched = futures_util::stream::iter(found)
+            .map(|file| async move {
+                let place = format!("{to}/{}", file.path);
+                if self.files.size(&place).await.ok() == Some(file.size) {
+                    return Ok(None);
+                }
+                let body = server.download(&format!("{from}/{}", file.path)).await?;
+                Ok::<_, ImportError>(Some(self.files.put(&place, body).await?))
+            })
+            .buffer_unordered(FILES_AT_ONCE);
+        let sizes: Vec<Option<u64>> = fetched.try_collect().await?;
+        let sizes: Vec<u64> = sizes.into_iter().flatten().collect();
+        Ok((sizes.len() as u64, sizes.iter().sum()))
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of the loop above")]
-async fn take_run(
-    store: &Store,
-    files: &Artifacts,
-    served: Option<&Path>,
-    by: &Actor,
-    experiment: i64,
-    mut run: adopt::Run,
-    series: adopt::Series,
-    report: &mut Report,
-    moved: &mut Vec<(String, String)>,
-) -> Result<(), ImportError> {
-    let run_id = run.run_id.clone();
-    let ours = {
-        let run_id = run_id.clone();
-        store.read(move |tx| adopt::artifact_uri(tx, experiment, &run_id)).await?
-    };
-    let known = {
-        let run_id = run_id.clone();
-        store.read(move |tx| Ok::<_, TrackingError>(runs::info(tx, &run_id).ok())).await?
-    };
-    let theirs = run.artifact_uri.take().unwrap_or_default();
-    match (folder_of(&theirs, served), artifacts::path_of_uri(&ours)) {
-        (Some(folder), Some(path)) => {
-            // A run that had ended was taken over with all its files.
-            if folder.is_dir() && known.as_ref().is_none_or(|known| known.end_time.is_none()) {
-                let (count, bytes) = files.put_folder(path, &folder).await?;
-                report.files += count;
-                report.bytes += bytes;
-            }
-            moved.push((theirs, ours));
-        }
-        // It has none.
-        (None, _) if theirs.is_empty() => {}
-        _ => {
-            report.files_elsewhere += 1;
-            run.artifact_uri = Some(theirs);
+/// What of a run is not here as it was there.
+fn differences(tx: &mut Tx<'_>, run: &adopt::Run, series: &adopt::Series) -> Result<Vec<String>, TrackingError> {
+    let here = runs::get(tx, &run.run_id)?;
+    let mut found = Vec::new();
+    let mut unequal = |what: String| found.push(format!("run {}: {what}", run.run_id));
+    for (key, value) in run.params.iter().filter(|(key, value)| here.params.get(*key) != Some(*value)) {
+        unequal(format!("param '{key}' is not '{value}'"));
+    }
+    if here.datasets.len() < run.datasets.len() {
+        unequal(format!("{} of {} datasets", here.datasets.len(), run.datasets.len()));
+    }
+    for (key, points) in series {
+        let there = metrics::history(tx, &run.run_id, key, 0, None)?;
+        let lost = points.iter().filter(|point| !holds(&there, **point)).count();
+        if lost > 0 {
+            unequal(format!("metric '{key}' lacks {lost} of {} points", points.len()));
         }
     }
-    report.runs += 1;
-    report.points += series.values().map(Vec::len).sum::<usize>();
-    let adopted = {
-        let (run, series, by) = (run.clone(), series.clone(), by.clone());
-        store.write(Durability::Relaxed, move |tx| adopt::run(tx, &by, experiment, &run, &series)).await?
-    };
-    report.new_runs += usize::from(adopted.new);
-    report.new_points += adopted.points;
-    let differences = store.read(move |tx| {
-        let here = runs::get(tx, &run.run_id)?;
-        let mut found = Vec::new();
-        let mut unequal = |what: String| found.push(format!("run {}: {what}", run.run_id));
-        for (key, value) in run.params.iter().filter(|(key, value)| here.params.get(*key) != Some(*value)) {
-            unequal(format!("param '{key}' is not '{value}'"));
-        }
-        for (key, points) in &series {
-            let there = metrics::history(tx, &run.run_id, key, 0, None)?;
-            let lost = points.iter().filter(|point| !holds(&there, **point)).count();
-            if lost > 0 {
-                unequal(format!("metric '{key}' lacks {lost} of {} points", points.len()));
-            }
-        }
-        Ok::<_, TrackingError>(found)
-    });
-    report.differences.append(&mut differences.await?);
-    Ok(())
+    Ok(found)
 }
 
 /// Whether a history has the point; infinities are stored as the greatest numbers.

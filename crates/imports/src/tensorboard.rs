@@ -35,6 +35,9 @@ pub(crate) fn read(root: &Path, experiment: &str) -> Result<Recorded, ImportErro
     for (name, events) in folders {
         let shown = if name.is_empty() { experiment.to_owned() } else { name.clone() };
         let run = adopt::Run {
+            datasets: Vec::new(),
+            model_inputs: Vec::new(),
+            model_outputs: Vec::new(),
             run_id: id_of(&["tensorboard", experiment, &name]),
             name: shown.clone(),
             user: String::new(),

@@ -175,6 +175,9 @@ impl Run {
         }
         let experiment = if self.project.is_empty() { "uncategorized" } else { &self.project };
         let run = adopt::Run {
+            datasets: Vec::new(),
+            model_inputs: Vec::new(),
+            model_outputs: Vec::new(),
             run_id: id_of(&["wandb", &self.entity, experiment, &self.id]),
             name: name.clone(),
             user: self.entity.clone(),

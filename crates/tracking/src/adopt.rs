@@ -8,9 +8,10 @@ use towpath_core::ledger::Entry;
 use towpath_core::{Actor, Timestamp};
 use towpath_store::{Tx, ledger, sequence};
 
+use crate::inputs::{self, DatasetInput, ModelOutput};
 use crate::metrics::{self, Point};
 use crate::runs::{self, RunStatus};
-use crate::{KeyValue, Lifecycle, TrackingError, experiments, params, tags, validate};
+use crate::{KeyValue, Lifecycle, TrackingError, experiments, logged_models, params, tags, validate};
 
 /// An experiment of another server; its name says which of ours it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,28 @@ pub struct Run {
     pub artifact_uri: Option<String>,
     pub params: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
+    pub datasets: Vec<DatasetInput>,
+    /// Ids of logged models that it read.
+    pub model_inputs: Vec<String>,
+    pub model_outputs: Vec<ModelOutput>,
+}
+
+/// A logged model of another server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedModel {
+    /// Kept: `m-` and 32 hex digits.
+    pub model_id: String,
+    pub name: String,
+    pub model_type: Option<String>,
+    pub source_run_id: Option<String>,
+    pub status: logged_models::Status,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Where its files are; `None` is the place of a model of ours.
+    pub artifact_uri: Option<String>,
+    pub params: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
+    pub metrics: Vec<logged_models::ModelMetric>,
 }
 
 /// Series by the name of their metric.
@@ -134,11 +157,64 @@ pub fn run(
     for (key, value) in adopted.tags.iter().filter(|(key, _)| !key.starts_with(tags::OURS)) {
         tags::put(tx, &info, &KeyValue::new(key, value))?;
     }
+    if tx.opt("select run from run_datasets where run = $1 limit 1", &[&info.id])?.is_none() {
+        inputs::put(tx, &info, &adopted.datasets, &[])?;
+    }
+    inputs::put(tx, &info, &[], &adopted.model_inputs)?;
+    for output in &adopted.model_outputs {
+        inputs::put_model(tx, &info, "output", &output.model_id, output.step)?;
+    }
     for (key, points) in series {
         found.points += metrics::add_missing(tx, &info, key, points)?;
     }
     runs::notify(tx, &info);
     Ok(found)
+}
+
+/// A logged model; whether it is new. One that is there stays, with what it lacked.
+pub fn logged_model(tx: &mut Tx<'_>, experiment: i64, adopted: &LoggedModel) -> Result<bool, TrackingError> {
+    validate::length("model_id", &adopted.model_id, RUN_ID)?;
+    let found = tx.opt("select id from logged_models where model_id = $1", &[&adopted.model_id])?;
+    let id = match &found {
+        Some(row) => row.int("id")?,
+        None => sequence::next(tx, "logged_models")?,
+    };
+    if found.is_none() {
+        let artifact_uri = match &adopted.artifact_uri {
+            Some(uri) => uri.clone(),
+            None => logged_model_uri(tx, experiment, &adopted.model_id)?,
+        };
+        tx.run(
+            "insert into logged_models (id, model_id, experiment, name, model_type, source_run_id, artifact_uri, \
+             status, lifecycle_stage, created_at, updated_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, 'active', $9, $10)",
+            &[
+                &id,
+                &adopted.model_id,
+                &experiment,
+                &adopted.name,
+                &adopted.model_type,
+                &adopted.source_run_id,
+                &artifact_uri,
+                &adopted.status.as_str(),
+                &adopted.created_at,
+                &adopted.updated_at,
+            ],
+        )?;
+    }
+    let pairs = |all: &BTreeMap<String, String>| all.iter().map(|(k, v)| KeyValue::new(k, v)).collect::<Vec<_>>();
+    logged_models::put_params(tx, id, &pairs(&adopted.params))?;
+    logged_models::put_tags(tx, id, &pairs(&adopted.tags))?;
+    for metric in &adopted.metrics {
+        logged_models::put_metric_of(tx, id, &metric.run_id, &metric.metric)?;
+    }
+    tx.notify(&[json!("experiments"), json!(experiment.to_string())]);
+    Ok(found.is_none())
+}
+
+/// Where the files of a logged model lie here.
+pub fn logged_model_uri(tx: &mut Tx<'_>, experiment: i64, model_id: &str) -> Result<String, TrackingError> {
+    Ok(format!("{}/models/{model_id}/artifacts", experiments::get(tx, experiment)?.artifact_location))
 }
 
 /// Characters of a run's id.
@@ -213,8 +289,8 @@ pub fn model(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, adopted: &Model) -> Re
 fn version(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, model: &str, adopted: &Version) -> Result<bool, TrackingError> {
     let added = tx.run(
         "insert into model_versions (model, version, description, source, storage_location, run_id, run_link, \
-         stage, deleted, created_at, created_by, updated_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11) on conflict do nothing",
+         stage, deleted, created_at, created_by, updated_at, model_id) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12) on conflict do nothing",
         &[
             &model,
             &adopted.version,
@@ -227,6 +303,7 @@ fn version(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, model: &str, adopted: &V
             &adopted.created_at,
             &adopted.created_by,
             &adopted.updated_at,
+            &adopted.source.strip_prefix("models:/").filter(|id| id.starts_with("m-")),
         ],
     )?;
     for (key, value) in &adopted.tags {

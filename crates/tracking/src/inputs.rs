@@ -64,6 +64,21 @@ pub fn log(tx: &mut Tx<'_>, run_id: &str, datasets: &[DatasetInput], models: &[S
         input.check()?;
     }
     let run = runs::active(tx, run_id)?;
+    for model_id in models {
+        logged_models::get(tx, model_id)?;
+    }
+    put(tx, &run, datasets, models)?;
+    runs::notify(tx, &run);
+    Ok(())
+}
+
+/// What a run read, whatever state it is in and whether the models are here or not.
+pub(crate) fn put(
+    tx: &mut Tx<'_>,
+    run: &runs::RunInfo,
+    datasets: &[DatasetInput],
+    models: &[String],
+) -> Result<(), TrackingError> {
     let before = tx.one("select count(*) as n from run_datasets where run = $1", &[&run.id])?.int("n")?;
     for (position, DatasetInput { dataset, tags }) in (before..).zip(datasets) {
         tx.run(
@@ -92,10 +107,8 @@ pub fn log(tx: &mut Tx<'_>, run_id: &str, datasets: &[DatasetInput], models: &[S
         )?;
     }
     for model_id in models {
-        logged_models::get(tx, model_id)?;
-        put_model(tx, &run, "input", model_id, 0)?;
+        put_model(tx, run, "input", model_id, 0)?;
     }
-    runs::notify(tx, &run);
     Ok(())
 }
 
@@ -144,7 +157,7 @@ pub fn summaries(tx: &mut Tx<'_>, experiments: &[i64]) -> Result<Vec<DatasetSumm
     Ok(found)
 }
 
-fn put_model(
+pub(crate) fn put_model(
     tx: &mut Tx<'_>,
     run: &runs::RunInfo,
     direction: &str,

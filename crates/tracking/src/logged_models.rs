@@ -200,7 +200,7 @@ fn touch(tx: &mut Tx<'_>, now: Timestamp, model: &LoggedModel) -> Result<(), Tra
     Ok(())
 }
 
-fn put_params(tx: &mut Tx<'_>, id: i64, params: &[KeyValue]) -> Result<(), TrackingError> {
+pub(crate) fn put_params(tx: &mut Tx<'_>, id: i64, params: &[KeyValue]) -> Result<(), TrackingError> {
     for (i, param) in params.iter().enumerate() {
         validate::key(&format!("params[{i}].key"), &param.key)?;
         tx.run(
@@ -211,7 +211,7 @@ fn put_params(tx: &mut Tx<'_>, id: i64, params: &[KeyValue]) -> Result<(), Track
     Ok(())
 }
 
-fn put_tags(tx: &mut Tx<'_>, id: i64, tags: &[KeyValue]) -> Result<(), TrackingError> {
+pub(crate) fn put_tags(tx: &mut Tx<'_>, id: i64, tags: &[KeyValue]) -> Result<(), TrackingError> {
     for (i, tag) in tags.iter().enumerate() {
         validate::key(&format!("tags[{i}].key"), &tag.key)?;
         tx.run(
@@ -226,6 +226,10 @@ fn put_tags(tx: &mut Tx<'_>, id: i64, tags: &[KeyValue]) -> Result<(), TrackingE
 /// A point that `run` measured on the model: the latest of its key, run and dataset stays.
 pub(crate) fn put_metric(tx: &mut Tx<'_>, model_id: &str, run: &RunInfo, metric: &Metric) -> Result<(), TrackingError> {
     let model = get(tx, model_id)?;
+    put_metric_of(tx, model.id, &run.run_id, metric)
+}
+
+pub(crate) fn put_metric_of(tx: &mut Tx<'_>, model: i64, run_id: &str, metric: &Metric) -> Result<(), TrackingError> {
     let (value, is_nan) = metrics::stored(metric.value);
     tx.run(
         "insert into logged_model_metrics (model, key, run_id, dataset_name, dataset_digest, step, at, value, is_nan) \
@@ -235,9 +239,9 @@ pub(crate) fn put_metric(tx: &mut Tx<'_>, model_id: &str, run: &RunInfo, metric:
          where (excluded.step, excluded.at, excluded.value) \
          > (logged_model_metrics.step, logged_model_metrics.at, logged_model_metrics.value)",
         &[
-            &model.id,
+            &model,
             &metric.key,
-            &run.run_id,
+            &run_id,
             &metric.dataset_name.as_deref().unwrap_or(""),
             &metric.dataset_digest.as_deref().unwrap_or(""),
             &metric.step,

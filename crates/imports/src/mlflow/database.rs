@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use towpath_core::Timestamp;
 use towpath_store::{Foreign, Row, StoreError, ToValue, Tx};
-use towpath_tracking::adopt;
-use towpath_tracking::metrics::Point;
+use towpath_tracking::inputs::{Dataset, DatasetInput, ModelOutput};
+use towpath_tracking::logged_models::{ModelMetric, Status};
+use towpath_tracking::metrics::{Metric, Point};
 use towpath_tracking::runs::RunStatus;
+use towpath_tracking::{KeyValue, adopt};
 
 use super::{DELETED, lifecycle};
 use crate::ImportError;
@@ -53,6 +55,7 @@ impl Database {
 
     pub(crate) async fn runs(&self, experiment: &str) -> Result<Vec<adopt::Run>, ImportError> {
         let experiment: i64 = experiment.parse().unwrap_or(-1);
+        let links = self.has("inputs").await;
         self.0
             .read(move |tx| {
                 let of = "where r.experiment_id = $1";
@@ -64,6 +67,7 @@ impl Database {
                 };
                 let mut params = logged("params")?;
                 let mut tags = logged("tags")?;
+                let mut links = if links { Links::of(tx, experiment)? } else { Links::default() };
                 let rows = tx.all(&format!("select r.* from runs r {of} order by r.start_time, r.run_uuid"), &[&experiment])?;
                 rows.iter()
                     .map(|row| {
@@ -79,6 +83,9 @@ impl Database {
                             artifact_uri: row.opt_text("artifact_uri")?,
                             params: params.remove(&run_id).unwrap_or_default(),
                             tags: tags.remove(&run_id).unwrap_or_default(),
+                            datasets: links.datasets.remove(&run_id).unwrap_or_default(),
+                            model_inputs: links.model_inputs.remove(&run_id).unwrap_or_default(),
+                            model_outputs: links.model_outputs.remove(&run_id).unwrap_or_default(),
                             run_id,
                         })
                     })
@@ -103,6 +110,20 @@ impl Database {
                 Ok(series)
             })
             .await
+    }
+
+    /// False for a table that MLflow's older versions do not have.
+    async fn has(&self, table: &'static str) -> bool {
+        let found = self.0.read(move |tx| tx.all(&format!("select 1 as one from {table} limit 1"), &[])).await;
+        found.is_ok()
+    }
+
+    pub(crate) async fn logged_models(&self, experiment: &str) -> Result<Vec<adopt::LoggedModel>, ImportError> {
+        if !self.has("logged_models").await {
+            return Ok(Vec::new());
+        }
+        let experiment: i64 = experiment.parse().unwrap_or(-1);
+        self.0.read(move |tx| logged_models(tx, experiment)).await
     }
 
     pub(crate) async fn models(&self) -> Result<Vec<adopt::Model>, ImportError> {
@@ -135,6 +156,111 @@ impl Database {
             })
             .await
     }
+}
+
+/// What runs read and made.
+#[derive(Default)]
+struct Links {
+    datasets: BTreeMap<String, Vec<DatasetInput>>,
+    model_inputs: BTreeMap<String, Vec<String>>,
+    model_outputs: BTreeMap<String, Vec<ModelOutput>>,
+}
+
+impl Links {
+    fn of(tx: &mut Tx<'_>, experiment: i64) -> Result<Self, StoreError> {
+        let mut links = Self::default();
+        let mut tags: BTreeMap<String, Vec<KeyValue>> = BTreeMap::new();
+        let of_run = "from inputs i join runs r on r.run_uuid";
+        let sql = format!(
+            "select t.input_uuid, t.name, t.value {of_run} = i.destination_id \
+             join input_tags t on t.input_uuid = i.input_uuid where r.experiment_id = $1"
+        );
+        for row in tx.all(&sql, &[&experiment])? {
+            let tag = KeyValue::new(row.text("name")?, row.text("value")?);
+            tags.entry(row.text("input_uuid")?).or_default().push(tag);
+        }
+        let sql = format!(
+            "select i.input_uuid, i.destination_id, d.* {of_run} = i.destination_id \
+             join datasets d on d.dataset_uuid = i.source_id \
+             where r.experiment_id = $1 and i.source_type = 'DATASET'"
+        );
+        for row in tx.all(&sql, &[&experiment])? {
+            let dataset = Dataset {
+                name: row.text("name")?,
+                digest: row.text("digest")?,
+                source_type: row.text("dataset_source_type")?,
+                source: row.text("dataset_source")?,
+                schema: row.opt_text("dataset_schema")?,
+                profile: row.opt_text("dataset_profile")?,
+            };
+            let tags = tags.remove(&row.text("input_uuid")?).unwrap_or_default();
+            links.datasets.entry(row.text("destination_id")?).or_default().push(DatasetInput { dataset, tags });
+        }
+        let sql = format!(
+            "select i.source_id, i.source_type, i.destination_id, i.step {of_run} = i.source_id \
+             where r.experiment_id = $1 and i.destination_type in ('MODEL_INPUT', 'MODEL_OUTPUT')"
+        );
+        for row in tx.all(&sql, &[&experiment])? {
+            let (run, model_id) = (row.text("source_id")?, row.text("destination_id")?);
+            if row.text("source_type")? == "RUN_INPUT" {
+                links.model_inputs.entry(run).or_default().push(model_id);
+            } else {
+                let output = ModelOutput { model_id, step: row.int("step")? };
+                links.model_outputs.entry(run).or_default().push(output);
+            }
+        }
+        Ok(links)
+    }
+}
+
+fn logged_models(tx: &mut Tx<'_>, experiment: i64) -> Result<Vec<adopt::LoggedModel>, ImportError> {
+    let logged = |tx: &mut Tx<'_>, of: &str| {
+        let sql = format!(
+            "select model_id as owner, {of}_key as \"key\", {of}_value as value from logged_model_{of}s \
+             where experiment_id = $1"
+        );
+        texts(tx, &sql, &[&experiment])
+    };
+    let (mut params, mut tags) = (logged(tx, "param")?, logged(tx, "tag")?);
+    let mut metrics: BTreeMap<String, Vec<ModelMetric>> = BTreeMap::new();
+    for row in tx.all("select * from logged_model_metrics where experiment_id = $1", &[&experiment])? {
+        let model_id = row.text("model_id")?;
+        let metric = Metric {
+            key: row.text("metric_name")?,
+            value: row.real("metric_value")?,
+            timestamp: row.int("metric_timestamp_ms")?,
+            step: row.int("metric_step")?,
+            model_id: Some(model_id.clone()),
+            dataset_name: row.opt_text("dataset_name")?,
+            dataset_digest: row.opt_text("dataset_digest")?,
+        };
+        metrics.entry(model_id).or_default().push(ModelMetric { metric, run_id: row.text("run_id")? });
+    }
+    let sql = "select * from logged_models where experiment_id = $1 and lifecycle_stage = 'active' order by model_id";
+    let rows = tx.all(sql, &[&experiment])?;
+    rows.iter()
+        .map(|row| {
+            let model_id = row.text("model_id")?;
+            Ok(adopt::LoggedModel {
+                name: row.text("name")?,
+                model_type: row.opt_text("model_type")?.filter(|text| !text.is_empty()),
+                source_run_id: row.opt_text("source_run_id")?.filter(|text| !text.is_empty()),
+                // As MLflow numbers them.
+                status: match row.int("status")? {
+                    1 => Status::Pending,
+                    3 => Status::UploadFailed,
+                    _ => Status::Ready,
+                },
+                created_at: time(row, "creation_timestamp_ms")?,
+                updated_at: time(row, "last_updated_timestamp_ms")?,
+                artifact_uri: row.opt_text("artifact_location")?,
+                params: params.remove(&model_id).unwrap_or_default(),
+                tags: tags.remove(&model_id).unwrap_or_default(),
+                metrics: metrics.remove(&model_id).unwrap_or_default(),
+                model_id,
+            })
+        })
+        .collect()
 }
 
 fn versions(tx: &mut Tx<'_>) -> Result<BTreeMap<String, Vec<adopt::Version>>, ImportError> {

@@ -57,6 +57,9 @@ impl Folder {
             let status = meta.0.get("status").and_then(Value::as_u64).unwrap_or(3);
             let tags = texts(&folder.join("tags"))?;
             runs.push(adopt::Run {
+                datasets: Vec::new(),
+                model_inputs: Vec::new(),
+                model_outputs: Vec::new(),
                 name: meta.text("run_name").or_else(|| tags.get("mlflow.runName").cloned()).unwrap_or_default(),
                 user: meta.text("user_id").unwrap_or_default(),
                 status: STATUSES.get((status as usize).wrapping_sub(1)).copied().unwrap_or(RunStatus::Finished),

@@ -1,12 +1,15 @@
-//! What MLflow keeps: tables in a database, or files in `mlruns/`.
+//! What MLflow keeps: tables in a database, files in `mlruns/`, or whatever a running server answers.
 
 mod database;
 mod folder;
+pub(crate) mod rest;
+mod server;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use database::Database;
 pub(crate) use folder::Folder;
+pub(crate) use server::Server;
 use towpath_tracking::Lifecycle;
 
 use crate::ImportError;
@@ -19,6 +22,8 @@ pub(crate) enum Place {
     Folder(PathBuf),
     /// As the store opens it.
     Database(String),
+    /// The address of a server.
+    Server(String),
 }
 
 /// Reads what MLflow calls a tracking or backend store URI.
@@ -30,6 +35,7 @@ pub(crate) fn place_of(address: &str) -> Result<Place, ImportError> {
         // SQLAlchemy names a driver: postgresql+psycopg2.
         return match scheme.split('+').next() {
             Some("postgresql" | "postgres") => Ok(Place::Database(format!("postgresql://{rest}"))),
+            Some("http" | "https") => Ok(Place::Server(address.to_owned())),
             Some("file") => Ok(Place::Folder(PathBuf::from(rest))),
             _ => Err(ImportError::NoSource(address.to_owned())),
         };
@@ -64,6 +70,7 @@ mod tests {
         assert!(
             matches!(place_of("file:///data/mlruns"), Ok(Place::Folder(path)) if path == Path::new("/data/mlruns"))
         );
+        assert!(matches!(place_of("https://mlflow.example.org"), Ok(Place::Server(_))));
         assert!(place_of("mysql://h/db").is_err() && place_of("/nowhere/at/all").is_err());
     }
 }

@@ -3,6 +3,7 @@
 
 mod logged;
 mod mlflow;
+mod running;
 
 use std::path::Path;
 use std::process::Command;
@@ -35,9 +36,21 @@ impl Place {
 
     /// Runs `scripts/<name>.py` in the folder; what it prints.
     fn python(&self, name: &str) -> String {
+        self.python_with(name, "")
+    }
+
+    /// The same with a tracking server.
+    fn python_with(&self, name: &str, tracking_uri: &str) -> String {
         let script = format!("{}/tests/scripts/{name}.py", env!("CARGO_MANIFEST_DIR"));
         let python = towpath_testkit::python::program("python").unwrap();
-        let output = Command::new(python).arg(script).current_dir(self.folder.path()).output().unwrap();
+        let output = Command::new(python)
+            .arg(script)
+            .current_dir(self.folder.path())
+            .env("MLFLOW_TRACKING_URI", tracking_uri)
+            .env("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            .env("MLFLOW_DISABLE_TELEMETRY", "true")
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{name}.py: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

@@ -1,5 +1,5 @@
 use serde_json::Value;
-use towpath_imports::{Report, Source};
+use towpath_imports::{Credentials, Report, Source};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::registry::{aliases, versions};
 use towpath_tracking::runs::{self, RunStatus};
@@ -13,8 +13,8 @@ async fn what_mlflow_keeps_in_a_database_or_a_folder_is_here_afterwards() {
     let sqlite = Place::new(false).await;
     let written: Value = serde_json::from_str(&sqlite.python("mlflow_records")).unwrap();
     let database = format!("sqlite:///{}", sqlite.path("mlflow.db").display());
-    let database = Source::mlflow(&database).await.unwrap();
-    let folder = Source::mlflow(&sqlite.path("mlruns").display().to_string()).await.unwrap();
+    let database = Source::mlflow(&database, Credentials::None).await.unwrap();
+    let folder = Source::mlflow(&sqlite.path("mlruns").display().to_string(), Credentials::None).await.unwrap();
     take_and_look(&sqlite, &database, "vision database", &written["database"]).await;
     // Registered models of the same name: the versions that are there stay.
     let postgres = Place::new(true).await;

@@ -16,6 +16,7 @@ mod diff_rows;
 pub mod download_flags;
 mod exp;
 mod experiment;
+mod export;
 mod fetch;
 mod freeze;
 mod gc;
@@ -95,6 +96,8 @@ pub enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     Import(import::Import),
+    #[command(subcommand)]
+    Export(export::Export),
     ImportUrl(import_url::ImportUrl),
     Update(update::Update),
     Get(get::Get),
@@ -178,6 +181,7 @@ impl Command {
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
             Self::Import(command) => command.run(ctx),
+            Self::Export(command) => wait(command.run(ctx)),
             Self::ImportUrl(command) => command.run(ctx),
             Self::Update(command) => command.run(ctx),
             Self::Get(command) => command.run(ctx),

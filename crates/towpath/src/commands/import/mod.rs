@@ -1,4 +1,4 @@
-mod records;
+pub mod records;
 
 use std::path::PathBuf;
 

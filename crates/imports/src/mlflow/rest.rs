@@ -1,0 +1,230 @@
+//! MLflow's REST API as a client calls it, with whatever server answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use towpath_core::names::encoded;
+
+use crate::ImportError;
+
+/// How often a request is sent when the server is busy or away.
+const ATTEMPTS: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Who calls: `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    #[default]
+    None,
+    Token(String),
+    User {
+        name: String,
+        password: String,
+    },
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// A tracking server.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    http: reqwest::Client,
+    /// Without a slash at its end.
+    base: String,
+    credentials: Credentials,
+}
+
+/// A file that the server stores.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteFile {
+    /// Below what was asked for.
+    pub(crate) path: String,
+    pub(crate) size: u64,
+}
+
+impl Rest {
+    pub(crate) fn new(base: &str, credentials: Credentials) -> Result<Self, ImportError> {
+        let base = base.trim_end_matches('/').to_owned();
+        let built = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(Duration::from_mins(2))
+            .build();
+        let http = built.map_err(|source| ImportError::unreachable(&base, &source))?;
+        Ok(Self { http, base, credentials })
+    }
+
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ImportError> {
+        let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+        let path = format!("{path}?{}", query.join("&"));
+        self.json(|| self.request(Method::GET, &path)).await
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, ImportError> {
+        self.json(|| self.request(method.clone(), path).json(body)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ImportError> {
+        self.call(Method::POST, path, body).await
+    }
+
+    /// The items of all pages of a list that is asked for by a body.
+    pub(crate) async fn all(&self, path: &str, mut body: Value, key: &str) -> Result<Vec<Value>, ImportError> {
+        let mut items = Vec::new();
+        loop {
+            let mut page = self.post(path, &body).await?;
+            items.append(page[key].as_array_mut().unwrap_or(&mut Vec::new()));
+            match page["next_page_token"].as_str() {
+                Some(token) if !token.is_empty() => body["page_token"] = json!(token),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// The same for a list that is asked for by a query.
+    pub(crate) async fn all_by_query(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        key: &str,
+    ) -> Result<Vec<Value>, ImportError> {
+        let mut items = Vec::new();
+        let mut token = String::new();
+        loop {
+            let next: &[(&str, &str)] = if token.is_empty() { &[] } else { &[("page_token", &token)] };
+            let mut page = self.get(path, &[query, next].concat()).await?;
+            items.append(page[key].as_array_mut().unwrap_or(&mut Vec::new()));
+            match page["next_page_token"].as_str() {
+                Some(next) if !next.is_empty() => token = next.to_owned(),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// All files below a path of the artifacts that the server stores.
+    pub(crate) async fn files(&self, root: &str) -> Result<Vec<RemoteFile>, ImportError> {
+        let (mut files, mut folders) = (Vec::new(), vec![String::new()]);
+        while let Some(folder) = folders.pop() {
+            let place = format!("{root}/{folder}");
+            let list = self.get("-artifacts/artifacts", &[("path", place.trim_end_matches('/'))]).await?;
+            for entry in list["files"].as_array().into_iter().flatten() {
+                let name = entry["path"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                let path = format!("{folder}/{name}").trim_start_matches('/').to_owned();
+                if entry["is_dir"] == true {
+                    folders.push(path);
+                } else {
+                    files.push(RemoteFile { path, size: entry["file_size"].as_u64().unwrap_or(0) });
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// The bytes of a stored file, as they come.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + Unpin + use<>, ImportError> {
+        let url = artifact(path);
+        let response = self.send(|| self.request(Method::GET, &url)).await?;
+        Ok(response.bytes_stream().boxed())
+    }
+
+    /// Stores a file; sent once, for its bytes come only once.
+    pub(crate) async fn upload(&self, path: &str, body: reqwest::Body) -> Result<(), ImportError> {
+        let sent = self.request(Method::PUT, &artifact(path)).body(body).send().await;
+        let response = sent.map_err(|source| ImportError::unreachable(&self.base, &source))?;
+        refused(response).await.map(|_| ())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/2.0/mlflow{path}", self.base));
+        match &self.credentials {
+            Credentials::None => request,
+            Credentials::Token(token) => request.bearer_auth(token),
+            Credentials::User { name, password } => request.basic_auth(name, Some(password)),
+        }
+    }
+
+    async fn json(&self, request: impl Fn() -> RequestBuilder) -> Result<Value, ImportError> {
+        let response = self.send(request).await?;
+        let url = response.url().path().to_owned();
+        response.json().await.map_err(|_| ImportError::NoServer { url: format!("{}{url}", self.base) })
+    }
+
+    /// Sends it again, after growing waits, when the server is away or says that it is busy.
+    async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, ImportError> {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match request().send().await {
+                Ok(response) if is_passing(response.status()) => {}
+                Ok(response) => return refused(response).await,
+                Err(error) if error.is_connect() || error.is_timeout() => {}
+                Err(error) => return Err(ImportError::unreachable(&self.base, &error)),
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        let last = request().send().await.map_err(|source| ImportError::unreachable(&self.base, &source))?;
+        refused(last).await
+    }
+}
+
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
+}
+
+async fn refused(response: Response) -> Result<Response, ImportError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let url = response.url().path().to_owned();
+    let text = response.text().await.unwrap_or_default();
+    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    let message = match said("message") {
+        message if message.is_empty() => text.chars().take(200).collect(),
+        message => message,
+    };
+    Err(ImportError::Refused { url, status: status.as_u16(), code: said("error_code"), message })
+}
+
+/// The address of a stored file below `/api/2.0/mlflow`.
+fn artifact(path: &str) -> String {
+    let parts: Vec<String> = path.split('/').map(encoded).collect();
+    format!("-artifacts/artifacts/{}", parts.join("/"))
+}
+
+/// A number that may be written as a text; NaN and infinities are words.
+pub(crate) fn real(value: &Value) -> f64 {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// A 64-bit number that may be written as a text; absent is zero, as in protobuf.
+pub(crate) fn int(value: &Value) -> i64 {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_in_every_spelling() {
+        assert_eq!((int(&json!(5)), int(&json!("-7")), int(&Value::Null)), (5, -7, 0));
+        assert!(real(&json!("NaN")).is_nan());
+        assert_eq!((real(&json!("Infinity")), real(&json!(0.5))), (f64::INFINITY, 0.5));
+    }
+
+    #[test]
+    fn names_of_files_are_written_for_an_address() {
+        assert_eq!(artifact("1/a b/é%.txt"), "-artifacts/artifacts/1/a%20b/%C3%A9%25.txt");
+    }
+}
