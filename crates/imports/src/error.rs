@@ -55,13 +55,13 @@ impl ImportError {
 impl Classify for ImportError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoSource(_) | Self::NoRuns(_) | Self::Content { .. } | Self::Yaml(_) => Kind::Invalid,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
-            Self::File { .. } => Kind::Unavailable,
-            Self::Unreachable { .. } | Self::NoServer { .. } => Kind::Unavailable,
+            Self::File { .. } | Self::Unreachable { .. } | Self::NoServer { .. } => Kind::Unavailable,
             Self::Refused { status: 401 | 403, .. } => Kind::Denied,
             Self::Refused { status: 404, .. } => Kind::NotFound,
-            Self::Refused { .. } => Kind::Invalid,
+            Self::NoSource(_) | Self::NoRuns(_) | Self::Content { .. } | Self::Yaml(_) | Self::Refused { .. } => {
+                Kind::Invalid
+            }
             Self::Tracking(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }

@@ -52,12 +52,11 @@ impl Export<'_> {
                 self.done.differences.push(what);
                 return Ok(());
             }
-            match ours {
-                Some(version) => self.finish_version(name, version).await?,
-                None => {
-                    let asked = json!({"name": name, "version": made});
-                    self.rest.call(Method::DELETE, "/model-versions/delete", &asked).await?;
-                }
+            if let Some(version) = ours {
+                self.finish_version(name, version).await?;
+            } else {
+                let asked = json!({"name": name, "version": made});
+                self.rest.call(Method::DELETE, "/model-versions/delete", &asked).await?;
             }
         }
         for (alias, version) in &model.aliases {
