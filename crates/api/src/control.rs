@@ -43,8 +43,11 @@ pub struct Revision {
     pub id: String,
     pub release: i64,
     pub model_version: i64,
-    /// Absolute path of a model file or of a folder that holds `model.onnx`.
+    /// Absolute path of a model file or folder.
     pub path: String,
+    /// Its environment lets models run pickles and code that they bring.
+    #[serde(default)]
+    pub allow_pickle: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -210,6 +210,13 @@ pub struct Environment {
     pub batching: Option<Batching>,
 }
 
+impl Environment {
+    /// Models may run pickles and code that they bring: a gate that looks for them lets them pass.
+    pub fn allows_pickle(&self) -> bool {
+        self.gates.iter().any(|gate| matches!(gate.condition, GateCondition::ArtifactScan { allow_pickle: true }))
+    }
+}
+
 /// How requests of one model are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batching {

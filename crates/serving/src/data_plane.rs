@@ -421,5 +421,11 @@ fn nothing_logged() -> (Box<RawValue>, u32) {
 
 /// A table for models that were named on the command line.
 pub(crate) fn standalone_revision(name: &str, path: &Path) -> Revision {
-    Revision { id: format!("{name}-v1-r0"), release: 0, model_version: 1, path: path.display().to_string() }
+    Revision {
+        id: format!("{name}-v1-r0"),
+        release: 0,
+        model_version: 1,
+        path: path.display().to_string(),
+        allow_pickle: false,
+    }
 }

@@ -32,8 +32,16 @@ pub(crate) struct Permit {
 impl Lane {
     /// `most` bounds what the limit may grow to.
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        let state = State { running: 0, waiting: VecDeque::new(), limit: Gradient::new(most) };
-        Arc::new(Self { state: Mutex::new(state) })
+        Self::with(Gradient::new(most))
+    }
+
+    /// Always so many places.
+    pub(crate) fn fixed(places: usize) -> Arc<Self> {
+        Self::with(Gradient { limit: places as f64, least: places as f64, ..Gradient::new(places) })
+    }
+
+    fn with(limit: Gradient) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { running: 0, waiting: VecDeque::new(), limit }) })
     }
 
     /// Waits for a place, at the latest until `deadline`. Who cannot be served before it is sent away
@@ -111,6 +119,7 @@ impl Drop for Permit {
 #[derive(Debug)]
 struct Gradient {
     limit: f64,
+    least: f64,
     most: f64,
     /// Moving average over some 600 runs.
     usual: Duration,
@@ -122,7 +131,7 @@ const LONG: f64 = 600.0;
 
 impl Gradient {
     fn new(most: usize) -> Self {
-        Self { limit: (most as f64 / 2.0).max(1.0), most: most.max(1) as f64, usual: Duration::ZERO }
+        Self { limit: (most as f64 / 2.0).max(1.0), least: 1.0, most: most.max(1) as f64, usual: Duration::ZERO }
     }
 
     fn places(&self) -> usize {
@@ -140,7 +149,7 @@ impl Gradient {
         }
         let gradient = (TOLERANCE * usual / took).clamp(0.5, 1.0);
         let wanted = self.limit * gradient + self.limit.sqrt();
-        self.limit = (self.limit * (1.0 - SMOOTHING) + wanted * SMOOTHING).clamp(1.0, self.most);
+        self.limit = (self.limit * (1.0 - SMOOTHING) + wanted * SMOOTHING).clamp(self.least, self.most);
     }
 }
 

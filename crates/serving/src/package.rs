@@ -129,7 +129,8 @@ fn columns(signature: &str) -> Result<Vec<Column>, String> {
     Ok(inputs.iter().map(column).collect::<Option<Vec<Column>>>().unwrap_or_default())
 }
 
-fn read(folder: &Path) -> Result<Value, LoadError> {
+/// The `MLmodel` of a folder.
+pub(crate) fn read(folder: &Path) -> Result<Value, LoadError> {
     let file = folder.join(MLMODEL);
     let bytes = bounded(&file).map_err(|source| LoadError::Read { path: shown(&file), source })?;
     let unreadable = |detail: String| LoadError::Package { path: shown(folder), detail };

@@ -20,7 +20,7 @@ use crate::package::{self, Column};
 use crate::protocol;
 use crate::runtime::Runtime;
 use crate::server::Loader;
-use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
+use crate::tensor::Tensor;
 
 /// A run longer than this would keep its thread from answering others: it goes to a thread of its
 /// own. Shorter ones run where the request is read, which saves two thread switches.
@@ -57,12 +57,13 @@ pub(crate) struct LoadedRevision {
 impl LoadedRevision {
     /// Loads and warms; blocks.
     pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
-        let runtime = loader(Path::new(&info.path))?;
+        let runtime = loader(&info)?;
         let description = package::describe(Path::new(&info.path))?;
         let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
         let mut specs = runtime.inputs().iter().chain(runtime.outputs());
         let by_rows = specs.all(|spec| spec.shape.first() == Some(&None));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let lane = runtime.runs_at_once().map_or_else(|| Lane::new(cores * RUNS_OF_A_CORE), Lane::fixed);
         let revision = Self {
             id: Arc::from(info.id.as_str()),
             header: HeaderValue::from_str(&info.id).ok(),
@@ -73,7 +74,7 @@ impl LoadedRevision {
             tallies: Tallies::default(),
             recent: Mutex::new(Recent::default()),
             histograms: Histograms::default(),
-            lane: Lane::new(cores * RUNS_OF_A_CORE),
+            lane,
             queue: Queue::default(),
             by_rows,
             batching: Mutex::new(None),
@@ -84,8 +85,7 @@ impl LoadedRevision {
         // The first runs fault pages in and fill caches; the last one is what to expect.
         for _ in 0..3 {
             let started = Instant::now();
-            let zeros = revision.runtime.inputs().iter().map(zeros).collect();
-            revision.run_here(zeros).map_err(|error| RevisionError::WarmUp(error.to_string()))?;
+            revision.run_here(revision.runtime.warm_up()).map_err(|error| RevisionError::WarmUp(error.to_string()))?;
             revision.run_micros.store(micros(started.elapsed()), Ordering::Relaxed);
         }
         if let Some(example) = &description.example {
@@ -97,7 +97,7 @@ impl LoadedRevision {
     /// Runs the example that was saved with the model.
     fn run_example(&self, example: &[u8]) -> Result<(), RevisionError> {
         let failed = |error: RequestError| RevisionError::WarmUp(format!("its input example: {error}"));
-        match protocol::read_example(example, self) {
+        match protocol::read_example(example, self.runtime.inputs(), &self.columns) {
             Ok(inputs) => self.run_here(inputs).map(drop).map_err(failed),
             // It may be of a form that only Python takes.
             Err(error) => {
@@ -179,19 +179,6 @@ impl LoadedRevision {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
-
-fn zeros(spec: &TensorSpec) -> Tensor {
-    let shape: Vec<usize> = spec.shape.iter().map(|length| length.unwrap_or(1)).collect();
-    let count = shape.iter().product();
-    let data = match spec.element_type {
-        ElementType::F32 => Data::F32(vec![0.0; count]),
-        ElementType::F64 => Data::F64(vec![0.0; count]),
-        ElementType::I64 | ElementType::I32 => Data::I64(vec![0; count]),
-        ElementType::Bool => Data::Bool(vec![false; count]),
-        ElementType::Text => Data::Text(vec![String::new(); count]),
-    };
-    Tensor { shape, data }
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {

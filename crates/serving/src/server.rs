@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
-use towpath_api::control::Batching;
+use towpath_api::control::{Batching, Revision};
 use towpath_core::{Clock, SystemClock};
 
 use crate::admission::{Admission, Clients, TokenHash};
@@ -19,11 +19,11 @@ use crate::listen::{Address, Listener, Tls};
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::PredictionLog;
 use crate::repository::Repository;
-use crate::runtime::{self, LoadError, Runtime};
+use crate::runtime::{LoadError, Runtime, Runtimes};
 use crate::{connections, protocol, router};
 
-/// Makes a runtime of a model's path.
-pub type Loader = Arc<dyn Fn(&Path) -> Result<Box<dyn Runtime>, LoadError> + Send + Sync>;
+/// Makes a runtime of a revision's model.
+pub type Loader = Arc<dyn Fn(&Revision) -> Result<Box<dyn Runtime>, LoadError> + Send + Sync>;
 
 /// How to serve.
 pub struct Options {
@@ -35,7 +35,7 @@ pub struct Options {
     pub source: Source,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
-    /// [`runtime::load`], unless a test brings its own.
+    /// [`Runtimes::load`] without Python, unless told otherwise.
     pub loader: Loader,
     /// Gets the address once connections are accepted: port 0 becomes a real one.
     pub bound: Option<oneshot::Sender<SocketAddr>>,
@@ -98,7 +98,7 @@ impl Options {
             source,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
-            loader: Arc::new(runtime::load),
+            loader: Arc::new(|revision| Runtimes::default().load(revision)),
             bound: None,
         }
     }

@@ -63,3 +63,19 @@ pub struct TensorSpec {
     /// `None` = any length (the batch).
     pub shape: Vec<Option<usize>>,
 }
+
+impl Tensor {
+    /// What fits `spec`, of one row.
+    pub fn zeros(spec: &TensorSpec) -> Self {
+        let shape: Vec<usize> = spec.shape.iter().map(|length| length.unwrap_or(1)).collect();
+        let count = shape.iter().product();
+        let data = match spec.element_type {
+            ElementType::F32 => Data::F32(vec![0.0; count]),
+            ElementType::F64 => Data::F64(vec![0.0; count]),
+            ElementType::I64 | ElementType::I32 => Data::I64(vec![0; count]),
+            ElementType::Bool => Data::Bool(vec![false; count]),
+            ElementType::Text => Data::Text(vec![String::new(); count]),
+        };
+        Self { shape, data }
+    }
+}

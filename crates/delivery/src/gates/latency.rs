@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use towpath_api::control::Revision;
 use towpath_api::releases::Outcome;
 
 use super::{Decided, Grounds};
@@ -38,7 +39,15 @@ impl Latencies {
 
 pub(crate) async fn gather(prober: &Arc<dyn Prober>, grounds: &Grounds, p99_ms: f64, requests: u32) -> Inputs {
     let candidate = &grounds.candidate;
-    let probed = prober.probe(&candidate.view.model, candidate.view.version, &candidate.path, requests).await;
+    let model = &candidate.view.model;
+    let revision = Revision {
+        id: format!("{model}-v{}-probe", candidate.view.version),
+        release: 0,
+        model_version: candidate.view.version,
+        path: candidate.path.to_string_lossy().into_owned(),
+        allow_pickle: grounds.allow_pickle,
+    };
+    let probed = prober.probe(model, revision, requests).await;
     let (measured, error) = match probed {
         Ok(latencies) => (Some(latencies), None),
         Err(error) => (None, Some(error.to_string())),

@@ -29,6 +29,8 @@ pub(crate) struct Grounds {
     pub(crate) incumbent: Option<Version>,
     /// The checks that `towpath.yaml` declares, by name.
     pub(crate) declared_checks: std::collections::BTreeMap<String, CheckDeclaration>,
+    /// Whether the candidate may run pickles when it is measured.
+    pub(crate) allow_pickle: bool,
 }
 
 /// What a gate decided, before it is hashed.

@@ -157,7 +157,8 @@ fn grounds(tx: &mut Tx<'_>, release: &Release) -> Result<Grounds, DeliveryError>
     };
     let declared_checks =
         policy_of(tx, &release.model, release.version)?.map(|policy| policy.file.checks).unwrap_or_default();
-    Ok(Grounds { project: release.project.clone(), candidate, incumbent, declared_checks })
+    let allow_pickle = release.policy.allows_pickle();
+    Ok(Grounds { project: release.project.clone(), candidate, incumbent, declared_checks, allow_pickle })
 }
 
 fn gatekeeper() -> Actor {

@@ -146,7 +146,13 @@ fn revision(tx: &mut Tx<'_>, release: &Release) -> Result<Revision, DeliveryErro
     // Not by the registry: what serves goes on serving when its entry there is deleted.
     let made = lineage::get(tx, &release.model, release.version)?
         .ok_or_else(|| DeliveryError::NoVersion { model: release.model.clone(), version: release.version })?;
-    Ok(Revision { id: release.revision_id(), release: release.id, model_version: release.version, path: made.path })
+    Ok(Revision {
+        id: release.revision_id(),
+        release: release.id,
+        model_version: release.version,
+        path: made.path,
+        allow_pickle: release.policy.allows_pickle(),
+    })
 }
 
 /// Hashes of the living tokens of users: whoever may call the server may predict. Without accounts

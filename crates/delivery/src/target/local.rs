@@ -267,7 +267,7 @@ impl Shared {
             deployment.known().status = DeploymentStatus::Starting;
             self.changes.notify_one();
             let started = home
-                .start(&self.config.executable, port)
+                .start(&self.config, port)
                 .map_err(|error| start_error(format!("{}: {error}", self.config.executable.display())))?;
             let started = child.insert(started);
             self.await_answer(id, started).await?;

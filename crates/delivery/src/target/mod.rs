@@ -1,12 +1,11 @@
 //! Where a deployment runs. A target starts data planes, brings routing tables to them and tells what
 //! they observe; deciding is done elsewhere.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
-use towpath_api::control::{DeploymentState, PredictionRecord, RollbackOrder, RoutingTable};
+use towpath_api::control::{DeploymentState, PredictionRecord, Revision, RollbackOrder, RoutingTable};
 use towpath_api::deployments::TrafficPoint;
 use towpath_core::{Classify, Kind};
 
@@ -132,8 +131,7 @@ pub trait Prober: Send + Sync + 'static {
     fn probe<'a>(
         &'a self,
         model: &'a str,
-        version: i64,
-        path: &'a Path,
+        revision: Revision,
         requests: u32,
     ) -> BoxFuture<'a, Result<Latencies, TargetError>>;
 }

@@ -1,6 +1,5 @@
 //! Measures a model on a throw-away `towpath serve`, alone.
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -24,21 +23,20 @@ impl Prober for LocalTarget {
     fn probe<'a>(
         &'a self,
         model: &'a str,
-        version: i64,
-        path: &'a Path,
+        revision: Revision,
         requests: u32,
     ) -> BoxFuture<'a, Result<Latencies, TargetError>> {
         Box::pin(async move {
-            let name = format!("probe of {model} v{version}");
+            let name = format!("probe of {model} v{}", revision.model_version);
             let failed = |detail: String| TargetError::Start { deployment: name.clone(), detail };
             let folder = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
             let home = Home::at(folder.path().to_owned()).map_err(|error| failed(error.to_string()))?;
             let token = home.token().map_err(|error| failed(error.to_string()))?;
             let port = process::free_port().map_err(|error| failed(error.to_string()))?;
-            let started = home.start_bound(&self.config().executable, port);
+            let started = home.start_bound(self.config(), port);
             let mut child = started.map_err(|error| failed(error.to_string()))?;
             let probe = Probe { http: self.http(), base: format!("http://127.0.0.1:{port}"), token, model };
-            let measured = timeout(PATIENCE, probe.measure(&mut child, version, path, requests)).await;
+            let measured = timeout(PATIENCE, probe.measure(&mut child, revision, requests)).await;
             if let Some(pid) = child.id() {
                 process::stop(pid, Some(&mut child), Duration::from_secs(5)).await;
             }
@@ -58,8 +56,7 @@ impl Probe<'_> {
     async fn measure(
         &self,
         child: &mut tokio::process::Child,
-        version: i64,
-        path: &Path,
+        revision: Revision,
         requests: u32,
     ) -> Result<Latencies, String> {
         while self.http.get(format!("{}/v2/health/live", self.base)).send().await.is_err() {
@@ -68,7 +65,7 @@ impl Probe<'_> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.load(version, path).await?;
+        self.load(revision).await?;
         let metadata: Metadata = self.json(self.http.get(format!("{}/v2/models/{}", self.base, self.model))).await?;
         let request = example(&metadata)?;
         let url = format!("{}/v2/models/{}/infer", self.base, self.model);
@@ -83,18 +80,13 @@ impl Probe<'_> {
         Latencies::of(seconds).ok_or_else(|| "no request was measured".to_owned())
     }
 
-    async fn load(&self, version: i64, path: &Path) -> Result<(), String> {
+    async fn load(&self, revision: Revision) -> Result<(), String> {
         let table = RoutingTable {
             version: 1,
             project: "probe".into(),
             environment: "probe".into(),
             model: self.model.to_owned(),
-            stable: Some(Revision {
-                id: format!("{}-v{version}-probe", self.model),
-                release: 0,
-                model_version: version,
-                path: path.to_string_lossy().into_owned(),
-            }),
+            stable: Some(revision),
             rollout: None,
             warm: None,
             accepted_tokens: None,

@@ -4,13 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
+
+use super::local::LocalConfig;
 
 /// Size from which a log is put aside when the process starts.
 const LONGEST_LOG: u64 = 8 << 20;
@@ -60,19 +62,19 @@ impl Home {
 
     /// Starts the process in a process group of its own, so that what ends the control plane does not
     /// end it.
-    pub(super) fn start(&self, executable: &Path, port: u16) -> io::Result<Child> {
-        self.command(executable, port)?.stdin(Stdio::null()).spawn()
+    pub(super) fn start(&self, config: &LocalConfig, port: u16) -> io::Result<Child> {
+        self.command(config, port)?.stdin(Stdio::null()).spawn()
     }
 
     /// Starts the process for as long as the child's standard input is held: it ends with the control
     /// plane, also when that is killed.
-    pub(super) fn start_bound(&self, executable: &Path, port: u16) -> io::Result<Child> {
-        self.command(executable, port)?.arg("--until-stdin-closes").stdin(Stdio::piped()).spawn()
+    pub(super) fn start_bound(&self, config: &LocalConfig, port: u16) -> io::Result<Child> {
+        self.command(config, port)?.arg("--until-stdin-closes").stdin(Stdio::piped()).spawn()
     }
 
-    fn command(&self, executable: &Path, port: u16) -> io::Result<Command> {
+    fn command(&self, config: &LocalConfig, port: u16) -> io::Result<Command> {
         let log = self.open_log()?;
-        let mut command = Command::new(executable);
+        let mut command = Command::new(&config.executable);
         command
             .arg("serve")
             .arg("--state-dir")
@@ -81,6 +83,11 @@ impl Home {
             .arg(format!("127.0.0.1:{port}"))
             .arg("--control-token-file")
             .arg(self.token_file())
+            // Code that a model brings must not read the secrets of the server.
+            .arg("--hide")
+            .arg(&config.data_dir)
+            .arg("--hide")
+            .arg(&self.folder)
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0);

@@ -2,13 +2,12 @@
 //! target is tested with real processes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use towpath_api::control::{
-    DeploymentState, LabelCounts, PredictionRecord, RevisionState, RollbackOrder, RolledBack, RolloutState,
+    DeploymentState, LabelCounts, PredictionRecord, Revision, RevisionState, RollbackOrder, RolledBack, RolloutState,
     RoutingTable,
 };
 use towpath_core::{Clock, ManualClock};
@@ -225,7 +224,7 @@ impl Target for FakeTarget {
 }
 
 impl Prober for FakeTarget {
-    fn probe<'a>(&'a self, _: &'a str, _: i64, _: &'a Path, _: u32) -> BoxFuture<'a, Result<Latencies, TargetError>> {
+    fn probe<'a>(&'a self, _: &'a str, _: Revision, _: u32) -> BoxFuture<'a, Result<Latencies, TargetError>> {
         let p99_ms = *self.p99_ms.lock().unwrap();
         Box::pin(async move { Ok(Latencies { p50_ms: 1.0, p90_ms: 2.0, p99_ms, max_ms: p99_ms }) })
     }

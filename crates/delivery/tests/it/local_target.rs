@@ -100,6 +100,7 @@ fn table(version: u64, path: &Path) -> RoutingTable {
             release: version as i64,
             model_version: version as i64,
             path: path.to_string_lossy().into_owned(),
+            allow_pickle: false,
         }),
         rollout: None,
         warm: None,
@@ -183,8 +184,12 @@ async fn a_model_that_cannot_be_loaded_is_refused_by_name_and_the_old_table_stay
 #[tokio::test]
 async fn latency_is_measured_on_a_process_of_its_own() {
     let local = Local::new().await;
-    let latencies = local.target.probe("digits", 1, &model(), 50).await.unwrap();
+    let latencies = local.target.probe("digits", probed(&model()), 50).await.unwrap();
     assert!(latencies.p50_ms > 0.0 && latencies.p50_ms <= latencies.p99_ms, "{latencies:?}");
-    let failed = local.target.probe("digits", 1, Path::new("/nonexistent"), 50).await.unwrap_err();
+    let failed = local.target.probe("digits", probed(Path::new("/nonexistent")), 50).await.unwrap_err();
     assert!(failed.to_string().contains("probe of digits v1"), "{failed}");
+}
+
+fn probed(path: &Path) -> Revision {
+    table(1, path).stable.unwrap()
 }

@@ -174,8 +174,8 @@ fn from_csv(body: &[u8]) -> Result<Rows<'static>, RequestError> {
 }
 
 /// The tensors of the example that was saved with a model, the body of a scoring request.
-pub(crate) fn read_example(body: &[u8], revision: &LoadedRevision) -> Result<Vec<Tensor>, RequestError> {
-    tensors(&from_json(body)?, revision.runtime.inputs(), &revision.columns)
+pub(crate) fn read_example(body: &[u8], specs: &[TensorSpec], columns: &[Column]) -> Result<Vec<Tensor>, RequestError> {
+    tensors(&from_json(body)?, specs, columns)
 }
 
 /// The named cells of a request, for a model with a signature of columns.

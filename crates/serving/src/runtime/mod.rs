@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+pub use python::Python;
+use towpath_api::control::Revision;
 use towpath_core::{Classify, Kind};
 
 use crate::package;
 use crate::tensor::{Tensor, TensorSpec};
 
 pub mod onnx;
+pub mod python;
 mod trees;
 
 /// A loaded model; cheap to share, safe to call from many threads.
@@ -30,6 +33,16 @@ pub trait Runtime: Send + Sync {
     fn runs_foreign_code(&self) -> bool {
         false
     }
+
+    /// More runs at once than this only wait for each other; `None` = as many as there are cores for.
+    fn runs_at_once(&self) -> Option<usize> {
+        None
+    }
+
+    /// What it is run on before it is ready.
+    fn warm_up(&self) -> Vec<Tensor> {
+        self.inputs().iter().map(Tensor::zeros).collect()
+    }
 }
 
 /// The model could not be loaded.
@@ -49,6 +62,12 @@ pub enum LoadError {
     Package { path: String, detail: String },
     #[error("{path} is an MLflow model of the flavours {flavours}, none of which is run without Python")]
     NeedsPython { path: String, flavours: String },
+    #[error("{path} is not started: {detail}")]
+    Refused { path: String, detail: String },
+    #[error("{path} cannot be run by Python: {detail}")]
+    Python { path: String, detail: String },
+    #[error("the environment of {path} was not built: {source}")]
+    Environment { path: String, source: Box<towpath_environments::Error> },
     #[error("{path}: operator {operator} ({domain}, opset {opset}) of node '{node}' is not supported")]
     UnsupportedOperator { path: String, operator: String, domain: String, opset: i64, node: String },
     #[error("{path}: node '{node}': {detail}")]
@@ -60,10 +79,13 @@ impl Classify for LoadError {
         match self {
             Self::Missing { .. } => Kind::NotFound,
             Self::Read { .. } => Kind::Unavailable,
+            Self::Refused { .. } => Kind::Denied,
+            Self::Environment { source, .. } => source.kind(),
             Self::Malformed { .. }
             | Self::Unreadable { .. }
             | Self::Package { .. }
             | Self::NeedsPython { .. }
+            | Self::Python { .. }
             | Self::UnsupportedOperator { .. }
             | Self::UnsupportedAttribute { .. } => Kind::Invalid,
         }
@@ -89,7 +111,13 @@ impl Classify for LoadError {
                  class (model.booster_)."
                     .into(),
             ],
-            Self::Missing { .. } | Self::Read { .. } | Self::Package { .. } | Self::UnsupportedAttribute { .. } => {
+            Self::Refused { .. } => vec![
+                "Loading it runs code that it brings. If you trust its author: serve it with --allow-pickle, or let the \
+                 environment's artifact_scan gate have allow_pickle."
+                    .into(),
+            ],
+            Self::Environment { source, .. } => source.hints(),
+            Self::Python { .. } | Self::Missing { .. } | Self::Read { .. } | Self::Package { .. } | Self::UnsupportedAttribute { .. } => {
                 Vec::new()
             }
         }
@@ -101,6 +129,8 @@ impl Classify for LoadError {
 pub enum RunError {
     #[error("node '{node}': {detail}")]
     Node { node: String, detail: String },
+    #[error("{detail}")]
+    Worker { detail: String },
 }
 
 impl Classify for RunError {
@@ -109,7 +139,25 @@ impl Classify for RunError {
     }
 }
 
-/// Loads `path` (a file, or a folder with a model) with the runtime that fits it.
+/// How models are loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Runtimes {
+    /// For the models that only Python runs; `None` = they are refused.
+    pub python: Option<Python>,
+}
+
+impl Runtimes {
+    /// Loads the model of a revision with the runtime that fits it.
+    pub fn load(&self, revision: &Revision) -> Result<Box<dyn Runtime>, LoadError> {
+        let path = Path::new(&revision.path);
+        match (load(path), &self.python) {
+            (Err(LoadError::NeedsPython { .. }), Some(python)) => python::load(path, python, revision.allow_pickle),
+            (loaded, _) => loaded,
+        }
+    }
+}
+
+/// Loads `path` (a file, or a folder with a model) with the runtime that fits it, without Python.
 pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
     let path = &package::locate(path)?;
     if path.is_dir() && path.join("model.onnx").is_file() {

@@ -14,7 +14,7 @@ use towpath_api::control::{
     Batching, DeploymentState, PredictionRecord, Revision, Rollout, RoutingTable, TableAccepted,
 };
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
-use towpath_serving::runtime::{LoadError, RunError, Runtime};
+use towpath_serving::runtime::{LoadError, RunError, Runtime, Runtimes};
 use towpath_serving::tensor::{Data, ElementType, Tensor, TensorSpec};
 use towpath_serving::{Limits, Loader, OnLogFailure, Options, ServeError, Source, serve};
 
@@ -81,8 +81,8 @@ impl Runtime for Scripted {
     }
 }
 
-pub(crate) fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
-    let behaviour = path.to_str().unwrap().to_owned();
+pub(crate) fn load(revision: &Revision) -> Result<Box<dyn Runtime>, LoadError> {
+    let behaviour = revision.path.clone();
     if behaviour == "missing" {
         return Err(LoadError::Missing { path: behaviour });
     }
@@ -155,9 +155,13 @@ impl Deployment {
 
     /// Serves real models, by name and path.
     pub(crate) async fn of_files(models: &[(&str, &str)]) -> Self {
+        Self::of_files_with(models, Runtimes::default()).await
+    }
+
+    pub(crate) async fn of_files_with(models: &[(&str, &str)], runtimes: Runtimes) -> Self {
         let models = models.iter().map(|(name, path)| ((*name).to_owned(), (*path).into())).collect();
         let source = Source::Standalone { models, batching: None, state_dir: None };
-        let loader: Loader = Arc::new(towpath_serving::runtime::load);
+        let loader: Loader = Arc::new(move |revision| runtimes.load(revision));
         Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, loader, |_| {}).await
     }
 
@@ -282,6 +286,7 @@ pub(crate) fn revision(version: i64, behaviour: &str) -> Revision {
         release: version,
         model_version: version,
         path: behaviour.to_owned(),
+        allow_pickle: false,
     }
 }
 

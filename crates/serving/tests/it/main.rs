@@ -11,5 +11,6 @@ mod load;
 mod onnx_models;
 mod packages;
 mod protocols;
+mod python_models;
 mod rollout;
 mod tree_models;

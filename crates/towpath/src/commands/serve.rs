@@ -2,14 +2,16 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use towpath_api::control::Batching;
 use towpath_core::names::is_valid_name;
+use towpath_serving::runtime::{Python, Runtimes};
 use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::variable;
+use crate::config::{Context, variable};
 use crate::error::{Error, Exit};
 use crate::signals;
 
@@ -65,6 +67,22 @@ pub struct Serve {
     /// Answer this many requests of one client at once, by its token or else its address
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_of_client: Option<u32>,
+    /// Run models that only Python runs also when they are pickles or bring code: they can do what you can,
+    /// but for writing files
+    #[arg(long)]
+    allow_pickle: bool,
+    /// Run models of Python with this interpreter, not in environments built from their requirements
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Processes for each model of Python; without it one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    python_workers: Option<u32>,
+    /// Memory that each of these processes may take beyond the loaded model
+    #[arg(long, value_name = "MIB", default_value_t = 2_048, value_parser = clap::value_parser!(u64).range(16..))]
+    python_memory: u64,
+    /// Files in this folder are not read by models of Python
+    #[arg(long, value_name = "DIR", hide = true)]
+    hide: Vec<PathBuf>,
     /// End with whoever started it and holds the other end of standard input
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -84,7 +102,7 @@ fn named_path(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 impl Serve {
-    pub async fn run(self) -> Result<Exit, Error> {
+    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         log_to_stderr();
         let source = match (self.control_token_file, self.state_dir) {
             (Some(file), Some(state_dir)) => {
@@ -114,6 +132,17 @@ impl Serve {
             concurrent_of_client: self.max_requests_of_client.map(|most| most as usize),
             ..defaults
         };
+        let python = Python {
+            interpreter: self.python,
+            timeout: options.limits.deadline + Duration::from_secs(5),
+            memory: Some(self.python_memory << 20),
+            hidden: self.hide,
+            trust: self.allow_pickle,
+            ..Python::new(ctx.environments_dir.clone())
+        };
+        let workers = self.python_workers.map_or(python.workers, |workers| workers as usize);
+        let runtimes = Runtimes { python: Some(Python { workers, ..python }) };
+        options.loader = Arc::new(move |revision| runtimes.load(revision));
         options.tls = self.tls_cert.zip(self.tls_key).map(|(chain, key)| Tls::read(&chain, &key)).transpose()?;
         towpath_serving::serve(options, end).await?;
         Ok(Exit::Done)
