@@ -263,7 +263,7 @@ pub enum Strategy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutPolicy {
     pub strategy: Strategy,
-    /// Candidate shares in (0, 1], rising, the last one 1.
+    /// Candidate shares, rising, the last one 1. The first one is 0 when copies are compared before.
     pub steps: Vec<f64>,
     pub step: StepPolicy,
     pub judge: JudgePolicy,
@@ -301,6 +301,20 @@ pub struct JudgePolicy {
     pub labels: Option<MetricPolicy>,
     /// Candidate bad events before a rollback is allowed at all.
     pub min_bad_events: u64,
+    /// Copies of requests for the candidate, before and while it has a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowPolicy>,
+}
+
+/// How the candidate's answers to copies of requests are compared with stable's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShadowPolicy {
+    /// Of the requests that stable answers, in (0, 1].
+    pub share: f64,
+    /// Fewer answers than this must differ, in (0, 1).
+    pub disagreement: f64,
+    /// Numbers that differ by less, relative to stable's, are the same.
+    pub tolerance: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

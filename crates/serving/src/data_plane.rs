@@ -25,6 +25,7 @@ use crate::repository::Repository;
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
 use crate::server::{Limits, Loader, OnLogFailure};
+use crate::shadow::{Copy, Shadow};
 use crate::tensor::Tensor;
 
 /// Rows of one prediction whose labels are logged.
@@ -33,7 +34,8 @@ const LOGGED_ROWS: usize = 1_000;
 pub(crate) struct DataPlane {
     pub(crate) router: Router,
     pub(crate) repository: Repository,
-    pub(crate) judge: Judge,
+    pub(crate) judge: Arc<Judge>,
+    pub(crate) shadow: Shadow,
     pub(crate) log: PredictionLog,
     pub(crate) admission: Admission,
     pub(crate) clients: Option<Clients>,
@@ -95,6 +97,8 @@ pub(crate) struct Call<'a> {
     pub(crate) model: Option<&'a str>,
     /// Named by the client: bypasses the rollout's weights.
     pub(crate) version: Option<&'a str>,
+    /// Named by the client: bypasses them as well.
+    pub(crate) variant: Option<&'a str>,
     pub(crate) key: Option<&'a [u8]>,
     /// The body as it came, decompressed.
     pub(crate) body: &'a [u8],
@@ -120,28 +124,47 @@ pub(crate) enum LabelOutcome {
 }
 
 impl DataPlane {
-    /// Routes, runs, logs and judges one request. `inputs` turns the body into the tensors of the
+    /// Routes, runs, logs and judges one request. `read` turns the body into the tensors of the
     /// revision that was chosen.
     pub(crate) async fn predict(
         &self,
         call: Call<'_>,
-        inputs: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+        read: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
     ) -> Result<Answered, RequestError> {
         if self.limits.on_log_failure == OnLogFailure::Refuse && self.log.failing() {
             return Err(RequestError::NotLogged("the disk refuses to write, for example because it is full".into()));
         }
         let snapshot = self.router.snapshot();
         let route = snapshot.route(call.model)?;
-        let choice = match call.version {
-            Some(version) => route.pinned(version)?,
-            None => route.choose(call.key)?,
+        let choice = match (call.version, call.variant) {
+            (Some(version), _) => route.pinned(version)?,
+            (None, Some(variant)) => route.variant(variant)?,
+            (None, None) => route.choose(call.key)?,
         };
         let deadline = call.received + call.patience;
-        let result = match inputs(&choice.revision) {
-            Ok(inputs) => choice.revision.run(inputs, deadline).await,
+        let result = match read(&choice.revision) {
+            Ok(inputs) => {
+                let copy = route.copied(&choice).map(|(candidate, policy)| Copy {
+                    candidate: Arc::clone(&candidate.revision),
+                    rollout: Arc::clone(&candidate.rollout),
+                    inputs: if candidate.revision.runtime.inputs() == choice.revision.runtime.inputs() {
+                        Some(inputs.clone())
+                    } else {
+                        read(&candidate.revision).ok()
+                    },
+                    policy,
+                });
+                let started = Instant::now();
+                let result = choice.revision.run(inputs, deadline).await;
+                let answer = result.as_ref().ok().and_then(|outputs| outputs.get(choice.revision.label_output));
+                if let (Some(copy), Some(answer)) = (copy, answer) {
+                    self.shadow.send(copy, answer, started.elapsed());
+                }
+                result
+            }
             // A candidate that refuses what stable takes has changed its inputs: its fault.
             Err(error) => match &route.stable {
-                Some(stable) if choice.arm == Arm::Candidate && inputs(stable).is_ok() => {
+                Some(stable) if choice.arm == Arm::Candidate && read(stable).is_ok() => {
                     Err(RequestError::Model(format!("it does not take what the stable revision takes: {error}")))
                 }
                 _ => Err(error),
@@ -290,6 +313,7 @@ impl DataPlane {
             revision,
             rollout: Arc::from(rollout.id.as_str()),
             weight,
+            shadow: rollout.judge.shadow.filter(|_| weight >= rollout.weight),
         });
         let serves = stable.is_some() || candidate.is_some();
         let route = Route { model: Arc::from(table.model.as_str()), stable, candidate, warm };

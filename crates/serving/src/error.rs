@@ -88,6 +88,8 @@ pub(crate) enum RequestError {
     UnknownModel(String),
     #[error("model '{model}' has no version '{version}' loaded")]
     UnknownVersion { model: String, version: String },
+    #[error("model '{model}' has no variant '{variant}' loaded: stable, candidate and warm are those that may be")]
+    UnknownVariant { model: String, variant: String },
     #[error("nothing is at {0}")]
     UnknownPath(String),
     #[error("a token is needed: send it as 'Authorization: Bearer <token>' or as the password of Basic")]
@@ -128,7 +130,10 @@ impl RequestError {
         match self {
             Self::Invalid(_) | Self::Load { .. } => StatusCode::BAD_REQUEST,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => StatusCode::NOT_FOUND,
+            Self::UnknownModel(_)
+            | Self::UnknownVersion { .. }
+            | Self::UnknownVariant { .. }
+            | Self::UnknownPath(_) => StatusCode::NOT_FOUND,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Controlled => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -144,7 +149,10 @@ impl Classify for RequestError {
     fn kind(&self) -> Kind {
         match self {
             Self::Invalid(_) | Self::UnsupportedMedia(_) | Self::Load { .. } => Kind::Invalid,
-            Self::UnknownModel(_) | Self::UnknownVersion { .. } | Self::UnknownPath(_) => Kind::NotFound,
+            Self::UnknownModel(_)
+            | Self::UnknownVersion { .. }
+            | Self::UnknownVariant { .. }
+            | Self::UnknownPath(_) => Kind::NotFound,
             Self::Unauthenticated => Kind::Unauthenticated,
             Self::Controlled => Kind::Conflict,
             Self::TooLarge { .. }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use towpath_api::control::{RolledBack, Rollout, RolloutState};
 use towpath_core::Timestamp;
 use towpath_core::project::JudgePolicy;
-use towpath_stats::judge::{self, Evidence, FirstBad, Observation};
+use towpath_stats::judge::{self, Evidence, FirstBad, Observation, Pair};
 
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::Router;
@@ -130,6 +130,16 @@ impl Judge {
         };
         live.judge.roll_back(router, "judge", abort.text, deciding, now);
         true
+    }
+
+    /// Takes one copy of a request in that both revisions answered.
+    pub(crate) fn compare(&self, rollout: &str, pair: &Pair) {
+        let mut live = lock(&self.live);
+        let judged = live.judge.rollout.as_mut().filter(|judged| judged.state.id == rollout);
+        if let Some(shadow) = judged.and_then(|judged| judged.state.evidence.shadow.as_mut()) {
+            shadow.add(pair);
+            self.changes.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Looks again after a restart: the process may have died between the event and the rollback.

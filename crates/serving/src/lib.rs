@@ -23,6 +23,7 @@ mod revision;
 mod router;
 pub mod runtime;
 mod server;
+mod shadow;
 pub mod tensor;
 
 pub use error::ServeError;

@@ -160,6 +160,8 @@ pub(crate) fn render(plane: &DataPlane) -> String {
     }
     out.family("towpath_rollbacks_total", "counter", "Rollouts rolled back here.");
     out.sample("towpath_rollbacks_total", "", plane.judge.rollbacks());
+    out.family("towpath_shadow_copies_dropped_total", "counter", "Copies of requests that no candidate answered.");
+    out.sample("towpath_shadow_copies_dropped_total", "", plane.shadow.dropped.load(Ordering::Relaxed));
     if let Some(levels) = plane.judge.levels() {
         out.family("towpath_rollout_evidence", "gauge", "Evidence that the candidate is worse than stable; 1 is none.");
         for (metric, level) in levels {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use towpath_core::ids::new_id;
+use towpath_core::project::ShadowPolicy;
 pub(crate) use towpath_stats::judge::Arm as JudgedArm;
 use towpath_stats::routing;
 
@@ -39,6 +40,8 @@ pub(crate) struct Candidate {
     pub(crate) rollout: Arc<str>,
     /// 0 after a rollback.
     pub(crate) weight: f64,
+    /// It answers copies of requests; none after a rollback.
+    pub(crate) shadow: Option<ShadowPolicy>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,22 @@ impl Route {
         Ok(Choice { revision: Arc::clone(revision), arm, rollout: Some(rollout) })
     }
 
+    /// The candidate and its policy, when it shall answer a copy of a request that goes to stable.
+    pub(crate) fn copied(&self, choice: &Choice) -> Option<(&Candidate, ShadowPolicy)> {
+        let candidate = self.candidate.as_ref().filter(|_| choice.arm == Arm::Stable)?;
+        let policy = candidate.shadow?;
+        (policy.share >= 1.0 || random_position() < policy.share).then_some((candidate, policy))
+    }
+
+    /// A revision that the client named by its arm; the judge does not look at those.
+    pub(crate) fn variant(&self, name: &str) -> Result<Choice, RequestError> {
+        let mut revisions = self.revisions();
+        revisions.find(|(arm, _, _)| arm.name() == name).map_or_else(
+            || Err(RequestError::UnknownVariant { model: self.model.to_string(), variant: name.to_owned() }),
+            |(arm, _, revision)| Ok(Choice { revision: Arc::clone(revision), arm, rollout: None }),
+        )
+    }
+
     /// A revision that the client named by its model version; the judge does not look at those.
     pub(crate) fn pinned(&self, version: &str) -> Result<Choice, RequestError> {
         self.revisions()
@@ -171,6 +190,7 @@ impl Router {
                 let mut route = Route::clone(route);
                 if let Some(candidate) = route.candidate.as_mut().filter(|candidate| &*candidate.rollout == rollout) {
                     candidate.weight = 0.0;
+                    candidate.shadow = None;
                 }
                 Arc::new(route)
             });

@@ -20,6 +20,7 @@ use crate::persist::{StateDir, Stored};
 use crate::prediction_log::PredictionLog;
 use crate::repository::Repository;
 use crate::runtime::{LoadError, Runtime, Runtimes};
+use crate::shadow::Shadow;
 use crate::{connections, protocol, router};
 
 /// Makes a runtime of a revision's model.
@@ -195,10 +196,12 @@ impl DataPlane {
     ) -> Result<Self, ServeError> {
         let (stored, first_bad) = state_dir.as_ref().map(StateDir::stored).unwrap_or_default();
         let log = PredictionLog::open(state_dir.as_ref().map(StateDir::predictions), Arc::clone(&clock))?;
+        let judge = Arc::new(Judge::restored(stored.judge.clone(), first_bad));
         Ok(Self {
             router: router::Router::default(),
             repository,
-            judge: Judge::restored(stored.judge.clone(), first_bad),
+            shadow: Shadow::new(Arc::clone(&judge)),
+            judge,
             log,
             admission: Admission::new(limits.concurrent),
             clients: limits.concurrent_of_client.map(Clients::new),

@@ -87,6 +87,7 @@ fn policy() -> JudgePolicy {
         errors: Some(metric(0.5, Safe::Ceiling(0.01))),
         latency: Some(metric(0.3, Safe::Ratio(2.0))),
         labels: Some(metric(0.2, Safe::Margin(0.02))),
+        shadow: None,
         min_bad_events: 3,
     }
 }

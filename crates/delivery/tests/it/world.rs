@@ -71,6 +71,7 @@ fn environment(name: &str, after: Option<&str>, gates: Vec<Gate>, approvals: Opt
                 latency: Some(metric(0.2)),
                 labels: Some(metric(0.2)),
                 min_bad_events: 3,
+                shadow: None,
             },
             warm_seconds: 300.0,
         },

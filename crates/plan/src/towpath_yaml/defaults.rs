@@ -1,7 +1,7 @@
 //! What `towpath.yaml` means where it says nothing.
 
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, OnFail, Retries, RolloutPolicy, Safe, StepPolicy, Strategy,
+    Inconclusive, JudgePolicy, MetricPolicy, OnFail, Retries, RolloutPolicy, Safe, ShadowPolicy, StepPolicy, Strategy,
 };
 use towpath_core::triggers::CatchUp;
 
@@ -55,6 +55,9 @@ pub fn rollout() -> RolloutPolicy {
     }
 }
 
+/// Every request is copied; fewer than one answer in twenty may differ.
+pub const SHADOW: ShadowPolicy = ShadowPolicy { share: 1.0, disagreement: 0.05, tolerance: 0.001 };
+
 /// Errors and latency are judged; labels only where the file asks for them, since somebody must
 /// send them. A `judge` that names metrics judges exactly those.
 pub fn judge() -> JudgePolicy {
@@ -65,6 +68,7 @@ pub fn judge() -> JudgePolicy {
         latency: Some(latency()),
         labels: None,
         min_bad_events: MIN_BAD_EVENTS,
+        shadow: None,
     }
 }
 

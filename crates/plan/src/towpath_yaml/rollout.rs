@@ -1,6 +1,8 @@
 //! `rollout`: strategy, steps and the judge.
 
-use towpath_core::project::{Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, StepPolicy, Strategy};
+use towpath_core::project::{
+    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy, Strategy,
+};
 use towpath_yaml::{Field, YamlError};
 
 use super::{bool_or, defaults, positive, units};
@@ -14,12 +16,40 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
         (Some(given), Strategy::Canary) => steps(given)?,
         (None, Strategy::Canary) => defaults::STEPS.to_vec(),
     };
-    let policy = RolloutPolicy {
+    let mut policy = RolloutPolicy {
         strategy,
         steps,
         step: fields.optional("step").map_or(Ok(defaults::STEP), step)?,
         judge: fields.optional("judge").map_or_else(|| Ok(defaults::judge()), judge)?,
         warm_seconds: fields.optional("warm").map_or(Ok(defaults::WARM_SECONDS), units::duration)?,
+    };
+    if let Some(field) = fields.optional("shadow") {
+        if strategy == Strategy::AllAtOnce {
+            return Err(field.error("'all_at_once' has no copies to compare"));
+        }
+        policy.judge.shadow = Some(shadow(field)?);
+        // Before any user sees the candidate.
+        policy.steps.insert(0, 0.0);
+    }
+    fields.finish()?;
+    Ok(policy)
+}
+
+fn shadow(field: Field<'_>) -> Result<ShadowPolicy, YamlError> {
+    let default = defaults::SHADOW;
+    if field.is_null() {
+        return Ok(default);
+    }
+    let mut fields = field.fields()?;
+    let policy = ShadowPolicy {
+        share: fields.optional("share").map_or(Ok(default.share), units::percent)?,
+        disagreement: match fields.optional("disagreement") {
+            None => default.disagreement,
+            Some(field) => {
+                Some(units::percent(field)?).filter(|d| *d < 1.0).ok_or_else(|| field.expected("less than 100%"))?
+            }
+        },
+        tolerance: fields.optional("tolerance").map_or(Ok(default.tolerance), positive)?,
     };
     fields.finish()?;
     Ok(policy)
@@ -29,7 +59,8 @@ fn strategy(field: Field<'_>) -> Result<Strategy, YamlError> {
     match field.as_str()? {
         "canary" => Ok(Strategy::Canary),
         "all_at_once" => Ok(Strategy::AllAtOnce),
-        later @ ("ab" | "shadow" | "blue_green") => Err(field.error(format!("not supported yet: strategy {later}"))),
+        "shadow" => Err(field.error("shadow is no strategy: write `shadow:` beside it, with canary")),
+        later @ ("ab" | "blue_green") => Err(field.error(format!("not supported yet: strategy {later}"))),
         _ => Err(field.expected("canary or all_at_once")),
     }
 }

@@ -1,4 +1,4 @@
-use towpath_core::project::{Approvals, GateCondition, Inconclusive, Resources, Safe, Strategy};
+use towpath_core::project::{Approvals, GateCondition, Inconclusive, Resources, Safe, ShadowPolicy, Strategy};
 use towpath_core::triggers::{CatchUp, Overlap, When};
 
 use super::*;
@@ -75,6 +75,16 @@ fn what_the_file_leaves_out_has_a_default() {
 }
 
 #[test]
+fn a_shadow_is_a_first_step_without_users() {
+    let text = "environments: {a: {rollout: {steps: [10%, 100%], shadow: {share: 50%, disagreement: 2%}}}}";
+    let rollout = &read("towpath.yaml", text).unwrap().environments[0].rollout;
+    assert_eq!(rollout.steps, [0.0, 0.1, 1.0]);
+    assert_eq!(rollout.judge.shadow, Some(ShadowPolicy { share: 0.5, disagreement: 0.02, tolerance: 0.001 }));
+    let plain = &read("towpath.yaml", "environments: {a: {rollout: {shadow: }}}").unwrap().environments[0].rollout;
+    assert_eq!((plain.steps.len(), plain.judge.shadow), (5, Some(defaults::SHADOW)));
+}
+
+#[test]
 fn a_judge_that_names_metrics_judges_those_only() {
     let text = "environments: {production: {rollout: {judge: {labels: {required: true}}}}}";
     let judge = &read("towpath.yaml", text).unwrap().environments[0].rollout.judge.clone();
@@ -145,7 +155,7 @@ fn what_comes_later_is_refused_by_name() {
     for (text, what) in [
         ("monitors: {}", "monitors"),
         ("environments: {a: {freeze: []}}", "freeze"),
-        ("environments: {a: {rollout: {strategy: shadow}}}", "strategy shadow"),
+        ("environments: {a: {rollout: {strategy: blue_green}}}", "strategy blue_green"),
         ("environments: {a: {target: {kind: kubernetes}}}", "target kubernetes"),
         ("checks: {a: {path: x, suite: y, on_fail: quarantine}}", "on_fail quarantine"),
     ] {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::json_tensor::{self, Nested};
 use super::named_tensors::describe;
 use super::signature::Table;
-use super::{body, identify, key};
+use super::{body, identify, key, variant};
 use crate::data_plane::{Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
@@ -100,7 +100,16 @@ pub(super) async fn score(
         ContentType::Json => from_json(&body)?,
         ContentType::Csv => from_csv(&body)?,
     };
-    let call = Call { protocol, model, version: None, key: key(headers), body: &body, received, patience };
+    let call = Call {
+        protocol,
+        model,
+        version: None,
+        variant: variant(headers),
+        key: key(headers),
+        body: &body,
+        received,
+        patience,
+    };
     let answered = plane.predict(call, |revision| tensors(&rows, revision.runtime.inputs(), &revision.columns)).await?;
     let mut response = match &answered.result {
         Ok(outputs) => respond(&answered.revision, outputs),

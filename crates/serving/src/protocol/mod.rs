@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -37,6 +37,8 @@ const REVISION: HeaderName = HeaderName::from_static("x-towpath-revision");
 const PREDICTION_ID: HeaderName = HeaderName::from_static("x-towpath-prediction-id");
 /// A caller with the same key stays with the same revision during a rollout.
 const KEY: &str = "x-towpath-key";
+/// `stable`, `candidate` or `warm`, whatever the weights say.
+const VARIANT: &str = "x-towpath-variant";
 /// Milliseconds that the client waits.
 const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 
@@ -130,8 +132,19 @@ impl DataPlane {
     }
 }
 
+/// The header, or the cookie of the same name.
 fn key(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(KEY).map(HeaderValue::as_bytes)
+    let cookie = || {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == KEY).map(|(_, value)| value.as_bytes())
+    };
+    headers.get(KEY).map(HeaderValue::as_bytes).or_else(cookie)
+}
+
+/// The arm that a tester asks for.
+fn variant(headers: &HeaderMap) -> Option<&str> {
+    headers.get(VARIANT).and_then(|value| value.to_str().ok())
 }
 
 /// Puts revision and prediction id onto an answer.

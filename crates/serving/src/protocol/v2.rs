@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::binary;
 use super::json_tensor::{self, Flat};
 use super::named_tensors::{Given, Inputs, check_outputs, datatype, dimensions};
-use super::{body, identify, key};
+use super::{body, identify, key, variant};
 use crate::data_plane::{Answered, Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
@@ -321,6 +321,7 @@ where
         protocol: Protocol::V2,
         model: Some(model),
         version,
+        variant: variant(headers),
         key: key(headers).or(request.id.as_deref().map(str::as_bytes).filter(|id| !id.is_empty())),
         body: &body,
         received,

@@ -319,6 +319,7 @@ fn judge() -> JudgePolicy {
         errors: Some(metric(0.5, Safe::Ceiling(0.01), vec![])),
         latency: Some(metric(0.3, Safe::Ratio(2.0), vec![0.9, 0.99])),
         labels: Some(metric(0.2, Safe::Margin(0.02), vec![])),
+        shadow: None,
         min_bad_events: 3,
     }
 }

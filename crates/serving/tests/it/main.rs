@@ -13,4 +13,5 @@ mod packages;
 mod protocols;
 mod python_models;
 mod rollout;
+mod shadow;
 mod tree_models;

@@ -114,15 +114,26 @@ fn needs(
         ));
     }
     // At 100 % there is nobody to compare with, so nothing more can be shown.
-    if weight < 1.0 {
+    if weight > 0.0 && weight < 1.0 {
         for metric in metrics.iter().filter(|metric| metric.policy.required) {
             needs.blind |= !metric.has_evidence();
             needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
         }
     }
-    let requests = evidence.requests.candidate.saturating_sub(evidence_at_step.requests.candidate);
+    let compared = |evidence: &Evidence| evidence.shadow.as_ref().map_or(0, |shadow| shadow.compared);
+    if let (Some(shadow), Some(copies)) = (&policy.judge.shadow, &evidence.shadow)
+        && weight < 1.0
+    {
+        needs.blind |= copies.compared == 0;
+        needs.open.extend(copies.open(shadow, &policy.judge));
+    }
+    let (requests, what) = if weight > 0.0 {
+        (evidence.requests.candidate.saturating_sub(evidence_at_step.requests.candidate), "candidate requests")
+    } else {
+        (compared(evidence).saturating_sub(compared(evidence_at_step)), "copies")
+    };
     if requests < policy.step.min_requests {
-        needs.open.push(format!("{} of {} candidate requests in this step", requests, policy.step.min_requests));
+        needs.open.push(format!("{} of {} {what} in this step", requests, policy.step.min_requests));
     }
     let elapsed = now.since(step_started_at).as_secs_f64();
     if elapsed < policy.step.min_seconds {

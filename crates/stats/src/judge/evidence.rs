@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::project::JudgePolicy;
 
 use super::first_bad::{BadIn, FirstBad};
+use super::shadow::ShadowComparison;
 
 /// Which revision answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct Evidence {
     /// One comparison for each quantile of the policy, once its limit is frozen; empty before.
     pub latency: Vec<LatencyComparison>,
     pub labels: Option<Comparison>,
+    /// Copies of requests, when the policy wants them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowComparison>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +95,7 @@ impl Evidence {
         Self {
             errors: policy.errors.as_ref().map(|_| Comparison::default()),
             labels: policy.labels.as_ref().map(|_| Comparison::default()),
+            shadow: policy.shadow.map(|_| ShadowComparison::default()),
             ..Self::default()
         }
     }

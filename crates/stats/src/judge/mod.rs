@@ -11,6 +11,7 @@ mod evidence;
 mod first_bad;
 mod metric;
 mod sample_ratio;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -19,3 +20,4 @@ pub use decide::{Action, Verdict, decide};
 pub use evidence::{Arm, ByArm, Comparison, Counts, Evidence, LatencyComparison, Observation, Tally};
 pub use first_bad::{BadIn, FirstBad};
 pub use metric::{MetricVerdict, Outcomes, RatioRange, Worse};
+pub use shadow::{Moments, Pair, ShadowComparison, ShadowVerdict};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use towpath_core::Timestamp;
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, StepPolicy, Strategy as RolloutStrategy,
+    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy, Strategy as RolloutStrategy,
 };
 
 use super::*;
@@ -21,6 +21,7 @@ fn judge_policy(alpha: f64) -> JudgePolicy {
         latency: Some(metric(0.3, false, Safe::Ratio(2.0))),
         labels: Some(metric(0.2, true, Safe::Margin(0.05))),
         min_bad_events: 3,
+        shadow: None,
     }
 }
 
@@ -316,4 +317,26 @@ proptest! {
         let text = serde_json::to_string(&first).unwrap();
         prop_assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), first);
     }
+}
+
+#[test]
+fn nobody_sees_the_candidate_before_its_copies_agree() {
+    let shadow = ShadowPolicy { share: 1.0, disagreement: 0.05, tolerance: 0.0 };
+    let judge = JudgePolicy { shadow: Some(shadow), ..judge_policy(0.01) };
+    let policy = RolloutPolicy { steps: vec![0.0, 0.5, 1.0], judge, ..policy() };
+    let start = Evidence::new(&policy.judge);
+    let mut evidence = start.clone();
+    let decided = |evidence: &Evidence| decide(&policy, evidence, &start, 0, Timestamp(0), Timestamp(60_000));
+    let hold = decided(&evidence);
+    assert_eq!(hold.action, Action::Hold);
+    assert!(hold.text.starts_with("Hold at 0 %: answers are not shown to differ in fewer than 5 %"), "{}", hold.text);
+    let agreeing = Pair { failed: false, agreed: true, stable_seconds: 0.001, candidate_seconds: 0.001, outputs: None };
+    for _ in 0..70 {
+        evidence.shadow.as_mut().unwrap().add(&agreeing);
+    }
+    let go = decided(&evidence);
+    assert_eq!(
+        (go.action, go.text.as_str()),
+        (Action::Advance, "Advance to 50 %: everything required at 0 % is shown")
+    );
 }

@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::metrics::Protocol;
 use crate::protocol::binary::{self, Datatype};
 use crate::protocol::named_tensors::{Given, Inputs, check_outputs, datatype};
-use crate::protocol::{identify, key};
+use crate::protocol::{identify, key, variant};
 use crate::revision::LoadedRevision;
 use crate::tensor::{Data, ElementType, Tensor};
 
@@ -34,6 +34,7 @@ pub(super) async fn model_infer(
         protocol: Protocol::Grpc,
         model: named(&request.model_name),
         version: named(&request.model_version),
+        variant: variant(headers),
         key: key(headers).or(named(&request.id).map(str::as_bytes)),
         body: &message,
         received,

@@ -262,7 +262,9 @@ fn status(error: &RequestError) -> Status {
         RequestError::Invalid(_) | RequestError::UnsupportedMedia(_) | RequestError::Load { .. } => {
             Code::InvalidArgument
         }
-        RequestError::UnknownModel(_) | RequestError::UnknownVersion { .. } => Code::NotFound,
+        RequestError::UnknownModel(_) | RequestError::UnknownVersion { .. } | RequestError::UnknownVariant { .. } => {
+            Code::NotFound
+        }
         RequestError::UnknownPath(_) => Code::Unimplemented,
         RequestError::Unauthenticated => Code::Unauthenticated,
         RequestError::Controlled => Code::FailedPrecondition,
