@@ -8,6 +8,7 @@ use super::abort::{abort, combined};
 use super::evidence::{Arm, Evidence};
 use super::metric::{Metric, MetricVerdict, metrics, percent};
 use super::sample_ratio;
+use super::shadow::ShadowVerdict;
 
 /// A decision with the numbers it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Verdict {
     pub text: String,
     /// One row for each metric; latency has one for each frozen limit, none before.
     pub metrics: Vec<MetricVerdict>,
+    /// What copies of requests say, when the policy wants them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowVerdict>,
     /// E of the rollback decision.
     pub combined: f64,
     /// What `combined` has to reach for a rollback: 1 / alpha.
@@ -53,9 +57,11 @@ pub fn decide(
         let overdue = now.since(step_started_at).as_secs_f64() >= policy.step.max_seconds;
         next(policy, step, weight, &needs, overdue)
     };
+    let copies = evidence.shadow.as_ref().zip(policy.judge.shadow.as_ref());
     Verdict {
         action,
         text,
+        shadow: copies.map(|(copies, shadow)| copies.verdict(shadow, &policy.judge)),
         combined: combined(&metrics),
         combined_needed: 1.0 / policy.judge.alpha,
         metrics: metrics.iter().flat_map(|metric| metric.rows(&policy.judge)).collect(),
