@@ -58,6 +58,11 @@ pub struct Context {
     pub waits_for_lock: bool,
 }
 
+/// Where Python environments are kept.
+pub fn environments_dir() -> PathBuf {
+    user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments")
+}
+
 impl Context {
     pub fn new(options: Options) -> Self {
         Self {
@@ -65,7 +70,7 @@ impl Context {
             server: options.server.trim_end_matches('/').to_owned(),
             token: variable("TOWPATH_TOKEN"),
             data_dir: user_dir("XDG_DATA_HOME", ".local/share").join("towpath"),
-            environments_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments"),
+            environments_dir: environments_dir(),
             clones_dir: user_dir("XDG_CACHE_HOME", ".cache").join("towpath/repositories"),
             waits_for_lock: options.wait_for_lock,
         }

@@ -42,7 +42,6 @@ mod remote;
 mod remove;
 mod repro;
 mod reproduce;
-mod rollout;
 mod root;
 mod run;
 mod schedule;
@@ -147,8 +146,6 @@ pub enum Command {
     Model(model::Model),
     #[command(subcommand)]
     Release(release::Release),
-    #[command(subcommand)]
-    Rollout(rollout::Rollout),
     Predict(predict::Predict),
     Trace(trace::Trace),
     Blame(blame::Blame),
@@ -215,7 +212,6 @@ impl Command {
             Self::Experiment(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),
-            Self::Rollout(command) => wait(command.run(ctx)),
             Self::Predict(command) => wait(command.run(ctx)),
             Self::Trace(command) => wait(command.run(ctx)),
             Self::Blame(command) => command.run(ctx),
@@ -223,7 +219,7 @@ impl Command {
             Self::Audit(command) => wait(command.run(ctx)),
             Self::User(command) => wait(command.run(ctx)),
             Self::Token(command) => wait(command.run(ctx)),
-            Self::Serve(command) => wait(command.run(ctx)),
+            Self::Serve(command) => wait(command.run()),
             Self::Server(command) => wait(command.run(ctx)),
         }
     }

@@ -11,7 +11,7 @@ use towpath_serving::runtime::{Python, Runtimes};
 use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Context, variable};
+use crate::config::{environments_dir, variable};
 use crate::error::{Error, Exit};
 use crate::signals;
 
@@ -102,7 +102,7 @@ fn named_path(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 impl Serve {
-    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    pub async fn run(self) -> Result<Exit, Error> {
         log_to_stderr();
         let source = match (self.control_token_file, self.state_dir) {
             (Some(file), Some(state_dir)) => {
@@ -138,7 +138,7 @@ impl Serve {
             memory: Some(self.python_memory << 20),
             hidden: self.hide,
             trust: self.allow_pickle,
-            ..Python::new(ctx.environments_dir.clone())
+            ..Python::new(environments_dir())
         };
         let workers = self.python_workers.map_or(python.workers, |workers| workers as usize);
         let runtimes = Runtimes { python: Some(Python { workers, ..python }) };
