@@ -16,8 +16,7 @@ use std::path::Path;
 
 pub use error::ImportError;
 pub use export::{Exported, export};
-pub use mlflow::rest::Credentials;
-use mlflow::rest::Rest;
+pub use mlflow::rest::{Credentials, Rest};
 pub use take::{Report, take};
 use towpath_tracking::adopt;
 

@@ -19,7 +19,7 @@ use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
 use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_orphan, log};
-use towpath_plan::lock::{Lock, LockedStage};
+use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_store::{Durability, Store};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
@@ -427,16 +427,35 @@ impl Runs {
         Ok(ended)
     }
 
-    /// What an attempt that was killed had finished: a run that is forced does not do it twice.
+    /// What earlier attempts that were killed had finished: a run that is forced does not do it twice.
+    /// Kept beside the checkout, which is made anew: the next kill may come before it has a lock again.
     fn finished_before(&self, runtime: &Handle, run: &Open, tree: &Path) -> Result<Finished, Error> {
-        let Ok(text) = std::fs::read_to_string(tree.join("dvc.lock")) else { return Ok(Finished::default()) };
-        // A lock that cannot be read is none: everything is looked at again.
-        let Ok(lock) = Lock::read("dvc.lock", &text) else { return Ok(Finished::default()) };
         let (project, number) = (run.project.clone(), run.number);
         let mut shown = runtime.block_on(self.store.read(move |tx| rows::succeeded_stages(tx, &project, number)))?;
-        let locked: BTreeMap<String, LockedStage> =
-            lock.stages.into_iter().filter(|(stage, _)| shown.contains_key(stage)).collect();
+        if shown.is_empty() {
+            return Ok(Finished::default());
+        }
+        let kept = self.config.run_dir(&run.project, run.number).join("finished.lock");
+        // A lock that cannot be read is none: everything is looked at again.
+        let entries = |path: &Path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(Lock::read("dvc.lock", &text).ok()?.stages)
+        };
+        let mut locked: BTreeMap<String, LockedStage> = BTreeMap::new();
+        // What was kept first is of this run; the checkout's lock may have come from an earlier one.
+        for (stage, entry) in [kept.as_path(), &tree.join("dvc.lock")].into_iter().filter_map(entries).flatten() {
+            if shown.contains_key(&stage) {
+                locked.entry(stage).or_insert(entry);
+            }
+        }
         shown.retain(|stage, _| locked.contains_key(stage));
+        let mut text = LockText::new("dvc.lock", None);
+        for (stage, entry) in &locked {
+            text.set(stage, entry).map_err(towpath_plan::Error::from).map_err(towpath_pipeline::Error::from)?;
+        }
+        let whole = kept.with_extension("unfinished");
+        std::fs::write(&whole, text.text().unwrap_or_default()).map_err(keep_error(run.number, &whole))?;
+        std::fs::rename(&whole, &kept).map_err(keep_error(run.number, &kept))?;
         Ok((locked, shown))
     }
 

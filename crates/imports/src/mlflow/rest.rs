@@ -34,7 +34,7 @@ impl std::fmt::Debug for Credentials {
 
 /// A tracking server.
 #[derive(Clone, Debug)]
-pub(crate) struct Rest {
+pub struct Rest {
     http: reqwest::Client,
     /// Without a slash at its end.
     base: String,
@@ -50,7 +50,8 @@ pub(crate) struct RemoteFile {
 }
 
 impl Rest {
-    pub(crate) fn new(base: &str, credentials: Credentials) -> Result<Self, ImportError> {
+    /// `base` is what `MLFLOW_TRACKING_URI` names.
+    pub fn new(base: &str, credentials: Credentials) -> Result<Self, ImportError> {
         let base = base.trim_end_matches('/').to_owned();
         let built = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
@@ -70,7 +71,8 @@ impl Rest {
         self.json(|| self.request(method.clone(), path).json(body)).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ImportError> {
+    /// `path` is below `/api/2.0/mlflow`.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ImportError> {
         self.call(Method::POST, path, body).await
     }
 

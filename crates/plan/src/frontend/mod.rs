@@ -1,3 +1,4 @@
 //! Front ends: each reads one foreign pipeline format into a [`Pipeline`](crate::pipeline::Pipeline).
 
 pub mod dvc_yaml;
+pub mod mlproject;

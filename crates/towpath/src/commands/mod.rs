@@ -204,7 +204,7 @@ impl Command {
             Self::Params(command) => command.run(ctx),
             Self::Plots(command) => command.run(ctx),
             Self::Exp(command) => command.run(ctx),
-            Self::Run(command) => wait(command.run(ctx)),
+            Self::Run(command) => command.run(ctx),
             Self::Schedule(command) => wait(command.run(ctx)),
             Self::Backfill(command) => wait(command.run(ctx)),
             Self::Secret(command) => wait(command.run(ctx)),

@@ -3,13 +3,14 @@ mod approve;
 mod cancel;
 mod logs;
 mod ls;
+mod project;
 mod pull;
 mod show;
 mod start;
 
 use clap::Subcommand;
 
-use crate::config::Context;
+use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 
 /// Pipeline runs
@@ -26,16 +27,17 @@ pub enum Run {
 }
 
 impl Run {
-    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
+    /// `start` may run a project here, which blocks; the others wait for a server.
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         match self {
-            Self::Ls(command) => command.run(ctx).await,
-            Self::Show(command) => command.run(ctx).await,
-            Self::Logs(command) => command.run(ctx).await,
-            Self::Pull(command) => command.run(ctx).await,
-            Self::Start(command) => command.run(ctx).await,
-            Self::Again(command) => command.run(ctx).await,
-            Self::Approve(command) => command.run(ctx).await,
-            Self::Cancel(command) => command.run(ctx).await,
+            Self::Start(command) => command.run(ctx),
+            Self::Ls(command) => wait(command.run(ctx)),
+            Self::Show(command) => wait(command.run(ctx)),
+            Self::Logs(command) => wait(command.run(ctx)),
+            Self::Pull(command) => wait(command.run(ctx)),
+            Self::Again(command) => wait(command.run(ctx)),
+            Self::Approve(command) => wait(command.run(ctx)),
+            Self::Cancel(command) => wait(command.run(ctx)),
         }
     }
 }
