@@ -2,6 +2,7 @@
 //! with which parameters, in which environment. Keys that MLflow does not know are left alone.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use towpath_yaml::{Field, Value, YamlError};
@@ -219,7 +220,7 @@ impl EntryPoint {
         let mut command = self.filled(&values)?;
         for (name, value) in given.iter().filter(|(name, _)| !values.contains_key(*name)) {
             let (name, value) = (quoted(name), quoted(value));
-            command.push_str(&format!(" --{name} {value}"));
+            let _ = write!(command, " --{name} {value}");
             params.push((name, value));
         }
         Ok(Prepared { command, params })

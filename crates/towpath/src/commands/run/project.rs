@@ -252,13 +252,12 @@ impl Tracking {
     /// `MLFLOW_TRACKING_URI`, or else this program's server.
     fn of(ctx: &Context) -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (uri, credentials) = match variable("MLFLOW_TRACKING_URI") {
-            Some(uri) => (uri, variable("MLFLOW_TRACKING_TOKEN").map_or(Credentials::None, Credentials::Token)),
-            None => {
-                let client = ctx.client()?;
-                let token = client.token().map(str::to_owned);
-                (client.base().to_owned(), token.map_or(Credentials::None, Credentials::Token))
-            }
+        let token = |token: Option<String>| token.map_or(Credentials::None, Credentials::Token);
+        let (uri, credentials) = if let Some(uri) = variable("MLFLOW_TRACKING_URI") {
+            (uri, token(variable("MLFLOW_TRACKING_TOKEN")))
+        } else {
+            let client = ctx.client()?;
+            (client.base().to_owned(), token(client.token().map(str::to_owned)))
         };
         if !uri.starts_with("http://") && !uri.starts_with("https://") {
             return Err(Error::invalid(format!("MLFLOW_TRACKING_URI must be the address of a server, found '{uri}'"))
