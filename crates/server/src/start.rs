@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -29,6 +30,9 @@ use crate::error::ServerError;
 use crate::paths::Paths;
 use crate::releases::FirstRelease;
 use crate::routes;
+
+/// How long what a killed server left may hold the lock of the data directory.
+const AFTERLIFE: Duration = Duration::from_secs(10);
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -181,19 +185,31 @@ fn private_dir(path: &Path) -> Result<(), ServerError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(dir_error(path))
 }
 
-/// One server for each data directory: the lock is held until the process ends.
+/// One server for each data directory: the lock is held until the process ends. A server that was
+/// killed just as it started a stage is outlived by that process for a moment, which then lets go.
 fn lock(paths: &Paths) -> Result<fs::File, ServerError> {
     let path = paths.root().join("server.lock");
     let file = fs::File::create(&path).map_err(dir_error(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            let running = fs::read_to_string(paths.server_file()).unwrap_or_default();
-            let pid = serde_json::from_str::<Running>(&running).map_or(0, |r| r.pid);
-            Err(ServerError::InUse { path: paths.root().display().to_string(), pid })
+    let deadline = Instant::now() + AFTERLIFE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(source)) => return Err(dir_error(&path)(source)),
+            Err(fs::TryLockError::WouldBlock) => {
+                let running = fs::read_to_string(paths.server_file()).unwrap_or_default();
+                let pid = serde_json::from_str::<Running>(&running).map_or(0, |r| r.pid);
+                if pid == 0 || is_running(pid) || Instant::now() >= deadline {
+                    return Err(ServerError::InUse { path: paths.root().display().to_string(), pid });
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
         }
-        Err(fs::TryLockError::Error(source)) => Err(dir_error(&path)(source)),
     }
+}
+
+/// What has ended and waits for its parent to ask does not run.
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 fn running(url: &str) -> Vec<u8> {
