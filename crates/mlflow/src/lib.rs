@@ -11,7 +11,7 @@ mod wire;
 
 use axum::Router;
 use axum::routing::{get, post};
-use towpath_store::{Durability, Store, StoreError, Tx};
+use towpath_store::{Durability, Store, StoreError, Tx, Vault};
 use towpath_tracking::artifacts::Artifacts;
 
 pub use error::ApiError;
@@ -28,13 +28,15 @@ pub struct State {
     pub upload_limit: u64,
     /// Where webhooks may lead.
     pub webhooks: webhooks::Reach,
+    /// For the secrets of webhooks.
+    pub vault: Vault,
 }
 
 impl State {
-    pub fn new(store: Store, artifacts: Artifacts) -> Self {
+    pub fn new(store: Store, artifacts: Artifacts, vault: Vault) -> Self {
         // A file larger than this is data, and belongs to DVC.
         const UPLOAD: u64 = 64 << 30;
-        Self { store, artifacts, upload_limit: UPLOAD, webhooks: webhooks::Reach::default() }
+        Self { store, artifacts, upload_limit: UPLOAD, webhooks: webhooks::Reach::default(), vault }
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
@@ -83,6 +85,7 @@ pub fn router(state: State) -> Router {
         .merge(routes::model_versions::router())
         .merge(routes::webhooks::router())
         .merge(routes::traces::v2())
+        .merge(routes::traces::search_v2())
         .fallback(error::no_such_endpoint);
     let v3 = Router::new()
         .route("/server-info", get(routes::probes::server_info))

@@ -37,8 +37,6 @@ pub enum Error {
     SecretValue { longest: usize },
     #[error("project '{project}' has no secret '{name}' for this branch and environment")]
     NoSecret { project: String, name: String },
-    #[error("the system gave no random bytes")]
-    Random,
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
     #[error(transparent)]
@@ -86,7 +84,7 @@ impl Classify for Error {
             Self::Pipeline(e) => e.kind(),
             Self::Data(e) => e.kind(),
             Self::Keep { .. } => Kind::Exhausted,
-            Self::Release { .. } | Self::Random => Kind::Internal,
+            Self::Release { .. } => Kind::Internal,
         }
     }
 

@@ -18,13 +18,13 @@ use towpath_pipeline::engine::stage::Inputs;
 use towpath_pipeline::executor::usage::Sample;
 use towpath_plan::decide::{Action, Decision};
 use towpath_plan::pipeline::{Pipeline, Stage};
-use towpath_store::{Durability, Store, Tx};
+use towpath_store::{Durability, Store, Tx, Vault};
 use towpath_tracking::metrics::Metric;
 use towpath_tracking::runs::{self as tracked, RunStatus};
 use towpath_tracking::{KeyValue, batch, tags};
 
 use crate::rows::{self, Open};
-use crate::secrets::{self, Asker, Vault};
+use crate::secrets::{self, Asker};
 use crate::sources::sources;
 use crate::{Error, approvals};
 

@@ -20,7 +20,8 @@ use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
 use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_orphan, log};
 use towpath_plan::lock::{Lock, LockText, LockedStage};
-use towpath_store::{Durability, Store};
+use towpath_store::vault::KEY_LENGTH;
+use towpath_store::{Durability, Store, Vault};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::runs::{self as tracked, RunStatus as TrackedStatus};
 use towpath_tracking::{KeyValue, experiments, tags};
@@ -29,7 +30,6 @@ use crate::journal::DatabaseJournal;
 use crate::params::{self, Params};
 use crate::rows::{self, NewRun, Open};
 use crate::schedules::{self, backfills};
-use crate::secrets::{self, Vault};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
 use crate::{Error, approvals};
@@ -56,7 +56,7 @@ pub struct Config {
     /// What stages may take of this machine.
     pub capacity: Capacity,
     /// The key of the secrets of stages.
-    pub secrets_key: [u8; secrets::KEY_LENGTH],
+    pub secrets_key: [u8; KEY_LENGTH],
     /// Tells this server from others on the same database; the same after a restart.
     pub server: String,
 }

@@ -19,11 +19,12 @@ use towpath_delivery::target::local::{LocalConfig, LocalTarget};
 use towpath_git::Repository;
 use towpath_identity::accounts_exist;
 use towpath_mlflow::webhooks;
-use towpath_runs::secrets::KEY_LENGTH;
 use towpath_runs::{Capacity, Config, Runs};
-use towpath_store::{Store, objects};
+use towpath_store::vault::KEY_LENGTH;
+use towpath_store::{Store, Vault, objects};
 use towpath_tracking::artifacts::Artifacts;
 use towpath_tracking::metrics;
+use towpath_tracking::webhooks::seal_secrets;
 
 use crate::app::App;
 use crate::error::ServerError;
@@ -81,6 +82,12 @@ pub async fn serve(
     if packed > 0 {
         tracing::info!(points = packed, "metric points of an older version are packed");
     }
+    let key = secrets_key(&paths)?;
+    let vault = Vault::new(&key);
+    let sealed = seal_secrets(&store, &vault).await.map_err(ServerError::Upgrade)?;
+    if sealed > 0 {
+        tracing::info!(webhooks = sealed, "secrets of webhooks of an older version are encrypted");
+    }
     if !options.listen.ip().is_loopback() && !store.read(accounts_exist).await? {
         return Err(ServerError::OpenToTheNetwork { address: options.listen.to_string() });
     }
@@ -117,14 +124,14 @@ pub async fn serve(
             slots: options.run_slots.max(1),
             jobs: options.stage_jobs.max(1),
             capacity: options.capacity.clone(),
-            secrets_key: secrets_key(&paths)?,
+            secrets_key: key,
             server: server_name(paths.root()),
         },
         artifacts.clone(),
         Arc::new(FirstRelease(Arc::clone(&delivery))),
     ));
-    let deliveries =
-        webhooks::Deliveries::new(store.clone(), options.webhooks).map_err(|e| ServerError::Delivery(e.to_string()))?;
+    let deliveries = webhooks::Deliveries::new(store.clone(), vault, options.webhooks)
+        .map_err(|e| ServerError::Delivery(e.to_string()))?;
     let app = App::new(
         store.clone(),
         paths.clone(),
@@ -236,7 +243,7 @@ fn owner_secret(paths: &Paths) -> Result<String, ServerError> {
     Ok(secret.reveal().to_owned())
 }
 
-/// The key of the secrets of stages, made at the first start.
+/// The key of the secrets of stages and webhooks, made at the first start.
 fn secrets_key(paths: &Paths) -> Result<[u8; KEY_LENGTH], ServerError> {
     let path = paths.secrets_key();
     let wrong = |length: usize| {

@@ -27,6 +27,8 @@ pub enum StoreError {
     Ledger { seq: i64, detail: String },
     #[error("artifact root '{uri}': {detail}")]
     ArtifactRoot { uri: String, detail: String },
+    #[error("the system gave no random bytes")]
+    Random,
     #[error("the server is shutting down")]
     Closed,
 }
@@ -38,7 +40,9 @@ impl Classify for StoreError {
             Self::NewerSchema { .. } | Self::ArtifactRoot { .. } => Kind::Invalid,
             Self::DiskFull(_) | Self::Contended(_) => Kind::Exhausted,
             Self::Constraint(_) => Kind::Conflict,
-            Self::Migration { .. } | Self::Query(_) | Self::Column { .. } | Self::Ledger { .. } => Kind::Internal,
+            Self::Migration { .. } | Self::Query(_) | Self::Column { .. } | Self::Ledger { .. } | Self::Random => {
+                Kind::Internal
+            }
         }
     }
 

@@ -9,9 +9,11 @@ pub mod migrations;
 pub mod notify;
 pub mod objects;
 pub mod sequence;
+pub mod vault;
 
 pub use db::value::{Row, ToValue, Value};
 pub use db::{Durability, Store, Tx};
 pub use error::StoreError;
 pub use foreign::Foreign;
 pub use notify::Notification;
+pub use vault::Vault;

@@ -12,6 +12,11 @@ pub fn kserve() -> Result<PathBuf> {
     program("../kserve/bin/python")
 }
 
+/// The environment with the client of MLflow 3.1.
+pub fn mlflow_3_1() -> Result<PathBuf> {
+    program("../mlflow-3.1/bin/python")
+}
+
 /// The path of `name` (`python`, `dvc`, `mlflow`) in the test environment.
 pub fn program(name: &str) -> Result<PathBuf> {
     let root = match std::env::var_os(VARIABLE) {

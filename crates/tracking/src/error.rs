@@ -54,6 +54,8 @@ pub enum TrackingError {
     NoMetric { run_id: String, key: String },
     #[error("Webhook with ID {0} not found.")]
     NoWebhook(String),
+    #[error("the secret of webhook {0} was encrypted with another server's key: set it again")]
+    WebhookSecret(String),
     #[error("Evaluation dataset with id '{0}' not found")]
     NoDataset(String),
     #[error(
@@ -121,6 +123,7 @@ impl Classify for TrackingError {
             | Self::NotAVersion(_)
             | Self::NotAnExperiment(_)
             | Self::RunState { .. }
+            | Self::WebhookSecret(_)
             | Self::ParamChanged { .. }
             // MLflow calls a missing alias an invalid parameter; its client asks for exactly that.
             | Self::NoAlias(_)

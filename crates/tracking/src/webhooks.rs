@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use towpath_core::{Timestamp, ids};
-use towpath_store::{Row, Tx, sequence};
+use towpath_store::{Durability, Row, Store, Tx, Vault, sequence};
 
 use crate::registry::models::RegisteredModel;
 use crate::registry::versions::ModelVersion;
@@ -50,11 +50,50 @@ pub struct Webhook {
     /// Of [`EVENTS`], one or more.
     pub events: Vec<String>,
     pub description: Option<String>,
-    /// What deliveries are signed with.
-    pub secret: Option<String>,
+    sealed: Option<String>,
     pub active: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Webhook {
+    /// What deliveries are signed with.
+    pub fn secret(&self, vault: &Vault) -> Result<Option<String>, TrackingError> {
+        opened(vault, &self.webhook_id, self.sealed.as_deref())
+    }
+}
+
+fn place(webhook_id: &str) -> String {
+    format!("webhook\n{webhook_id}")
+}
+
+/// The empty text is no secret.
+fn sealed(vault: &Vault, webhook_id: &str, secret: &str) -> Result<Option<String>, TrackingError> {
+    if secret.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(vault.seal(&place(webhook_id), secret)?))
+}
+
+fn opened(vault: &Vault, webhook_id: &str, sealed: Option<&str>) -> Result<Option<String>, TrackingError> {
+    let Some(sealed) = sealed else { return Ok(None) };
+    let secret = vault.open(&place(webhook_id), sealed);
+    Ok(Some(secret.ok_or_else(|| TrackingError::WebhookSecret(webhook_id.to_owned()))?))
+}
+
+/// Encrypts the secrets that an older version kept as they are; how many.
+pub async fn seal_secrets(store: &Store, vault: &Vault) -> Result<usize, TrackingError> {
+    let vault = vault.clone();
+    store
+        .write(Durability::Full, move |tx| {
+            let rows = tx.all("select id, webhook_id, secret from webhooks where secret is not null", &[])?;
+            for row in &rows {
+                let text = sealed(&vault, &row.text("webhook_id")?, &row.text("secret")?)?;
+                tx.run("update webhooks set sealed = $1, secret = null where id = $2", &[&text, &row.int("id")?])?;
+            }
+            Ok(rows.len())
+        })
+        .await
 }
 
 /// What a client says of a webhook; what is absent stays as it is.
@@ -78,7 +117,7 @@ fn from_row(row: &Row) -> Result<Webhook, TrackingError> {
         url: row.text("url")?,
         events: Vec::new(),
         description: row.opt_text("description")?,
-        secret: row.opt_text("secret")?,
+        sealed: row.opt_text("sealed")?,
         active: row.text("status")? == "ACTIVE",
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
@@ -98,7 +137,7 @@ fn check_name(name: &str) -> Result<(), TrackingError> {
 }
 
 /// The caller has looked at the address.
-pub fn create(tx: &mut Tx<'_>, now: Timestamp, told: &Told) -> Result<Webhook, TrackingError> {
+pub fn create(tx: &mut Tx<'_>, now: Timestamp, vault: &Vault, told: &Told) -> Result<Webhook, TrackingError> {
     let (Some(name), Some(url)) = (&told.name, &told.url) else {
         return Err(TrackingError::Missing(if told.name.is_none() { "name" } else { "url" }.into()));
     };
@@ -107,7 +146,7 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, told: &Told) -> Result<Webhook, T
     let webhook_id = ids::new_uuid();
     let some = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
     tx.run(
-        "insert into webhooks (id, webhook_id, name, url, description, secret, status, created_at, updated_at) \
+        "insert into webhooks (id, webhook_id, name, url, description, sealed, status, created_at, updated_at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
         &[
             &id,
@@ -115,7 +154,7 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, told: &Told) -> Result<Webhook, T
             name,
             url,
             &some(&told.description),
-            &some(&told.secret),
+            &sealed(vault, &webhook_id, told.secret.as_deref().unwrap_or_default())?,
             &status(told.active.unwrap_or(true)),
             &now,
         ],
@@ -179,7 +218,13 @@ fn with_events(tx: &mut Tx<'_>, mut webhooks: Vec<Webhook>) -> Result<Vec<Webhoo
     Ok(webhooks)
 }
 
-pub fn update(tx: &mut Tx<'_>, now: Timestamp, webhook_id: &str, told: &Told) -> Result<Webhook, TrackingError> {
+pub fn update(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    vault: &Vault,
+    webhook_id: &str,
+    told: &Told,
+) -> Result<Webhook, TrackingError> {
     let mut webhook = get(tx, webhook_id)?;
     if let Some(name) = &told.name {
         check_name(name)?;
@@ -196,13 +241,13 @@ pub fn update(tx: &mut Tx<'_>, now: Timestamp, webhook_id: &str, told: &Told) ->
         webhook.description = some(description);
     }
     if let Some(secret) = &told.secret {
-        webhook.secret = some(secret);
+        webhook.sealed = sealed(vault, webhook_id, secret)?;
     }
     let active = told.active.unwrap_or(webhook.active);
     tx.run(
-        "update webhooks set name = $1, url = $2, description = $3, secret = $4, status = $5, updated_at = $6 \
+        "update webhooks set name = $1, url = $2, description = $3, sealed = $4, status = $5, updated_at = $6 \
          where id = $7",
-        &[&webhook.name, &webhook.url, &webhook.description, &webhook.secret, &status(active), &now, &webhook.id],
+        &[&webhook.name, &webhook.url, &webhook.description, &webhook.sealed, &status(active), &now, &webhook.id],
     )?;
     get(tx, webhook_id)
 }
@@ -299,9 +344,17 @@ pub struct Delivery {
     /// The same at each attempt.
     pub delivery_id: String,
     pub url: String,
-    pub secret: Option<String>,
+    webhook_id: String,
+    sealed: Option<String>,
     pub body: String,
     attempts: i64,
+}
+
+impl Delivery {
+    /// What it is signed with.
+    pub fn secret(&self, vault: &Vault) -> Result<Option<String>, TrackingError> {
+        opened(vault, &self.webhook_id, self.sealed.as_deref())
+    }
 }
 
 /// Claims what is due, oldest first, and drops what was given up long ago.
@@ -311,7 +364,7 @@ pub fn claim(tx: &mut Tx<'_>, now: Timestamp, limit: i64) -> Result<Vec<Delivery
         &[&Timestamp(now.millis() - KEPT)],
     )?;
     let due: Vec<(Delivery, Timestamp)> = tx.list(
-        "select d.id, d.delivery_id, d.body, d.attempts, d.due_at, w.url, w.secret from webhook_deliveries d \
+        "select d.id, d.delivery_id, d.body, d.attempts, d.due_at, w.url, w.webhook_id, w.sealed from webhook_deliveries d \
          join webhooks w on w.id = d.webhook where d.due_at <= $1 and w.status = 'ACTIVE' order by d.due_at, d.id \
          limit $2",
         &[&now, &limit],
@@ -320,7 +373,8 @@ pub fn claim(tx: &mut Tx<'_>, now: Timestamp, limit: i64) -> Result<Vec<Delivery
                 id: row.int("id")?,
                 delivery_id: row.text("delivery_id")?,
                 url: row.text("url")?,
-                secret: row.opt_text("secret")?,
+                webhook_id: row.text("webhook_id")?,
+                sealed: row.opt_text("sealed")?,
                 body: row.text("body")?,
                 attempts: row.int("attempts")? + 1,
             };

@@ -15,7 +15,7 @@ use towpath_tracking::traces::{self, Doomed, Trace};
 use super::{Answer, assessments, empty};
 use crate::access::Caller;
 use crate::request::Fields;
-use crate::{ApiError, otlp};
+use crate::{ApiError, otlp, wire};
 
 /// Bytes of one export, unpacked.
 const EXPORT: usize = 64 << 20;
@@ -40,6 +40,11 @@ pub(crate) fn v2() -> Router<crate::State> {
         .route("/traces/link-to-run", post(link_to_run))
         .route("/traces/link-prompts", post(link_prompts))
         .route("/traces/{id}/tags", patch(set_tag).delete(delete_tag))
+}
+
+/// How clients before 3.2 search.
+pub(crate) fn search_v2() -> Router<crate::State> {
+    Router::new().route("/traces", get(find_v2))
 }
 
 /// `2026-01-01T00:00:00.123Z`
@@ -205,6 +210,31 @@ async fn find(State(state): State<crate::State>, _: Caller, fields: Fields) -> A
     let query = super::query(&fields, 100, 500)?;
     let found = state.read(move |tx| Ok(traces::search::search(tx, &ids, &query)?)).await?;
     super::found(&fields, "traces", found, |trace| info(&trace))
+}
+
+async fn find_v2(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
+    let asked = fields.texts("experiment_ids")?;
+    if asked.is_empty() {
+        return Err(ApiError::missing("experiment_ids"));
+    }
+    let ids = asked.iter().map(|id| experiments::parse_id(id)).collect::<Result<Vec<_>, _>>()?;
+    let query = super::query(&fields, 100, 500)?;
+    let found = state.read(move |tx| Ok(traces::search::search(tx, &ids, &query)?)).await?;
+    super::found(&fields, "traces", found, |trace| info_v2(&trace))
+}
+
+/// As version 2 of the API has it: pairs, and milliseconds.
+fn info_v2(trace: &Trace) -> Value {
+    let state = if trace.state == "STATE_UNSPECIFIED" { "TRACE_STATUS_UNSPECIFIED" } else { &trace.state };
+    json!({
+        "request_id": trace.trace_id,
+        "experiment_id": trace.experiment.to_string(),
+        "timestamp_ms": trace.request_time.millis(),
+        "execution_time_ms": trace.duration.unwrap_or(0),
+        "status": state,
+        "request_metadata": wire::pairs(&trace.metadata),
+        "tags": wire::pairs(&trace.tags),
+    })
 }
 
 async fn set_tag(State(state): State<crate::State>, caller: Caller, Path(id): Path<String>, fields: Fields) -> Answer {

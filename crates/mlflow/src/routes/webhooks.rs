@@ -89,8 +89,8 @@ async fn create(State(state): State<crate::State>, caller: Caller, fields: Field
         return Err(ApiError::missing("events"));
     }
     let told = told(&state, &fields).await?;
-    let now = state.store.now();
-    Ok(answer(&state.commit(move |tx| Ok(webhooks::create(tx, now, &told)?)).await?))
+    let (now, vault) = (state.store.now(), state.vault.clone());
+    Ok(answer(&state.commit(move |tx| Ok(webhooks::create(tx, now, &vault, &told)?)).await?))
 }
 
 async fn list(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
@@ -111,8 +111,8 @@ async fn fetch(State(state): State<crate::State>, _: Caller, Path(id): Path<Stri
 async fn update(State(state): State<crate::State>, caller: Caller, Path(id): Path<String>, fields: Fields) -> Answer {
     caller.may_write()?;
     let told = told(&state, &fields).await?;
-    let now = state.store.now();
-    Ok(answer(&state.commit(move |tx| Ok(webhooks::update(tx, now, &id, &told)?)).await?))
+    let (now, vault) = (state.store.now(), state.vault.clone());
+    Ok(answer(&state.commit(move |tx| Ok(webhooks::update(tx, now, &vault, &id, &told)?)).await?))
 }
 
 async fn remove(State(state): State<crate::State>, caller: Caller, Path(id): Path<String>, _: Fields) -> Answer {
@@ -129,8 +129,9 @@ async fn test(State(state): State<crate::State>, caller: Caller, Path(id): Path<
     let event = asked.or_else(|| webhook.events.first().cloned()).unwrap_or_default();
     let now = state.store.now();
     let (delivery_id, body) = example(&event, now);
+    let secret = webhook.secret(&state.vault)?;
     let sender = crate::webhooks::Sender::new(state.webhooks).map_err(|e| ApiError::invalid(e.to_string()))?;
-    let sent = sender.send(now, &webhook.url, webhook.secret.as_deref(), &delivery_id, &body).await;
+    let sent = sender.send(now, &webhook.url, secret.as_deref(), &delivery_id, &body).await;
     let result = match sent {
         Ok(answer) => {
             let mut result = json!({"success": answer.status < 400, "response_status": answer.status});

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use towpath_core::{Timestamp, ids};
 use towpath_reconcile::{Reconciler, Schedule, Status};
-use towpath_store::{Durability, Store};
+use towpath_store::{Durability, Store, Vault};
 use towpath_tracking::{TrackingError, webhooks};
 
 pub use addresses::Reach;
@@ -110,14 +110,15 @@ fn signature(secret: &str, delivery_id: &str, seconds: &str, body: &str) -> Stri
 #[derive(Debug)]
 pub struct Deliveries {
     store: Store,
+    vault: Vault,
     sender: Sender,
 }
 
 impl Deliveries {
     /// # Errors
     /// When the platform's certificates cannot be used.
-    pub fn new(store: Store, reach: Reach) -> Result<Self, reqwest::Error> {
-        Ok(Self { store, sender: Sender::new(reach)? })
+    pub fn new(store: Store, vault: Vault, reach: Reach) -> Result<Self, reqwest::Error> {
+        Ok(Self { store, vault, sender: Sender::new(reach)? })
     }
 
     /// Delivers until `shutdown`.
@@ -128,8 +129,14 @@ impl Deliveries {
 
     async fn deliver(&self, delivery: webhooks::Delivery) -> Result<(), TrackingError> {
         let now = self.store.now();
-        let secret = delivery.secret.as_deref();
-        let sent = self.sender.send(now, &delivery.url, secret, &delivery.delivery_id, &delivery.body).await;
+        // Without its signature nothing is sent.
+        let sent = match delivery.secret(&self.vault) {
+            Ok(secret) => {
+                let (url, secret) = (&delivery.url, secret.as_deref());
+                self.sender.send(now, url, secret, &delivery.delivery_id, &delivery.body).await
+            }
+            Err(error) => Err(error.to_string()),
+        };
         let failed = match sent {
             Ok(answer) if (200..300).contains(&answer.status) => None,
             Ok(answer) => Some(format!("status {}", answer.status)),

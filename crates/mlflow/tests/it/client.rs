@@ -14,13 +14,17 @@ use crate::Server;
 
 /// Runs `scripts/<name>.py` with the server as its tracking URI; its assertions are the test's.
 async fn run(server: &Server, name: &str) {
+    run_by(server, name, towpath_testkit::python::program("python").unwrap()).await;
+}
+
+/// The same with another Python, which has another client.
+async fn run_by(server: &Server, name: &str, python: std::path::PathBuf) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let router = server.router(Identity::local());
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let work = tempfile::tempdir().unwrap();
     let script = format!("{}/tests/scripts/{name}.py", env!("CARGO_MANIFEST_DIR"));
-    let python = towpath_testkit::python::program("python").unwrap();
     let child = tokio::process::Command::new(python)
         .arg(script)
         .current_dir(work.path())
@@ -81,10 +85,21 @@ async fn a_model_is_logged_registered_named_and_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_client_of_mlflow_3_1_finds_what_it_asks_for() {
+    run_by(&Server::new().await, "client_3_1", towpath_testkit::python::mlflow_3_1().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn autologging_loading_by_alias_evaluation_and_projects_work() {
+    run(&Server::new().await, "fluent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_the_registry_are_told_to_webhooks_signed_and_again_when_refused() {
     let mut server = Server::new().await;
     server.state.webhooks = Reach::Everywhere;
-    let deliveries = Deliveries::new(server.state.store.clone(), Reach::Everywhere).unwrap();
+    let deliveries =
+        Deliveries::new(server.state.store.clone(), server.state.vault.clone(), Reach::Everywhere).unwrap();
     let shutdown = CancellationToken::new();
     let delivering = tokio::spawn(deliveries.run(shutdown.clone()));
     run(&server, "webhooks").await;

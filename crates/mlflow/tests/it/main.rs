@@ -18,7 +18,8 @@ use tower::ServiceExt as _;
 use towpath_core::SystemClock;
 use towpath_identity::Identity;
 use towpath_mlflow::{State, router};
-use towpath_store::{Store, objects};
+use towpath_store::vault::KEY_LENGTH;
+use towpath_store::{Store, Vault, objects};
 use towpath_testkit::bucket::Bucket;
 use towpath_tracking::artifacts::Artifacts;
 
@@ -51,7 +52,7 @@ impl Server {
         let database = folder.path().join("towpath.db").display().to_string();
         with_cryptography();
         let store = Store::open(&database, Arc::new(SystemClock)).await.unwrap();
-        Self { state: State::new(store, Artifacts::new(artifacts)), _folder: folder }
+        Self { state: State::new(store, Artifacts::new(artifacts), Vault::new(&[7; KEY_LENGTH])), _folder: folder }
     }
 
     /// The routes, as `identity` sees them.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use towpath_core::{Actor, ManualClock, Timestamp};
-use towpath_runs::{Capacity, Config, Error, NewVersion, OpenRelease, Runs, projects, secrets};
+use towpath_runs::{Capacity, Config, Error, NewVersion, OpenRelease, Runs, projects};
 use towpath_store::{Durability, Store, Tx, objects};
 use towpath_tracking::artifacts::Artifacts;
 
@@ -100,7 +100,7 @@ pub(crate) fn runs_of(dir: &Path, store: &Store, server: &str) -> Arc<Runs> {
         slots: 2,
         jobs: 2,
         capacity: Capacity::of_machine(),
-        secrets_key: [7; secrets::KEY_LENGTH],
+        secrets_key: [7; towpath_store::vault::KEY_LENGTH],
         server: server.into(),
     };
     let artifacts = Artifacts::new(objects::open(&dir.join("artifacts").display().to_string()).unwrap());

@@ -47,7 +47,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(secrets::router())
         .merge(trace::router())
         .merge(users::router());
-    let mut tracking = towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone());
+    let mut tracking = towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone(), app.runs.vault().clone());
     tracking.webhooks = app.webhooks;
     let mlflow = towpath_mlflow::router(tracking.clone());
     let known = Router::new()
