@@ -62,8 +62,19 @@ impl Service {
         Self { peer, ..self.clone() }
     }
 
-    /// A prediction does not take the way through the router, which costs more than its answer.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        // A length may have stood beside the encoding, and a proxy may have gone by that: nothing that follows on
+        // such a connection is to be trusted (RFC 9112, 6.1).
+        let ends = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let mut response = self.find_answer(request).await;
+        if ends {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// A prediction does not take the way through the router, which costs more than its answer.
+    async fn find_answer(&self, request: Request<Incoming>) -> Response {
         let is_grpc = grpc::is_grpc(request.headers());
         let clients = self.plane.clients.as_ref().filter(|_| request.method() == Method::POST);
         let _place = match clients.map(|clients| clients.enter(self.client(request.headers()))).transpose() {

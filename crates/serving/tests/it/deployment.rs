@@ -22,7 +22,7 @@ const CONTROL_TOKEN: &str = "control";
 
 /// A model that is told how to behave by its path: `label:N` answers N for every row, `fails`
 /// fails, `panics` panics (both answer zeros, so that they can be warmed), `slow` takes 200 ms,
-/// `wider` wants three columns, `sum` adds the two, `echo` gives back a tensor of each type, `picky` is `sum` but fails on a 13, `hangs` takes 3 s.
+/// `wider` wants three columns, `sum` adds the two, `nan` gives scores that are no numbers, `echo` gives back a tensor of each type, `picky` is `sum` but fails on a 13, `hangs` takes 3 s.
 struct Scripted {
     behaviour: String,
     inputs: Vec<TensorSpec>,
@@ -65,7 +65,8 @@ impl Runtime for Scripted {
             _ if self.behaviour == "panics" && !warming_up => panic!("cannot go on"),
             _ => values.chunks(2).map(|row| row.iter().sum::<f32>() as i64).collect(),
         };
-        let scores = values.iter().map(|value| value / 2.0).collect();
+        let nan = if self.behaviour == "nan" { f32::NAN } else { 1.0 };
+        let scores = values.iter().map(|value| value / 2.0 * nan).collect();
         Ok(vec![
             Tensor { shape: vec![rows], data: Data::I64(labels) },
             Tensor { shape: vec![rows, 2], data: Data::F32(scores) },

@@ -42,6 +42,7 @@ mod remote;
 mod remove;
 mod repro;
 mod reproduce;
+mod rollout;
 mod root;
 mod run;
 mod schedule;
@@ -146,6 +147,8 @@ pub enum Command {
     Model(model::Model),
     #[command(subcommand)]
     Release(release::Release),
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     Predict(predict::Predict),
     Trace(trace::Trace),
     Blame(blame::Blame),
@@ -212,6 +215,7 @@ impl Command {
             Self::Experiment(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),
+            Self::Rollout(command) => wait(command.run(ctx)),
             Self::Predict(command) => wait(command.run(ctx)),
             Self::Trace(command) => wait(command.run(ctx)),
             Self::Blame(command) => command.run(ctx),
