@@ -184,6 +184,12 @@ impl WorkTree {
         list.arg(start.as_str()).text()?.lines().map(str::parse).collect()
     }
 
+    /// Every commit that a branch, a tag or another ref leads to, newest first; experiments left out.
+    pub fn commits_of_history(&self) -> Result<Vec<CommitId>, Error> {
+        let list = self.git("rev-list").args(["--exclude=refs/exps/*", "--exclude=refs/towpath/*", "--all", "HEAD"]);
+        list.deadline(DEADLINE).text()?.lines().map(str::parse).collect()
+    }
+
     /// Writes the files of a commit over those of the work tree; others stay. Neither the branch nor
     /// the index move: what differs from `HEAD` is a change of the work tree.
     pub fn lay_over(&self, commit: &CommitId) -> Result<(), Error> {
@@ -202,11 +208,13 @@ impl WorkTree {
         Ok(Self::at(dir.to_owned()))
     }
 
-    /// Pushes refs to the same names of a remote; without `force` only where it has none.
+    /// Pushes refs to the same names of a remote, past the hooks; without `force` only where it has none or
+    /// an ancestor.
     pub fn push_references(&self, remote: &str, references: &[String], force: bool) -> Result<Vec<Sent>, Error> {
         let specs = references.iter().map(|reference| Ok(format!("{0}:{0}", checked_full(reference)?)));
         let specs = specs.collect::<Result<Vec<_>, Error>>()?;
-        let mut push = self.git("push").arg("--porcelain").env("GIT_TERMINAL_PROMPT", "0").deadline(DEADLINE);
+        let mut push =
+            self.git("push").args(["--porcelain", "--no-verify"]).env("GIT_TERMINAL_PROMPT", "0").deadline(DEADLINE);
         if force {
             push = push.arg("--force");
         }
@@ -230,8 +238,8 @@ impl WorkTree {
     pub fn delete_remote_references(&self, remote: &str, references: &[String]) -> Result<(), Error> {
         let specs = references.iter().map(|reference| Ok(format!(":{}", checked_full(reference)?)));
         let specs = specs.collect::<Result<Vec<_>, Error>>()?;
-        let push = self.git("push").args(["--quiet", "--end-of-options", checked_remote(remote)?]).args(&specs);
-        push.env("GIT_TERMINAL_PROMPT", "0").deadline(DEADLINE).bytes().map(drop)
+        let push = self.git("push").args(["--quiet", "--no-verify", "--end-of-options", checked_remote(remote)?]);
+        push.args(&specs).env("GIT_TERMINAL_PROMPT", "0").deadline(DEADLINE).bytes().map(drop)
     }
 
     /// Fetches the commits of experiments of a remote. No ref points at them yet.

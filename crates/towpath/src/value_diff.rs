@@ -6,6 +6,11 @@ use std::fmt::Write as _;
 use serde_json::{Map, json};
 use towpath_yaml::{Value, python_float};
 
+use crate::view::WORKSPACE;
+
+/// Digits behind the point that tables show of metrics.
+pub const PRECISION: usize = 5;
+
 /// Values by file.
 pub type Files = BTreeMap<String, Value>;
 
@@ -59,6 +64,42 @@ pub fn json(differences: &Differences) -> serde_json::Value {
     json!(differences.iter().map(|(name, keys)| (name.clone(), json!(file(keys)))).collect::<Map<_, _>>())
 }
 
+/// What is compared, and how it is shown: shared by all `diff`s of values.
+#[derive(clap::Args, Debug)]
+pub struct DiffFlags {
+    /// The old commit or experiment
+    #[arg(default_value = "HEAD")]
+    pub old: String,
+    /// The new commit or experiment
+    #[arg(default_value = WORKSPACE)]
+    pub new: String,
+    /// Also what did not change
+    #[arg(long)]
+    pub all: bool,
+    /// As a table of Markdown
+    #[arg(long)]
+    md: bool,
+    /// Leave out the column of paths
+    #[arg(long)]
+    no_path: bool,
+}
+
+impl DiffFlags {
+    /// `precision` is about floats only.
+    pub fn layout<'l>(&'l self, title: &'l str, changes: bool, precision: Option<usize>) -> Layout<'l> {
+        Layout {
+            title,
+            old: &self.old,
+            new: &self.new,
+            no_path: self.no_path,
+            changes,
+            no_difference: "-",
+            precision,
+            markdown: self.md,
+        }
+    }
+}
+
 /// How a table of differences looks.
 pub struct Layout<'l> {
     /// `Metric` or `Param`.
@@ -67,6 +108,8 @@ pub struct Layout<'l> {
     pub new: &'l str,
     pub no_path: bool,
     pub changes: bool,
+    /// Stands for the difference of values that have none.
+    pub no_difference: &'l str,
     /// Digits behind the point.
     pub precision: Option<usize>,
     pub markdown: bool,
@@ -78,7 +121,8 @@ pub fn table(differences: &Differences, layout: &Layout<'_>) -> String {
     for (file, keys) in differences {
         for (key, Difference { old, new, diff }) in keys {
             let cell = |value: &Option<Value>| value.as_ref().map_or("-".to_owned(), |v| shown(v, layout.precision));
-            rows.push(vec![file.clone(), key.clone(), cell(old), cell(new), cell(diff)]);
+            let diff = diff.as_ref().map_or(layout.no_difference.to_owned(), |diff| shown(diff, layout.precision));
+            rows.push(vec![file.clone(), key.clone(), cell(old), cell(new), diff]);
         }
     }
     if !layout.changes {
@@ -184,7 +228,7 @@ pub fn shown(value: &Value, precision: Option<usize>) -> String {
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+pub fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         Value::Int(number) => Some(*number as f64),
@@ -248,6 +292,7 @@ mod tests {
             new: "workspace",
             no_path: false,
             changes: true,
+            no_difference: "-",
             precision: Some(5),
             markdown: true,
         };

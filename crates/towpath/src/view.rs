@@ -12,9 +12,9 @@ use towpath_git::{CommitId, CommittedFile, WorkTree};
 use towpath_pipeline::engine;
 use towpath_plan::frontend::dvc_yaml::plots::{self, Plots};
 use towpath_plan::frontend::dvc_yaml::{self, Sources};
-use towpath_plan::lock::Lock;
+use towpath_plan::lock::{Lock, LockedStage};
 use towpath_plan::paths;
-use towpath_plan::pipeline::Pipeline;
+use towpath_plan::pipeline::{Pipeline, Stage};
 use towpath_yaml::Value;
 
 use crate::error::Error;
@@ -65,7 +65,7 @@ impl View {
 
     pub fn at(repository: &Repository, revision: &str) -> Result<Self, Error> {
         let tree = WorkTree::discover(repository.root())?;
-        let id = tree.resolve_expression(revision)?;
+        let id = commit_of(&tree, revision)?;
         Self::at_commit(repository, tree, id)
     }
 
@@ -131,6 +131,11 @@ impl View {
         }
         view.pipeline = Pipeline::joined(PIPELINE_FILE, pipelines);
         Ok(view)
+    }
+
+    /// What `dvc.lock` records of a stage.
+    pub fn locked(&self, stage: &Stage) -> Option<&LockedStage> {
+        self.locks.get(&stage.lock_file())?.get(&stage.entry)
     }
 
     /// The text of a file of the repository, as Git has it or as it lies there.
@@ -217,6 +222,18 @@ impl View {
             }
         }
         Ok((!found.is_empty()).then(|| found.into_iter().collect()))
+    }
+}
+
+/// The commit that an expression of Git, or the name of an experiment, stands for.
+pub fn commit_of(tree: &WorkTree, revision: &str) -> Result<CommitId, Error> {
+    match tree.resolve_expression(revision) {
+        Err(towpath_git::Error::NoSuchCommit(_)) => {
+            let named = tree.experiments()?.into_iter().find(|one| one.name == revision);
+            let named = named.map(|experiment| experiment.commit);
+            named.ok_or_else(|| Error::not_found(format!("there is no commit or experiment '{revision}'")))
+        }
+        other => Ok(other?),
     }
 }
 

@@ -10,12 +10,9 @@ use towpath_yaml::Value;
 use crate::commands::checkout::canonical_dir;
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::value_diff::{self, Files, Layout};
+use crate::value_diff::{self, DiffFlags, Files, PRECISION};
 use crate::view::{View, WORKSPACE};
 use crate::workspace::{self, shown};
-
-/// Digits behind the point that tables show.
-const PRECISION: usize = 5;
 
 /// The metrics that stages make
 #[derive(clap::Subcommand, Debug)]
@@ -52,24 +49,11 @@ pub struct Show {
 /// Compare metrics of two commits, or of a commit and the workspace
 #[derive(clap::Args, Debug)]
 pub struct Diff {
-    /// The old commit
-    #[arg(default_value = "HEAD")]
-    old: String,
-    /// The new commit
-    #[arg(default_value = WORKSPACE)]
-    new: String,
+    #[command(flatten)]
+    flags: DiffFlags,
     /// Files, whether or not pipelines declare them
     #[arg(long, num_args = 0.., value_name = "PATH")]
     targets: Vec<String>,
-    /// Also what did not change
-    #[arg(long)]
-    all: bool,
-    /// As a table of Markdown
-    #[arg(long)]
-    md: bool,
-    /// Leave out the column of paths
-    #[arg(long)]
-    no_path: bool,
     /// Taken for scripts that were written for dvc: folders are taken whole anyway
     #[arg(long, short = 'R')]
     recursive: bool,
@@ -182,18 +166,10 @@ impl Diff {
         let side = |revision: &str| -> Result<Files, Error> {
             as_seen(&repository, metrics_of(ctx, &View::of(&repository, revision)?, &targets)?)
         };
-        let differences = value_diff::compare(&side(&self.old)?, &side(&self.new)?, self.all);
+        let differences = value_diff::compare(&side(&self.flags.old)?, &side(&self.flags.new)?, self.flags.all);
         ctx.ui.show_as(&value_diff::json(&differences), || {
-            let layout = Layout {
-                title: "Metric",
-                old: &self.old,
-                new: &self.new,
-                no_path: self.no_path,
-                changes: true,
-                precision: Some(self.precision.unwrap_or(PRECISION)),
-                markdown: self.md,
-            };
-            value_diff::table(&differences, &layout)
+            let precision = Some(self.precision.unwrap_or(PRECISION));
+            value_diff::table(&differences, &self.flags.layout("Metric", true, precision))
         })?;
         Ok(Exit::Done)
     }
@@ -214,26 +190,29 @@ pub fn as_seen(repository: &Repository, files: Files) -> Result<Files, Error> {
     Ok(files.into_iter().map(|(path, value)| (shown(repository.root(), &path, &from), value)).collect())
 }
 
+/// The files that the pipelines declare.
+pub fn declared(view: &View) -> BTreeSet<String> {
+    let outs = view.pipeline.stages.iter().flat_map(|stage| &stage.outs);
+    let outs = outs.filter(|out| out.kind == OutputKind::Metric).map(|out| out.at.path.clone());
+    outs.chain(view.metrics.iter().cloned()).collect()
+}
+
+/// The metrics of a file; `None` when it is not there.
+pub fn read(view: &View, file: &str) -> Result<Option<Result<Value, towpath_plan::Error>>, Error> {
+    let Some(text) = view.text(file)? else { return Ok(None) };
+    let entries = params::entries(file, &text);
+    Ok(Some(entries.map(|entries| only_metrics(Value::Map(entries)).unwrap_or(Value::Map(Vec::new())))))
+}
+
 /// Of the given files, or of all that the pipelines declare. What cannot be read is said and left out.
 fn metrics_of(ctx: &Context, view: &View, targets: &[String]) -> Result<Files, Error> {
-    let mut files: BTreeSet<String> = targets.iter().cloned().collect();
-    if targets.is_empty() {
-        let outs = view.pipeline.stages.iter().flat_map(|stage| &stage.outs);
-        files.extend(outs.filter(|out| out.kind == OutputKind::Metric).map(|out| out.at.path.clone()));
-        files.extend(view.metrics.iter().cloned());
-    }
+    let files = if targets.is_empty() { declared(view) } else { targets.iter().cloned().collect() };
     let mut found = Files::new();
     for file in files {
-        let Some(text) = view.text(&file)? else {
-            ctx.ui.note(format!("{file} is not there"));
-            continue;
-        };
-        match params::entries(&file, &text) {
-            Ok(entries) => {
-                let metrics = only_metrics(Value::Map(entries)).unwrap_or(Value::Map(Vec::new()));
-                found.insert(file, metrics);
-            }
-            Err(error) => ctx.ui.note(format!("{file} holds no metrics: {error}")),
+        match read(view, &file)? {
+            None => ctx.ui.note(format!("{file} is not there")),
+            Some(Ok(metrics)) => drop(found.insert(file, metrics)),
+            Some(Err(error)) => ctx.ui.note(format!("{file} holds no metrics: {error}")),
         }
     }
     Ok(found)

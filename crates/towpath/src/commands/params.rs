@@ -6,8 +6,8 @@ use towpath_yaml::Value;
 use crate::commands::metrics::{as_seen, below_root};
 use crate::config::Context;
 use crate::error::{Error, Exit};
-use crate::value_diff::{self, Files, Layout};
-use crate::view::{View, WORKSPACE};
+use crate::value_diff::{self, DiffFlags, Files};
+use crate::view::View;
 use crate::workspace;
 
 /// The parameters that stages read
@@ -19,27 +19,14 @@ pub enum Params {
 /// Compare parameters of two commits, or of a commit and the workspace
 #[derive(clap::Args, Debug)]
 pub struct Diff {
-    /// The old commit
-    #[arg(default_value = "HEAD")]
-    old: String,
-    /// The new commit
-    #[arg(default_value = WORKSPACE)]
-    new: String,
+    #[command(flatten)]
+    flags: DiffFlags,
     /// Files, whether or not pipelines declare them
     #[arg(long, num_args = 0.., value_name = "PATH")]
     targets: Vec<String>,
-    /// Also what did not change
-    #[arg(long)]
-    all: bool,
     /// Only what stages depend on
     #[arg(long)]
     deps: bool,
-    /// As a table of Markdown
-    #[arg(long)]
-    md: bool,
-    /// Leave out the column of paths
-    #[arg(long)]
-    no_path: bool,
 }
 
 impl Params {
@@ -57,18 +44,9 @@ impl Diff {
         let side = |revision: &str| -> Result<Files, Error> {
             as_seen(&repository, params_of(ctx, &View::of(&repository, revision)?, &targets, self.deps)?)
         };
-        let differences = value_diff::compare(&side(&self.old)?, &side(&self.new)?, self.all);
+        let differences = value_diff::compare(&side(&self.flags.old)?, &side(&self.flags.new)?, self.flags.all);
         ctx.ui.show_as(&value_diff::json(&differences), || {
-            let layout = Layout {
-                title: "Param",
-                old: &self.old,
-                new: &self.new,
-                no_path: self.no_path,
-                changes: false,
-                precision: None,
-                markdown: self.md,
-            };
-            value_diff::table(&differences, &layout)
+            value_diff::table(&differences, &self.flags.layout("Param", false, None))
         })?;
         Ok(Exit::Done)
     }
@@ -76,7 +54,7 @@ impl Diff {
 
 /// Of the given files, or of what stages read and pipelines list, and (unless `deps`) of all of
 /// `params.yaml`.
-fn params_of(ctx: &Context, view: &View, targets: &[String], deps: bool) -> Result<Files, Error> {
+pub fn params_of(ctx: &Context, view: &View, targets: &[String], deps: bool) -> Result<Files, Error> {
     // No keys: the whole file.
     let mut wanted: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
     if targets.is_empty() {
@@ -105,7 +83,10 @@ fn params_of(ctx: &Context, view: &View, targets: &[String], deps: bool) -> Resu
                 let mut values = Vec::new();
                 for key in keys {
                     // What is missing is new or gone on the other side.
-                    values.extend(towpath_plan::params::read(&file, &text, Some(&[key])).unwrap_or_default());
+                    let found = towpath_plan::params::read(&file, &text, Some(&[key])).unwrap_or_default();
+                    for (key, value) in found {
+                        nest(&mut values, &key, value);
+                    }
                 }
                 Ok(Value::Map(values))
             }
@@ -116,4 +97,18 @@ fn params_of(ctx: &Context, view: &View, targets: &[String], deps: bool) -> Resu
         }
     }
     Ok(found)
+}
+
+/// `a.b` is an entry of the mapping `a`.
+fn nest(entries: &mut Vec<(String, Value)>, key: &str, value: Value) {
+    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let at = entries.iter().position(|(known, _)| known == first).unwrap_or_else(|| {
+        entries.push((first.to_owned(), Value::Map(Vec::new())));
+        entries.len() - 1
+    });
+    match (rest, &mut entries[at].1) {
+        (Some(rest), Value::Map(below)) => nest(below, rest, value),
+        (Some(_), _) => {}
+        (None, place) => *place = value,
+    }
 }

@@ -196,3 +196,99 @@ fn a_kill_in_the_middle_of_the_queue_loses_nothing() {
     assert_eq!(home.read("model"), "0.4 ABC\n");
     assert!(home.ok(&["exp", "run", "--run-all"]).contains("Nothing is queued"));
 }
+
+/// Rows and cells without padding.
+fn cells(text: &str) -> Vec<Vec<String>> {
+    let row = |line: &str| line.split(['|', ',']).map(|cell| cell.trim().trim_matches('-').to_owned()).collect();
+    text.lines().map(|line| line.trim_end()).filter(|line| !line.is_empty()).map(row).collect()
+}
+
+#[test]
+fn experiments_are_shown_and_compared_as_dvc_does() {
+    let home = repository();
+    home.ok(&["exp", "run", "-n", "first", "-S", "lr=0.123456789"]);
+    home.ok(&["exp", "run", "-n", "second", "-S", "lr=0.5", "-S", "+net.act=relu"]);
+    home.git(&["tag", "v1"]);
+    home.git(&["commit", "-qam", "next"]);
+    home.ok(&["exp", "run", "-n", "third", "-S", "lr=0.75"]);
+    let commands: [&[&str]; 11] = [
+        &["exp", "show", "--json"],
+        &["exp", "show", "--json", "-n", "2", "--hide-workspace", "--sha"],
+        &["exp", "show", "--json", "-A", "-f"],
+        &["exp", "show", "--json", "-a", "-T", "--param-deps", "-f"],
+        &["exp", "show", "--csv", "-n", "2"],
+        &["exp", "show", "--csv", "--only-changed", "-A", "--precision", "2", "--drop", "Created"],
+        &["exp", "show", "--md", "--sort-by", "acc", "--sort-order", "desc", "--rev", "v1"],
+        &["exp", "diff", "--json"],
+        &["exp", "diff", "first", "second", "--json", "--all"],
+        &["exp", "diff", "first", "third", "--md"],
+        &["metrics", "diff", "--json", "second", "third"],
+    ];
+    let theirs = dvc(&home, &commands);
+    for (command, theirs) in commands.iter().zip(theirs) {
+        let ours = home.ok(command);
+        if command.contains(&"--json") {
+            // Why a file is missing is said in other words.
+            let own = |text: &str| {
+                let mut shown = parsed(text);
+                without_messages(&mut shown);
+                shown
+            };
+            assert_eq!(own(&ours), own(&theirs), "{command:?}");
+        } else {
+            assert_eq!(cells(&ours), cells(&theirs), "{command:?}\n{ours}\n{theirs}");
+        }
+    }
+    let (_, said) = home.fails(&["exp", "show", "--sort-by", "nothing"]);
+    assert!(said.contains("there is no metric or parameter 'nothing'"), "{said}");
+    home.ok(&["exp", "run", "--queue", "-n", "later", "-S", "lr=9"]);
+    let shown = parsed(&home.ok(&["exp", "show", "--json"]));
+    let later = shown[1]["experiments"].as_array().unwrap().iter().find(|one| one["name"] == "later").unwrap();
+    assert_eq!(later["executor"]["state"], "queued");
+    assert_eq!(later["revs"][0]["data"]["params"]["params.yaml"]["data"]["lr"], 9);
+    assert!(home.ok(&["exp", "show"]).contains("Queued"));
+}
+
+fn without_messages(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.remove("msg");
+            entries.values_mut().for_each(without_messages);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_messages),
+        _ => {}
+    }
+}
+
+#[test]
+fn experiments_travel_by_git_remotes_with_their_data() {
+    let home = repository();
+    let bare = home.outside("origin.git").display().to_string();
+    home.git(&["init", "-q", "--bare", &bare]);
+    home.git(&["remote", "add", "origin", &bare]);
+    home.ok(&["remote", "add", "-d", "store", &home.outside("store").display().to_string()]);
+    home.commit("remote");
+    home.git(&["push", "-q", "--no-verify", "origin", "main"]);
+    home.ok(&["exp", "run", "-n", "ours", "-S", "lr=0.5"]);
+    let pushed = parsed(&home.ok(&["exp", "push", "origin", "ours", "--json"]));
+    assert_eq!((&pushed["success"][0], pushed["objects"].as_u64()), (&Value::from("ours"), Some(3)), "{pushed}");
+    assert!(home.ok(&["exp", "push", "origin"]).contains("Up to date: ours"));
+    dvc(&home, &[&["exp", "run", "-q", "-n", "theirs", "-S", "lr=0.25"], &["exp", "push", "-q", "origin", "theirs"]]);
+    assert_eq!(home.ok(&["exp", "list", "origin", "--name-only"]), "ours\ntheirs\n");
+    // As if in another clone: neither refs nor data are here.
+    home.ok(&["exp", "remove", "-A"]);
+    fs::remove_dir_all(home.path(".dvc/cache")).unwrap();
+    let pulled = parsed(&home.ok(&["exp", "pull", "origin", "-A", "--json"]));
+    assert_eq!(pulled["success"], serde_json::json!(["ours", "theirs"]));
+    home.ok(&["exp", "apply", "theirs"]);
+    assert_eq!(home.read("model"), "0.25 ABC\n");
+    let listed = dvc(&home, &[&["exp", "pull", "-q", "origin", "ours"], &["exp", "apply", "-q", "ours"]]);
+    assert_eq!((listed.len(), home.read("model")), (2, "0.5 ABC\n".to_owned()));
+    home.ok(&["exp", "run", "-f", "-n", "ours", "-S", "lr=1"]);
+    let output = home.run(&["exp", "push", "origin", "ours"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(crate::program::text(&output.stdout).contains("Replace it with --force"));
+    home.ok(&["exp", "push", "origin", "ours", "--force"]);
+    home.ok(&["exp", "remove", "-g", "origin", "theirs"]);
+    assert_eq!(home.ok(&["exp", "list", "origin", "--name-only"]), "ours\n");
+}

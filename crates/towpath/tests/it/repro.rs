@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::program::{Home, text};
@@ -144,4 +146,75 @@ fn what_was_made_elsewhere_is_pulled_instead_of_made_again() {
     let outcome: Value = serde_json::from_str(&home.ok(&["repro", "--pull", "--json"])).unwrap();
     assert_eq!(outcome["stages"][0]["status"], "reused", "{outcome}");
     assert_eq!(home.read("doubled.txt"), "2\n4\n6\n");
+}
+
+#[test]
+fn a_kill_under_parallel_stages_leaves_a_lock_that_reads_and_finished_stages_stay_finished() {
+    let home = Home::repository();
+    let gate = home.outside("gate");
+    let mut pipeline = "stages:\n".to_owned();
+    for at in 0..8 {
+        // The first four end by themselves, the others wait.
+        let wait =
+            if at < 4 { String::new() } else { format!("while [ ! -e {} ]; do sleep 0.02; done; ", gate.display()) };
+        writeln!(pipeline, "  s{at}: {{cmd: '{wait}echo {at} > out{at}', outs: [out{at}]}}").unwrap();
+    }
+    home.write("dvc.yaml", &pipeline);
+    let mut running = home.towpath(&["repro", "-j", "4"]).spawn().unwrap();
+    let locked = || -> Vec<String> {
+        let text = std::fs::read_to_string(home.path("dvc.lock")).unwrap_or_default();
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let lock = towpath_yaml::parse("dvc.lock", &text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let stages = lock.root().get("stages").unwrap().to_json();
+        stages.as_object().unwrap().keys().cloned().collect()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    let finished = loop {
+        let finished = locked();
+        if finished.len() >= 4 {
+            break finished;
+        }
+        assert!(std::time::Instant::now() < deadline, "only {finished:?} are in the lock");
+        std::thread::yield_now();
+    };
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(locked(), finished);
+    std::fs::write(&gate, "").unwrap();
+    let outcome: Value = serde_json::from_str(&home.ok(&["repro", "-j", "4", "--json"])).unwrap();
+    for stage in outcome["stages"].as_array().unwrap() {
+        let name = stage["name"].as_str().unwrap();
+        let was_finished = finished.iter().any(|known| known == name);
+        assert_eq!(stage["status"] == "reused", was_finished, "{stage}");
+    }
+    assert_eq!(locked().len(), 8);
+    let dvc = towpath_testkit::python::program("dvc").unwrap();
+    let status = home.command(dvc).args(["status", "--json"]).output().unwrap();
+    assert_eq!(text(&status.stdout).trim(), "{}", "{}", text(&status.stderr));
+}
+
+#[test]
+fn a_stage_runs_when_it_is_added_and_nobody_to_ask_is_a_no() {
+    let home = repository();
+    home.ok(&[
+        "stage",
+        "add",
+        "--run",
+        "-n",
+        "copy",
+        "-d",
+        "numbers.txt",
+        "-o",
+        "copied.txt",
+        "cp numbers.txt copied.txt",
+    ]);
+    assert_eq!(home.read("copied.txt"), "1\n2\n3\n");
+    assert!(home.read("dvc.lock").contains("copied.txt"));
+    assert!(!home.path("doubled.txt").exists(), "other stages run when they are asked for");
+    let output = home.run(&["repro", "--interactive"]);
+    assert!(!home.path("doubled.txt").exists(), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("nobody is here to ask"), "{}", text(&output.stderr));
+    assert_ne!(output.status.code(), Some(0));
 }

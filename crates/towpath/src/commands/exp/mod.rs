@@ -2,6 +2,7 @@
 
 mod apply;
 mod branch;
+mod diff;
 mod list;
 mod names;
 mod overrides;
@@ -12,7 +13,11 @@ mod rename;
 mod run;
 mod save;
 mod selection;
+mod show;
+mod state;
+mod table;
 mod task;
+mod transfer;
 
 use towpath_git::{CommitId, Experiment, WorkTree};
 
@@ -26,11 +31,15 @@ pub enum Exp {
     Save(save::Save),
     #[command(alias = "ls")]
     List(list::List),
+    Show(show::Show),
+    Diff(diff::Diff),
     Apply(apply::Apply),
     Branch(branch::Branch),
     Rename(rename::Rename),
     #[command(alias = "rm")]
     Remove(remove::Remove),
+    Push(transfer::Push),
+    Pull(transfer::Pull),
 }
 
 impl Exp {
@@ -39,10 +48,14 @@ impl Exp {
             Self::Run(command) => command.run(ctx),
             Self::Save(command) => command.run(ctx),
             Self::List(command) => command.run(ctx),
+            Self::Show(command) => command.run(ctx),
+            Self::Diff(command) => command.run(ctx),
             Self::Apply(command) => command.run(ctx),
             Self::Branch(command) => command.run(ctx),
             Self::Rename(command) => command.run(ctx),
             Self::Remove(command) => command.run(ctx),
+            Self::Push(command) => command.run(ctx),
+            Self::Pull(command) => command.run(ctx),
         }
     }
 }
