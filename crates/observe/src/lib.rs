@@ -1,4 +1,4 @@
-//! Which files processes open for reading, what they execute and where they connect to.
+//! Which files processes open for reading and where they connect to.
 //!
 //! A seccomp filter makes the kernel report these calls to a thread of ours before it carries them out
 //! (`seccomp_unotify(2)`); the thread notes them and lets them go on. It takes no privileges but
@@ -29,7 +29,7 @@ const MOST_FILES: usize = 50_000;
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Files that were opened for reading or executed and are older than the observation.
+    /// Files that were opened for reading and are older than the observation.
     pub files: BTreeMap<PathBuf, Opened>,
     /// Peers of TCP and UDP, without name servers.
     pub peers: BTreeMap<SocketAddr, String>,
@@ -46,8 +46,6 @@ pub struct Opened {
     pub target: Option<PathBuf>,
     /// The name of the program (`comm`, 15 bytes at most).
     pub program: String,
-    /// It was started as a program.
-    pub executed: bool,
 }
 
 impl Observation {
@@ -142,10 +140,10 @@ struct Notes {
 impl Notes {
     fn note(&mut self, listener: &Listener, call: &Call) {
         match *call {
-            Call::Open { thread, folder, path, executed, .. } => {
+            Call::Open { thread, folder, path, .. } => {
                 let Some(path) = process::path(thread, folder, path) else { return };
                 if listener.is_current(call) && !self.seen.contains(&path) {
-                    self.opened(thread, path, executed);
+                    self.opened(thread, path);
                 }
             }
             Call::Connect { thread, address, length, .. } => {
@@ -158,7 +156,7 @@ impl Notes {
         }
     }
 
-    fn opened(&mut self, thread: u32, path: PathBuf, executed: bool) {
+    fn opened(&mut self, thread: u32, path: PathBuf) {
         if self.observation.files.len() >= MOST_FILES {
             self.observation.incomplete = true;
             return;
@@ -169,7 +167,7 @@ impl Notes {
         let older = metadata.created().or_else(|_| metadata.modified()).is_ok_and(|at| at < self.begun);
         if metadata.is_file() && older {
             let target = (target != place).then_some(target);
-            let opened = Opened { target, program: process::program(thread), executed };
+            let opened = Opened { target, program: process::program(thread) };
             self.observation.files.entry(place).or_insert(opened);
         }
         // The number of a descriptor is another file's next time.

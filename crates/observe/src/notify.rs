@@ -19,7 +19,7 @@ pub(crate) struct Listener(OwnedFd);
 /// the thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
-    Open { id: u64, thread: u32, folder: i32, path: u64, executed: bool },
+    Open { id: u64, thread: u32, folder: i32, path: u64 },
     Connect { id: u64, thread: u32, address: u64, length: u64 },
     Other { id: u64 },
 }
@@ -33,12 +33,9 @@ impl Call {
 
     fn of(report: &seccomp_notif) -> Self {
         let (id, thread, args) = (report.id, report.pid, report.data.args);
-        let open = |folder: i32, path: u64| Self::Open { id, thread, folder, path, executed: false };
-        let execute = |folder: i32, path: u64| Self::Open { id, thread, folder, path, executed: true };
+        let open = |folder: i32, path: u64| Self::Open { id, thread, folder, path };
         match i64::from(report.data.nr) {
             libc::SYS_openat | libc::SYS_openat2 => open(args[0] as i32, args[1]),
-            libc::SYS_execveat => execute(args[0] as i32, args[1]),
-            libc::SYS_execve => execute(libc::AT_FDCWD, args[0]),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_open => open(libc::AT_FDCWD, args[0]),
             libc::SYS_connect => Self::Connect { id, thread, address: args[1], length: args[2] },

@@ -73,7 +73,7 @@ pub(super) fn undeclared(stage: &Stage, place: &Place<'_>, seen: &Observation) -
             continue;
         }
         let is_known = is_of_the_system(path)
-            || is_library(path, opened.executed)
+            || is_library(path)
             || prefixes.iter().any(|prefix| path.starts_with(prefix))
             || home.as_ref().is_some_and(|home| is_setting(path, home));
         let name = path.display().to_string();
@@ -126,13 +126,13 @@ fn is_package(relative: &Path) -> bool {
     is_of_the_system(relative) || relative.ends_with("pyvenv.cfg")
 }
 
-/// A program, a shared library, or a part of Python outside the usual places.
-fn is_library(path: &Path, executed: bool) -> bool {
+/// A shared library, or a part of Python outside the usual places.
+fn is_library(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut parts = path.components().map(Component::as_os_str);
     let of_python = parts.any(|part| part == "lib" || part == "lib64")
         && parts.next().and_then(|part| part.to_str()).is_some_and(|part| part.starts_with("python"));
-    executed || of_python || name.ends_with(".so") || name.contains(".so.") || name == "pyvenv.cfg"
+    of_python || name.ends_with(".so") || name.contains(".so.") || name == "pyvenv.cfg"
 }
 
 /// The environments whose programs the stage finds: virtual ones and those of conda.
