@@ -198,15 +198,38 @@ fn begin(
 
 /// Starts what may start of all backfills, and ends those that have nothing left.
 pub(crate) async fn advance(store: &Store, now: Timestamp) -> Result<(), Error> {
-    let running = store.read(|tx| {
-        tx.list("select project, number from backfills where status = 'running' order by project, number", &[], |row| {
-            Ok::<_, Error>((row.text("project")?, row.int("number")?))
-        })
+    // What is written here wakes whoever calls this: nothing is, unless there is something to do.
+    let due = store.read(|tx| {
+        let running = "select project, number from backfills where status = 'running' order by project, number";
+        let running = tx.list(running, &[], |row| Ok::<_, Error>((row.text("project")?, row.int("number")?)))?;
+        let mut due = Vec::new();
+        for (project, number) in running {
+            if is_due(&get(tx, &project, number)?) {
+                due.push((project, number));
+            }
+        }
+        Ok::<_, Error>(due)
     });
-    for (project, number) in running.await? {
+    for (project, number) in due.await? {
         store.write(Durability::Relaxed, move |tx| step(tx, now, &project, number)).await?;
     }
     Ok(())
+}
+
+/// How many of its runs may still start beside those under way.
+fn free(backfill: &Backfill) -> usize {
+    usize::try_from(backfill.at_once).unwrap_or(1).saturating_sub(under_way(backfill))
+}
+
+fn under_way(backfill: &Backfill) -> usize {
+    let is_open = |p: &&Partition| matches!(p.status, PartitionStatus::Queued | PartitionStatus::Running);
+    backfill.partitions.iter().filter(is_open).count()
+}
+
+/// A run may start, or all is over.
+fn is_due(backfill: &Backfill) -> bool {
+    let waits = backfill.partitions.iter().any(|p| p.status == PartitionStatus::Waiting);
+    if waits { free(backfill) > 0 } else { under_way(backfill) == 0 }
 }
 
 fn step(tx: &mut Tx<'_>, now: Timestamp, project: &str, number: i64) -> Result<(), Error> {
@@ -219,10 +242,8 @@ fn step(tx: &mut Tx<'_>, now: Timestamp, project: &str, number: i64) -> Result<(
         return Ok(());
     }
     let backfill = get(tx, project, number)?;
-    let under_way = |p: &&Partition| matches!(p.status, PartitionStatus::Queued | PartitionStatus::Running);
-    let open = backfill.partitions.iter().filter(under_way).count();
-    let mut free = usize::try_from(backfill.at_once).unwrap_or(1).saturating_sub(open);
-    let mut left = open;
+    let mut free = free(&backfill);
+    let mut left = under_way(&backfill);
     let declared = timed(tx, project, &backfill.schedule);
     for (position, partition) in (0_i64..).zip(&backfill.partitions) {
         if partition.status != PartitionStatus::Waiting {

@@ -64,6 +64,10 @@ async fn each_planned_time_of_the_range_gets_a_run_so_many_at_a_time() {
     assert_eq!(planned, [at("2026-02-01T02:00:00Z"), at("2026-02-02T02:00:00Z"), at("2026-02-03T02:00:00Z")]);
     assert_eq!(statuses(&begun), [(Queued, Some(1)), (Queued, Some(2)), (Waiting, None)]);
     assert_eq!(project.params_of(2).await, json!({"day": "2026-02-02", "epochs": 2}));
+    // Looked at while nothing may start, it tells nobody: the one who looks would wake itself.
+    let mut told = project.store.listen();
+    project.runs.act(project.store.now(), false).await.unwrap();
+    assert!(told.try_recv().is_err());
     project.over(2, RunStatus::Succeeded).await;
     assert_eq!(statuses(&project.shown(1).await), [(Queued, Some(1)), (Succeeded, Some(2)), (Queued, Some(3))]);
     project.over(1, RunStatus::Succeeded).await;
