@@ -209,7 +209,11 @@ fn experiments_are_shown_and_compared_as_dvc_does() {
     home.ok(&["exp", "run", "-n", "first", "-S", "lr=0.123456789"]);
     home.ok(&["exp", "run", "-n", "second", "-S", "lr=0.5", "-S", "+net.act=relu"]);
     home.git(&["tag", "v1"]);
-    home.git(&["commit", "-qam", "next"]);
+    // Of commits of one second no order is promised.
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let mut next = home.command("git");
+    next.args(["commit", "-qam", "next"]).env("GIT_COMMITTER_DATE", format!("@{} +0000", now + 60));
+    assert!(next.status().unwrap().success());
     home.ok(&["exp", "run", "-n", "third", "-S", "lr=0.75"]);
     let commands: [&[&str]; 11] = [
         &["exp", "show", "--json"],
