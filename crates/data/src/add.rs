@@ -50,6 +50,15 @@ impl Cache {
         Ok(content)
     }
 
+    /// Stores the files of a folder, without a manifest for the folder. Each with its size.
+    pub fn add_files(&self, workspace: &Workspace, folder: &Path) -> Result<Vec<(Entry, u64)>, Error> {
+        let folder = workspace.root().join(folder);
+        let incoming = Incoming::begin(self, HashName::Md5)?;
+        let added = take_in(workspace, &folder, &incoming, HashName::Md5, &Silent)?;
+        incoming.finish()?;
+        Ok(added)
+    }
+
     fn add_folder(
         &self,
         workspace: &Workspace,
@@ -58,15 +67,7 @@ impl Cache {
         hash: HashName,
         progress: &dyn Progress,
     ) -> Result<Content, Error> {
-        let added = workspace.walk(path, |files| {
-            progress.event(Event::Found { work: Work::Adding, items: files.len() as u64 });
-            let hashed = batch::digests(workspace, path, hash, files, &incoming)?;
-            let entries = hashed.into_iter().map(|Hashed { relpath, oid, size }| {
-                progress.event(Event::Done { work: Work::Adding, bytes: size });
-                (Entry { relpath, oid }, size)
-            });
-            Ok(entries.collect())
-        })?;
+        let added = take_in(workspace, path, &incoming, hash, progress)?;
         let size = added.iter().map(|(_, size)| size).sum();
         let manifest = Manifest::hashed_by(hash, added.into_iter().map(|(entry, _)| entry).collect());
         incoming.finish()?;
@@ -115,4 +116,22 @@ impl Cache {
         }
         Ok(oid)
     }
+}
+
+fn take_in(
+    workspace: &Workspace,
+    folder: &Path,
+    incoming: &Incoming<'_>,
+    hash: HashName,
+    progress: &dyn Progress,
+) -> Result<Vec<(Entry, u64)>, Error> {
+    workspace.walk(folder, |files| {
+        progress.event(Event::Found { work: Work::Adding, items: files.len() as u64 });
+        let hashed = batch::digests(workspace, folder, hash, files, incoming)?;
+        let entries = hashed.into_iter().map(|Hashed { relpath, oid, size }| {
+            progress.event(Event::Done { work: Work::Adding, bytes: size });
+            (Entry { relpath, oid }, size)
+        });
+        Ok(entries.collect())
+    })
 }

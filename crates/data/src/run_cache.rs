@@ -1,4 +1,5 @@
-//! DVC's run cache (`<cache>/runs/<k[:2]>/<k>/<v>`) and, beside it, the environment of each entry.
+//! DVC's run cache (`<cache>/runs/<k[:2]>/<k>/<v>`) and, beside it, the environment of each entry and what
+//! single items of a stage's input gave.
 //!
 //! What the keys are hashes of is the pipeline's business; here they are names of files.
 
@@ -14,6 +15,7 @@ use crate::{Cache, Error, files};
 pub struct RunCache {
     runs: PathBuf,
     environments: PathBuf,
+    datums: PathBuf,
 }
 
 /// A stage run with the same inputs.
@@ -26,7 +28,8 @@ pub struct CachedRun {
 
 impl RunCache {
     pub fn open(cache: &Cache) -> Self {
-        Self { runs: cache.dir().join("runs"), environments: cache.own_dir().join("environments") }
+        let own = cache.own_dir();
+        Self { runs: cache.dir().join("runs"), environments: own.join("environments"), datums: own.join("datums") }
     }
 
     /// All runs with this key, newest first: DVC takes the first one.
@@ -71,6 +74,15 @@ impl RunCache {
     pub fn save_environment(&self, key: &Digest, value: &Digest, environment: &Digest) -> Result<(), Error> {
         let path = folder_of(&self.environments, key).join(value.as_str());
         files::write_unsynced(&path, environment.as_str().as_bytes())
+    }
+
+    /// What is recorded of one item of a stage's input.
+    pub fn datum(&self, key: &Digest) -> Result<Option<String>, Error> {
+        files::read_text(&folder_of(&self.datums, key))
+    }
+
+    pub fn save_datum(&self, key: &Digest, record: &str) -> Result<(), Error> {
+        files::write_unsynced(&folder_of(&self.datums, key), record.as_bytes())
     }
 }
 

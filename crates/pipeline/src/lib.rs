@@ -16,5 +16,7 @@ pub use engine::outcome::{CheckOutcome, Outcome, StageFailure, StageOutcome, Sta
 pub use engine::{Request, run};
 pub use environment::{Environment, Environments};
 pub use error::Error;
-pub use executor::{Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_orphan};
+pub use executor::{
+    Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_below, kill_orphan,
+};
 pub use towpath_sandbox::Sandbox;

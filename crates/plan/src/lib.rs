@@ -4,6 +4,7 @@
 
 pub mod condition;
 pub mod cron;
+pub mod datums;
 pub mod decide;
 pub mod error;
 pub mod frontend;

@@ -54,6 +54,8 @@ pub struct Stage {
     pub desc: Option<String>,
     /// Free values, which DVC does not look at.
     pub meta: Option<Value>,
+    /// Its commands run once for each item of a dependency.
+    pub datums: Option<Datums>,
     /// Where the stage stands in the file.
     pub position: Span,
 }
@@ -77,6 +79,17 @@ impl Stage {
     pub fn output(&self, path: &str) -> Option<&Output> {
         self.outs.iter().find(|o| o.at.path == path)
     }
+}
+
+/// `meta: {towpath: {datum: {...}}}`: which items of a dependency are worked on one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datums {
+    /// A dependency: a folder, or a list (`.json`, `.jsonl`, `.csv`, `.txt`).
+    pub over: RepoPath,
+    /// Of a folder: what is one item, a pattern for paths below it.
+    pub glob: String,
+    /// How many run at a time; `None` is one for each core.
+    pub jobs: Option<usize>,
 }
 
 /// A file or folder of the repository.

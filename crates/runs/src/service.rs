@@ -18,7 +18,7 @@ use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
-use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_orphan, log};
+use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_below, kill_orphan, log};
 use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_store::vault::KEY_LENGTH;
 use towpath_store::{Durability, Store, Vault};
@@ -501,12 +501,16 @@ impl Runs {
         let (project, number) = (run.project.clone(), run.number);
         let orphans = runtime.block_on(self.store.read(move |tx| rows::orphans(tx, &project, number)))?;
         let tree = self.config.run_dir(&run.project, run.number).join("tree");
+        let some = !orphans.is_empty();
         for (stage, pid, started) in orphans {
             let id = towpath_pipeline::ProcessId { pid: pid as i32, start_time: started as u64 };
             let variables = [("DVC_ROOT".to_owned(), tree.display().to_string()), ("DVC_STAGE".to_owned(), stage)];
             if kill_orphan(id, &variables) {
                 tracing::info!(project = run.project, number, pid, "ended a stage left over from a crash");
             }
+        }
+        if some {
+            kill_below(&self.config.run_dir(&run.project, run.number));
         }
         Ok(())
     }

@@ -129,6 +129,18 @@ pub enum StageFailure {
         made_by: Option<String>,
     },
     MissingOutputs(Vec<String>),
+    /// Some of its items failed; the results of the others are kept.
+    Datums {
+        failed: Vec<(String, StageFailure)>,
+        of: usize,
+    },
+    /// Two items made this file, with different content.
+    DatumsClash {
+        path: String,
+        items: [String; 2],
+    },
+    /// Of a stage with datums.
+    NotAFolder(String),
     /// It read what it does not declare, and its policy refuses that.
     Undeclared(Vec<UndeclaredInput>),
     /// Its policy refuses undeclared inputs, and what it read could not be looked at.
@@ -162,6 +174,20 @@ impl fmt::Display for StageFailure {
             }
             Self::MissingDependency { path, made_by: None } => write!(f, "needs {path}, which does not exist"),
             Self::MissingOutputs(paths) => write!(f, "ended without making {}", paths.join(", ")),
+            Self::Datums { failed, of } => {
+                write!(f, "failed for {} of {of} items: ", failed.len())?;
+                for (at, (item, failure)) in failed.iter().take(5).enumerate() {
+                    write!(f, "{}{item} ({failure})", if at == 0 { "" } else { ", " })?;
+                }
+                match failed.len().saturating_sub(5) {
+                    0 => f.write_str("; the others are not run again"),
+                    more => write!(f, " and {more} more; the others are not run again"),
+                }
+            }
+            Self::DatumsClash { path, items: [a, b] } => {
+                write!(f, "made {path} for the item {a} and differently for the item {b}: name files after their items")
+            }
+            Self::NotAFolder(path) => write!(f, "made a file of {path}: outputs of a stage with datums are folders"),
             Self::Undeclared(inputs) => {
                 let names: Vec<String> = inputs.iter().take(5).map(ToString::to_string).collect();
                 let more = inputs.len().saturating_sub(names.len());

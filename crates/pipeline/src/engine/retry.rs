@@ -18,23 +18,24 @@ pub(super) fn wait(
     failure: &StageFailure,
     seed: u64,
 ) -> Option<Duration> {
-    let policy = policy.filter(|policy| attempt <= policy.count)?;
-    let wanted = match failure {
-        StageFailure::Exited(code) => policy.exit_codes.is_empty() || policy.exit_codes.contains(code),
-        StageFailure::Signalled(_) | StageFailure::TimedOut(_) | StageFailure::Silent(_) => {
-            policy.exit_codes.is_empty()
-        }
-        _ => false,
-    };
-    if !wanted {
-        return None;
-    }
+    let policy = policy.filter(|policy| attempt <= policy.count && is_wanted(policy, failure))?;
     let doubled = policy.delay_seconds * 2_f64.powi(attempt.min(60) as i32 - 1);
     // Stages that failed together do not come back together.
     let hash = Digest::of(format!("{stage}/{attempt}/{seed}").as_bytes());
     let part = u32::from_str_radix(&hash.as_str()[..8], 16).unwrap_or(0);
     let jitter = 0.8 + 0.4 * f64::from(part) / f64::from(u32::MAX);
     Some(Duration::from_secs_f64((doubled * jitter).min(policy.max_delay_seconds)))
+}
+
+fn is_wanted(policy: &Retries, failure: &StageFailure) -> bool {
+    match failure {
+        StageFailure::Exited(code) => policy.exit_codes.is_empty() || policy.exit_codes.contains(code),
+        StageFailure::Signalled(_) | StageFailure::TimedOut(_) | StageFailure::Silent(_) => {
+            policy.exit_codes.is_empty()
+        }
+        StageFailure::Datums { failed, .. } => failed.iter().any(|(_, failure)| is_wanted(policy, failure)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

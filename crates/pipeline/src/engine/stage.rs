@@ -1,5 +1,8 @@
 //! Bringing one stage up to date: look, decide, then run it or take its result.
 
+mod commands;
+mod datums;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -8,10 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use towpath_core::project::{Resources, StagePolicy, Undeclared};
-use towpath_core::{Content, Digest, UndeclaredInput};
+use towpath_core::{Content, Digest};
 use towpath_data::locks::RepositoryLock;
 use towpath_data::{Role, TrackedOutput};
-use towpath_observe::Observation;
 use towpath_plan::decide::{self, Action, Observed};
 use towpath_plan::lock::LockedStage;
 use towpath_plan::params::{self, ParamValues};
@@ -19,15 +21,15 @@ use towpath_plan::paths;
 use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
 
+use self::commands::Ran;
 use super::conditions::Conditions;
-use super::journal::{Event, Permission, Variable};
+use super::journal::{Event, Permission};
 use super::locks::LockFiles;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
-use super::{Run, data, inputs, read_text, retry};
+use super::{Run, data, read_text, retry};
 use crate::environment::{self, Build, Environment, Environments, Resolved};
-use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
+use crate::executor::Ending;
 use crate::{Error, metrics};
-use towpath_sandbox::Sandbox;
 
 /// Larger metric files are refused.
 const METRICS_LIMIT: u64 = 4 << 20;
@@ -35,43 +37,12 @@ const METRICS_LIMIT: u64 = 4 << 20;
 /// How long another `dvc` or `towpath` command may hold the repository's lock.
 const LOCK_DEADLINE: Duration = Duration::from_mins(1);
 
-/// Variables that a stage inherits; all others of the caller stay away from it.
-const INHERITED: [&str; 20] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "XDG_CACHE_HOME",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-];
-
 /// What a stage would read, by path below the root; `None` means missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inputs {
     pub deps: BTreeMap<String, Option<Content>>,
     /// Values by file.
     pub params: BTreeMap<String, ParamValues>,
-}
-
-/// The environment of a stage's processes.
-struct Variables {
-    all: Vec<(String, String)>,
-    /// Values that must not be in the log.
-    secrets: Vec<String>,
 }
 
 /// Brings stages of one run up to date, also several at a time.
@@ -174,7 +145,7 @@ impl<'a> StageRunner<'a> {
             }
             Action::Run => match missing.first() {
                 Some(path) => Ok(self.lacks(stage, path)),
-                None => self.execute(stage, observed),
+                None => self.execute(stage, observed, force),
             },
             Action::Restore { outs, from_run_cache } => {
                 let outcome = self.take(stage, from_run_cache.or(locked), &outs)?;
@@ -363,13 +334,13 @@ impl<'a> StageRunner<'a> {
         Ok(self.with_metrics(stage, outcome))
     }
 
-    fn execute(&self, stage: &Stage, mut observed: Observed) -> Result<StageOutcome, Error> {
+    fn execute(&self, stage: &Stage, mut observed: Observed, force: bool) -> Result<StageOutcome, Error> {
         if !self.build_environment()? {
             return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
         }
         let mut attempt = 1;
         loop {
-            let outcome = self.attempt(stage, &mut observed)?;
+            let outcome = self.attempt(stage, &mut observed, force && attempt == 1)?;
             let Some(failure) = &outcome.failure else { return Ok(outcome) };
             let policy = self.run.project.retries_of(&stage.name);
             let seed = u64::from(std::process::id());
@@ -393,31 +364,28 @@ impl<'a> StageRunner<'a> {
         }
     }
 
-    /// Runs the commands once.
-    fn attempt(&self, stage: &Stage, observed: &mut Observed) -> Result<StageOutcome, Error> {
-        self.clear_outputs(stage)?;
-        let (finished, undeclared) = self.run_commands(stage)?;
+    /// Runs the commands once; of a stage with datums for each one `again`, or else for those without a result.
+    fn attempt(&self, stage: &Stage, observed: &mut Observed, again: bool) -> Result<StageOutcome, Error> {
+        let ran = if let Some(datums) = &stage.datums {
+            self.run_datums(stage, datums, observed, again)?
+        } else {
+            self.clear_outputs(stage)?;
+            let mut ran = self.run_commands(stage)?;
+            let refused = || self.refused(stage, &ran);
+            ran.failure = ran.failure.clone().or_else(|| self.missing_outputs(stage)).or_else(refused);
+            ran
+        };
+        let Ran { finished, undeclared, observed: looked_at, failure } = ran;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
         outcome.duration = finished.duration;
         outcome.log_lines = finished.log_lines;
         outcome.sandbox = finished.sandbox;
-        outcome.observed = finished.observation.as_ref().map(summary).unwrap_or_default();
+        outcome.observed = looked_at;
         outcome.undeclared = undeclared;
-        let failure = match finished.ending {
-            Ending::Exited(0) => None,
-            Ending::Cancelled => {
-                outcome.status = StageStatus::Cancelled;
-                return Ok(outcome);
-            }
-            Ending::Exited(code) => Some(StageFailure::Exited(code)),
-            Ending::Signalled(signal) => Some(StageFailure::Signalled(signal)),
-            Ending::TimedOut => Some(StageFailure::TimedOut(self.timeout(stage).unwrap_or_default())),
-            Ending::Silent => Some(StageFailure::Silent(self.heartbeat(stage).unwrap_or_default())),
-            Ending::OutOfMemory => Some(StageFailure::OutOfMemory(self.resources(stage).memory.unwrap_or(0))),
-            Ending::QueuedTooLong => Some(StageFailure::QueuedTooLong(self.queue(stage).unwrap_or_default())),
-            Ending::NotGranted => Some(StageFailure::NotGranted(finished.denied)),
-        };
-        let failure = failure.or_else(|| self.missing_outputs(stage)).or_else(|| self.refused(stage, &outcome));
+        if finished.ending == Ending::Cancelled {
+            outcome.status = StageStatus::Cancelled;
+            return Ok(outcome);
+        }
         if failure.is_some() {
             return Ok(StageOutcome { status: StageStatus::Failed, failure, ..outcome });
         }
@@ -472,123 +440,20 @@ impl<'a> StageRunner<'a> {
     }
 
     /// What it read undeclared, where that is not allowed.
-    fn refused(&self, stage: &Stage, outcome: &StageOutcome) -> Option<StageFailure> {
+    fn refused(&self, stage: &Stage, ran: &Ran) -> Option<StageFailure> {
         if self.undeclared(stage) != Undeclared::Refuse {
             return None;
         }
-        match outcome.observed.strip_prefix("none: ") {
+        match ran.observed.strip_prefix("none: ") {
             Some(why) => Some(StageFailure::Unobserved(why.to_owned())),
-            None if outcome.observed.is_empty() => Some(StageFailure::Unobserved("it is not confined".into())),
-            None if outcome.undeclared.is_empty() => None,
-            None => Some(StageFailure::Undeclared(outcome.undeclared.clone())),
+            None if ran.observed.is_empty() => Some(StageFailure::Unobserved("it is not confined".into())),
+            None if ran.undeclared.is_empty() => None,
+            None => Some(StageFailure::Undeclared(ran.undeclared.clone())),
         }
     }
 
     fn undeclared(&self, stage: &Stage) -> Undeclared {
         self.policy(stage).map_or(Undeclared::Warn, |policy| policy.undeclared)
-    }
-
-    /// Also what it read and does not declare.
-    fn run_commands(&self, stage: &Stage) -> Result<(Finished, Vec<UndeclaredInput>), Error> {
-        let request = self.run.request;
-        let scratch = request.scratch.join(paths::file_name(&stage.name));
-        create_folder(&scratch)?;
-        let given = match self.policy(stage).map(|policy| self.run.journal.secrets(stage, policy)) {
-            None => Vec::new(),
-            Some(Ok(given)) => given,
-            Some(Err(problem)) => {
-                return Ok((Finished::without_running(Ending::NotGranted, problem.to_string()), Vec::new()));
-            }
-        };
-        let Variables { all: variables, secrets } = self.variables(stage, &scratch, given)?;
-        let sandbox = if request.sandbox {
-            let own = [self.run.workspace.root().to_owned(), scratch.clone()];
-            Sandbox::new(own.into_iter().chain(request.writable.iter().cloned()))
-                .hiding(&request.hidden, &request.readable)
-        } else {
-            Sandbox::off()
-        };
-        let task = Task {
-            commands: stage.commands.iter().map(|line| CommandLine::Shell(line.clone())).collect(),
-            // Collected, because joining an empty `wdir` ends in a slash, which `pwd` of a shell repeats.
-            directory: self.run.workspace.root().join(&stage.wdir).components().collect(),
-            variables,
-            sandbox,
-            timeout: self.timeout(stage),
-            grace: request.grace,
-            log: request.log_of(&stage.name),
-            log_limit: request.log_limit,
-            secrets,
-            resources: self.resources(stage),
-            priority: request.priority.saturating_add(self.policy(stage).map_or(0, |policy| policy.priority)),
-            queue: self.queue(stage),
-            heartbeat: self.heartbeat(stage),
-            measured: request.measured,
-            observed: self.undeclared(stage) != Undeclared::Allow,
-        };
-        let mut unrecorded = None;
-        let mut progress = |progress| {
-            let stage = &stage.name;
-            let recorded = match progress {
-                Progress::Started(id) => self.run.record(Event::Process { stage, id }),
-                Progress::Logged(lines) => self.run.record(Event::Logged { stage, lines }),
-                Progress::WaitsFor(resource) => self.run.record(Event::WaitsFor { stage, resource }),
-                Progress::Used(sample) => self.run.record(Event::Used { stage, sample: &sample }),
-            };
-            if let Err(error) = recorded {
-                unrecorded.get_or_insert(error);
-            }
-        };
-        let finished = self.run.executor.run(&task, &mut progress, self.run.cancel);
-        let finished = match unrecorded {
-            Some(error) => Err(error),
-            None => finished,
-        };
-        let found = finished.map(|finished| {
-            let undeclared =
-                finished.observation.as_ref().map(|seen| self.undeclared_inputs(stage, &task, &scratch, seen));
-            (finished, undeclared.unwrap_or_default())
-        });
-        // What is left of it is a later run's problem at most: names of folders are stable.
-        drop(fs::remove_dir_all(&scratch));
-        found
-    }
-
-    fn undeclared_inputs(
-        &self,
-        stage: &Stage,
-        task: &Task,
-        scratch: &Path,
-        seen: &Observation,
-    ) -> Vec<UndeclaredInput> {
-        let canonical = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (root, scratch) = (canonical(self.run.workspace.root()), canonical(scratch));
-        inputs::undeclared(stage, &inputs::Place { root: &root, scratch: &scratch, variables: &task.variables }, seen)
-    }
-
-    fn variables(&self, stage: &Stage, scratch: &Path, given: Vec<Variable>) -> Result<Variables, Error> {
-        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-        let mut variables: BTreeMap<String, String> = inherited.collect();
-        variables.insert("TMPDIR".into(), scratch.display().to_string());
-        // Otherwise the log of a Python stage comes in blocks of 8 KiB.
-        variables.insert("PYTHONUNBUFFERED".into(), "1".into());
-        if let Some(environment) = &*self.environment.lock().unwrap_or_else(PoisonError::into_inner) {
-            let bin = environment.path.join("bin");
-            let path = variables.remove("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-            variables.insert("PATH".into(), format!("{}:{path}", bin.display()));
-            variables.insert("VIRTUAL_ENV".into(), environment.path.display().to_string());
-        }
-        variables.extend(self.run.request.variables.iter().cloned());
-        let mut secrets = Vec::new();
-        for variable in given.into_iter().chain(self.run.journal.stage_variables(stage).map_err(Error::Journal)?) {
-            if variable.secret {
-                secrets.push(variable.value.clone());
-            }
-            variables.insert(variable.name, variable.value);
-        }
-        variables.insert("DVC_ROOT".into(), self.run.workspace.root().display().to_string());
-        variables.insert("DVC_STAGE".into(), stage.name.clone());
-        Ok(Variables { all: variables.into_iter().collect(), secrets })
     }
 
     fn timeout(&self, stage: &Stage) -> Option<Duration> {
@@ -670,15 +535,6 @@ impl<'a> StageRunner<'a> {
             }
         }
         outcome
-    }
-}
-
-/// How the reading of a stage was looked at.
-fn summary(seen: &Observation) -> String {
-    match &seen.failed {
-        Some(why) => format!("none: {why}"),
-        None if seen.incomplete => format!("the first {} files", seen.files.len()),
-        None => format!("{} files", seen.files.len()),
     }
 }
 

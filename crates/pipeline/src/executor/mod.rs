@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use local::Local;
 pub use pools::{Capacity, Pooled, Pools};
-pub use processes::kill_orphan;
+pub use processes::{kill_below, kill_orphan};
 use towpath_core::project::Resources;
 use towpath_observe::Observation;
 

@@ -1,6 +1,7 @@
 //! What `/proc` says of processes: who is in a group, and who left it and still belongs to a stage.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
@@ -64,6 +65,23 @@ pub(super) fn kill_strays(leader: ProcessId, ran: Duration, variables: &[(String
             && Stat::read(pid).is_some_and(|s| !s.ended && s.start_time >= leader.start_time)
             && has_variables(pid, &marks)
     };
+    kill_all_that(belongs)
+}
+
+/// Ends whatever runs for stages whose root is `folder` or lies below it: items of a stage have roots of their
+/// own beside the checkout. How many processes there were.
+pub fn kill_below(folder: &Path) -> usize {
+    let mark = format!("DVC_ROOT={}", folder.display());
+    let is_below = |variable: &[u8]| {
+        variable.strip_prefix(mark.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    kill_all_that(|pid| {
+        Stat::read(pid).is_some_and(|stat| !stat.ended)
+            && fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| e.split(|byte| *byte == 0).any(is_below))
+    })
+}
+
+fn kill_all_that(belongs: impl Fn(i32) -> bool) -> usize {
     let deadline = Instant::now() + VANISH;
     let mut killed = 0;
     // One that forks while it is killed leaves another behind.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use towpath_pipeline::executor::{CommandLine, Progress};
-use towpath_pipeline::{Cancel, Ending, Executor as _, Finished, Local, ProcessId, Task, kill_orphan, log};
+use towpath_pipeline::{Cancel, Ending, Executor as _, Finished, Local, ProcessId, Task, kill_below, kill_orphan, log};
 
 fn task(dir: &Path, lines: &[&str]) -> Task {
     let commands = lines.iter().map(|line| CommandLine::Shell((*line).to_owned())).collect();
@@ -204,6 +204,22 @@ fn a_group_left_by_a_crashed_server_is_killed_and_no_other() {
     let reaped = std::thread::spawn(move || left.wait().unwrap());
     assert!(kill_orphan(ProcessId { pid, start_time }, &[]));
     assert!(!reaped.join().unwrap().success());
+}
+
+#[test]
+fn all_that_runs_for_roots_below_a_folder_is_ended_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |root: &str| {
+        let root = dir.path().join(root);
+        std::process::Command::new("sleep").arg("1000").env("DVC_ROOT", root).spawn().unwrap()
+    };
+    let (first, second, mut other) = (start("runs/1/tree"), start("runs/1/scratch/7/tree"), start("runs/10/tree"));
+    let reaped = [first, second].map(|mut left| std::thread::spawn(move || left.wait().unwrap()));
+    assert_eq!(kill_below(&dir.path().join("runs/1")), 2);
+    assert!(reaped.into_iter().all(|left| !left.join().unwrap().success()));
+    assert!(other.try_wait().unwrap().is_none());
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
 
 mod checks;
+mod datums;
 mod environments;
 mod executor;
 mod faults;

@@ -2,6 +2,7 @@
 //! `matrix` resolved.
 
 mod context;
+mod datums;
 mod expand;
 pub mod plots;
 mod template;
@@ -117,9 +118,12 @@ fn stage(name: &str, position: Span, field: Field<'_>, file: &str) -> Result<Sta
         frozen: flag(&mut fields, "frozen")?,
         always_changed: flag(&mut fields, "always_changed")?,
         desc: fields.optional("desc").map(|f| f.as_str().map(str::to_owned)).transpose()?,
-        meta: fields.optional("meta").map(|f| f.to_value()),
+        meta: None,
+        datums: None,
         position,
     };
+    let meta = fields.optional("meta");
+    stage.meta = meta.map(|f| f.to_value());
     for item in items(&mut fields, "deps")? {
         let dep = repo_path(item, &stage.wdir)?;
         if stage.deps.contains(&dep) {
@@ -143,6 +147,7 @@ fn stage(name: &str, position: Span, field: Field<'_>, file: &str) -> Result<Sta
             }
         }
     }
+    stage.datums = meta.map(|meta| datums::read(meta, &stage)).transpose()?.flatten();
     fields.finish()?;
     Ok(stage)
 }
