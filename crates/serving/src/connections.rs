@@ -6,16 +6,18 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Error, ErrorKind};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use axum::http::{Request, Version};
+use futures_util::FutureExt as _;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -33,91 +35,141 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Requests at once on one connection of HTTP/2.
 const CONCURRENT_STREAMS: u32 = 1_024;
 
-/// Answers connections until `shutdown` completes, then lets each finish the request it is at.
+/// How long connections stay open for a request that a client sends before it knows of the end.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What connections are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// No new connections. HTTP/2 says goodbye, HTTP/1 with its next answer (see [`Service::answer`]).
+    Lingering,
+    /// Connections without a request end, the others with their answer.
+    Closing,
+}
+
+/// Answers connections until `shutdown` completes, and then what was asked before clients could know of it.
 pub(crate) async fn accept(
     listeners: Vec<Listener>,
     tls: Option<Tls>,
     service: Service,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = Arc::new(GracefulShutdown::new());
-    let (end, ended) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Serving);
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        let at = Connections { graceful: Arc::clone(&graceful), service: service.clone(), tls: tls.clone() };
-        accepting.spawn(at.accept(listener, ended.clone()));
+        let at = Connections { phases: phases.clone(), service: service.clone(), tls: tls.clone() };
+        accepting.spawn(at.accept(listener));
     }
+    drop(phases);
     shutdown.await;
-    end.send_replace(true);
+    phase.send_replace(Phase::Lingering);
     accepting.join_all().await;
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        graceful.shutdown().await;
+    // Every connection holds a receiver.
+    if tokio::time::timeout(LINGER, phase.closed()).await.is_err() {
+        phase.send_replace(Phase::Closing);
+        phase.closed().await;
     }
 }
 
 /// What every connection of a listener needs.
 struct Connections {
-    graceful: Arc<GracefulShutdown>,
+    phases: watch::Receiver<Phase>,
     service: Service,
     tls: Option<Tls>,
 }
 
 impl Connections {
-    async fn accept(self, listener: Listener, mut ended: watch::Receiver<bool>) {
+    async fn accept(self, listener: Listener) {
+        let mut phases = self.phases.clone();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = ended.wait_for(|ended| *ended) => break,
-            };
-            match accepted {
-                Ok(Stream::Unix(stream)) => {
-                    drop(tokio::spawn(answer(stream, self.service.to(None), self.graceful.watcher())));
-                }
-                Ok(Stream::Tcp(stream, peer)) => match &self.tls {
-                    None => {
-                        drop(tokio::spawn(answer(stream, self.service.to(Some(peer.ip())), self.graceful.watcher())));
-                    }
+            tokio::select! {
+                accepted = listener.accept() => self.take(accepted).await,
+                () = reached(&mut phases, Phase::Lingering) => break,
+            }
+        }
+        // Those that the kernel has taken already would be reset.
+        while let Some(accepted @ Ok(_)) = listener.accept().now_or_never() {
+            self.take(accepted).await;
+        }
+    }
+
+    async fn take(&self, accepted: std::io::Result<Stream>) {
+        let phases = self.phases.clone();
+        match accepted {
+            Ok(Stream::Unix(stream)) => drop(tokio::spawn(answer(stream, self.service.to(None), phases))),
+            Ok(Stream::Tcp(stream, peer)) => {
+                let service = self.service.to(Some(peer.ip()));
+                match &self.tls {
+                    None => drop(tokio::spawn(answer(stream, service, phases))),
                     Some(Tls(acceptor)) => {
-                        let handshake = acceptor.accept(stream);
-                        drop(tokio::spawn(shake_hands(
-                            handshake,
-                            self.service.to(Some(peer.ip())),
-                            self.graceful.watcher(),
-                        )));
+                        drop(tokio::spawn(shake_hands(acceptor.accept(stream), service, phases)));
                     }
-                },
-                Err(error) if is_of_the_client(&error) => {}
-                Err(error) => {
-                    // Out of descriptors, for example: others have to end first.
-                    tracing::error!(%error, "connections cannot be accepted");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
+            }
+            Err(error) if is_of_the_client(&error) => {}
+            Err(error) => {
+                // Out of descriptors, for example: others have to end first.
+                tracing::error!(%error, "connections cannot be accepted");
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-async fn shake_hands(handshake: Accept<TcpStream>, service: Service, watcher: Watcher) {
-    match tokio::time::timeout(PATIENCE, handshake).await {
-        Ok(Ok(stream)) => answer(stream, service, watcher).await,
+/// Completes when the phase has come, or a later one.
+async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let _ = phases.wait_for(|phase| *phase >= wanted).await;
+}
+
+async fn shake_hands(handshake: Accept<TcpStream>, service: Service, mut phases: watch::Receiver<Phase>) {
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(PATIENCE, handshake) => shaken,
+        () = reached(&mut phases, Phase::Closing) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => answer(stream, service, phases).await,
         Ok(Err(error)) => tracing::trace!(%error, "a handshake failed"),
         Err(_) => tracing::trace!("a handshake took too long"),
     }
 }
 
-async fn answer<S>(stream: S, service: Service, watcher: Watcher)
+async fn answer<S>(stream: S, service: Service, mut phases: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answer = service_fn(move |request| {
+    let is_http2 = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_http2);
+    let answer = service_fn(move |request: Request<Incoming>| {
         let service = service.clone();
+        if request.version() == Version::HTTP_2 {
+            asked.store(true, Ordering::Relaxed);
+        }
         async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(CONCURRENT_STREAMS);
     let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Err(error) = InPlace::new(watcher.watch(connection)).await {
+    let connection = async move {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            ended = &mut connection => return ended,
+            () = reached(&mut phases, Phase::Lingering) => {}
+        }
+        // Its goodbye names the last request that is answered: nothing is lost without a pause.
+        if !is_http2.load(Ordering::Relaxed) {
+            tokio::select! {
+                biased;
+                ended = &mut connection => return ended,
+                () = reached(&mut phases, Phase::Closing) => {}
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    if let Err(error) = InPlace::new(connection).await {
         tracing::trace!(%error, "a connection ended early");
     }
 }
@@ -196,7 +248,6 @@ impl<F: Future> Future for InPlace<F> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;

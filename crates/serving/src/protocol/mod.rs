@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -65,9 +65,10 @@ impl Service {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         // A length may have stood beside the encoding, and a proxy may have gone by that: nothing that follows on
         // such a connection is to be trusted (RFC 9112, 6.1).
-        let ends = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let is_http1 = request.version() <= Version::HTTP_11;
         let mut response = self.find_answer(request).await;
-        if ends {
+        if is_http1 && (chunked || self.plane.closing()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -5,6 +5,7 @@
 mod clients;
 mod control;
 mod deployment;
+mod drain;
 mod faults;
 mod feedback;
 mod listen;
