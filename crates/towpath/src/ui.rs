@@ -58,6 +58,18 @@ impl Ui {
         Ok(())
     }
 
+    /// One of many results that come one after the other: a line of JSON with `--json`.
+    pub fn event(&self, json: &impl Serialize, human: &str) -> Result<(), Error> {
+        if self.json {
+            let text = serde_json::to_string(json)
+                .map_err(|e| Error::new(towpath_core::Kind::Internal, format!("write the result as JSON: {e}")))?;
+            out(&text);
+        } else {
+            self.say(human);
+        }
+        Ok(())
+    }
+
     /// A line of the result; nothing with `--json` or `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.json && !self.quiet {

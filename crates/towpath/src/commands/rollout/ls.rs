@@ -1,6 +1,7 @@
 use serde::Serialize;
 use towpath_api::deployments::RolloutView;
 use towpath_api::releases::ReleaseSummary;
+use towpath_core::{Classify as _, Kind};
 
 use super::{Scope, has_rolled_out};
 use crate::config::Context;
@@ -37,8 +38,12 @@ impl Ls {
         for ReleaseSummary { id, model, environment, .. } in
             releases.into_iter().filter(|release| has_rolled_out(release.state)).take(MOST)
         {
-            let rollout = ctx.client()?.get(&format!("/releases/{id}/rollout")).await?;
-            items.push(Item { model, environment, rollout });
+            match ctx.client()?.get(&format!("/releases/{id}/rollout")).await {
+                Ok(rollout) => items.push(Item { model, environment, rollout }),
+                // It was superseded before it began to roll out.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         ctx.ui.show(&Rollouts { items })?;
         Ok(Exit::Done)

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use towpath_api::deployments::{MetricVerdict, Outcomes, RolloutView, ShadowVerdict, Worse};
+use towpath_api::deployments::{MetricVerdict, Outcomes, RolloutPoint, RolloutView, ShadowVerdict, Worse};
 
 use super::Scope;
 use crate::config::Context;
@@ -46,7 +46,13 @@ impl Human for RolloutView {
                 let headers = ["METRIC", "STABLE", "CANDIDATE", "EFFECT", "WORSE", "SAFE"];
                 let _ = write!(text, "\n{}\n", ui::table(headers, verdict.metrics.iter().map(metric)));
             }
-            let _ = writeln!(text, "against the candidate: {:.1} of {:.0}", verdict.combined, verdict.combined_needed);
+            let _ = writeln!(
+                text,
+                "against the candidate: {:.1} of {:.0}  {}",
+                verdict.combined,
+                verdict.combined_needed,
+                curve(&self.series, verdict.combined_needed)
+            );
         }
         if !self.decisions.is_empty() {
             let rows = self
@@ -57,6 +63,19 @@ impl Human for RolloutView {
         }
         text
     }
+}
+
+/// How the evidence against the candidate grew: its logarithm, from none (1) to what rolls back.
+fn curve(series: &[RolloutPoint], needed: f64) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const WIDTH: usize = 48;
+    let every = series.len().div_ceil(WIDTH).max(1);
+    let bar = |points: &[RolloutPoint]| {
+        let most = points.iter().map(|point| point.combined).fold(1.0, f64::max);
+        let share = (most.ln() / needed.ln()).clamp(0.0, 1.0);
+        BARS[(share * (BARS.len() - 1) as f64).round() as usize]
+    };
+    series.chunks(every).map(bar).collect()
 }
 
 /// Bad rates of both arms, their ratio with its interval, and how far the two tests are.

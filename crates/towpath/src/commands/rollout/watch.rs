@@ -1,14 +1,19 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use towpath_api::deployments::RolloutView;
+use serde::Serialize;
+use towpath_api::deployments::{RolloutView, Verdict};
+use towpath_core::Kind;
 
 use super::Scope;
 use super::show::effect;
 use crate::config::Context;
 use crate::error::{Error, Exit};
+use crate::ui;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A server that starts again is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Print how the evidence grows until the rollout ends; fails when the candidate was taken back
 #[derive(clap::Args, Debug)]
@@ -19,6 +24,19 @@ pub struct Watch {
     scope: Scope,
 }
 
+/// One look, a line of JSON.
+#[derive(Serialize)]
+struct Look<'a> {
+    release: i64,
+    status: &'a str,
+    step: usize,
+    weight: f64,
+    /// Answered requests since the rollout began.
+    requests: u64,
+    verdict: Option<&'a Verdict>,
+    next: &'a str,
+}
+
 impl Watch {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let mut rollout = self.scope.rollout(ctx, self.release).await?;
@@ -27,7 +45,7 @@ impl Watch {
         loop {
             let line = line(&rollout);
             if shown.as_ref() != Some(&line) {
-                ctx.ui.show_as(&rollout, || line.clone())?;
+                ctx.ui.event(&look(&rollout), &line)?;
                 shown = Some(line);
             }
             match (rollout.finished_at, rollout.status.as_str()) {
@@ -35,15 +53,42 @@ impl Watch {
                 (Some(_), "promoted") => return Ok(Exit::Done),
                 (Some(_), _) => return Ok(Exit::No),
             }
+            rollout = self.again(ctx, release).await?;
+        }
+    }
+
+    /// The rollout a moment later.
+    async fn again(&self, ctx: &Context, release: i64) -> Result<RolloutView, Error> {
+        let since = Instant::now();
+        loop {
             tokio::time::sleep(PAUSE).await;
-            rollout = self.scope.rollout(ctx, Some(release)).await?;
+            match self.scope.rollout(ctx, Some(release)).await {
+                Err(error) if error.kind() == Kind::Unavailable && since.elapsed() < PATIENCE => {}
+                answer => return answer,
+            }
         }
     }
 }
 
-/// `5 %  errors 1.30x (0.40 to 6.10)  against it 2.3 of 100  Hold at 5 %: ...`
+fn look(rollout: &RolloutView) -> Look<'_> {
+    Look {
+        release: rollout.release,
+        status: &rollout.status,
+        step: rollout.step,
+        weight: rollout.weight,
+        requests: requests(rollout),
+        verdict: rollout.verdict.as_ref(),
+        next: &rollout.next,
+    }
+}
+
+fn requests(rollout: &RolloutView) -> u64 {
+    rollout.evidence.as_ref().map_or(0, |evidence| evidence.requests.stable + evidence.requests.candidate)
+}
+
+/// `5 %  412 requests  errors 1.30x (0.40 to 6.10)  against it 2.3 of 100  Hold at 5 %: ...`
 fn line(rollout: &RolloutView) -> String {
-    let mut parts = vec![format!("{:.0} %", rollout.weight * 100.0)];
+    let mut parts = vec![format!("{:.0} %", rollout.weight * 100.0), ui::count(requests(rollout), "request")];
     if let Some(verdict) = &rollout.verdict {
         if let Some(shadow) = &verdict.shadow {
             parts.push(format!("copies {} of {} differ", shadow.disagreed, shadow.compared));

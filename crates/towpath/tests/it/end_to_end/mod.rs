@@ -12,4 +12,5 @@ mod lifetime;
 mod log_storm;
 mod mlproject;
 mod registry;
+mod rollout;
 mod server_killed;
