@@ -11,8 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
-pub use towpath_core::project::Batching;
 use towpath_core::project::JudgePolicy;
+pub use towpath_core::project::{Batching, LogPolicy};
 use towpath_stats::judge::Evidence;
 
 /// What serves where. Kept on disk by the data plane, which goes on with the last good one.
@@ -35,6 +35,9 @@ pub struct RoutingTable {
     /// How requests that wait are run together.
     #[serde(default)]
     pub batching: Option<Batching>,
+    /// What is kept of predictions; `None` = everything.
+    #[serde(default)]
+    pub prediction_log: Option<LogPolicy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,7 +145,7 @@ pub struct RolledBack {
     pub evidence: Evidence,
 }
 
-/// One prediction, as the log keeps it.
+/// One prediction, as the log keeps it; with `note`, as far as its id tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictionRecord {
     pub id: String,
@@ -166,5 +169,11 @@ pub struct PredictionRecord {
     pub input_sha256: String,
     /// The answered labels, one per row (first output, or the label output).
     pub output: serde_json::Value,
+    /// The model's inputs by name, after the rules of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<serde_json::Value>,
     pub label: Option<serde_json::Value>,
+    /// Why there is no row: only id, time, deployment and release are known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

@@ -208,6 +208,9 @@ pub struct Environment {
     /// Requests that wait for the model are run together; `None` = each alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
+    /// What the data plane keeps of predictions; `None` = everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_log: Option<LogPolicy>,
 }
 
 impl Environment {
@@ -224,6 +227,42 @@ pub struct Batching {
     pub max_rows: usize,
     /// What the oldest request waits at most for others while the model is idle; 0 = not at all.
     pub max_delay_ms: u64,
+}
+
+/// What the prediction log keeps, and what it hides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPolicy {
+    /// Of the predictions, in (0, 1].
+    pub sample: f64,
+    /// What failed is kept whatever `sample` says.
+    pub always_errors: bool,
+    /// The inputs of the model are kept too.
+    pub features: bool,
+    /// Features that are left out.
+    pub drop: Vec<String>,
+    /// Features whose values are replaced by keyed hashes.
+    pub hash: Vec<String>,
+    /// Features whose values are not to be seen.
+    pub mask: Vec<String>,
+    /// Older predictions are deleted.
+    pub keep_seconds: Option<f64>,
+    /// The oldest are deleted above this size.
+    pub keep_bytes: Option<u64>,
+}
+
+impl Default for LogPolicy {
+    fn default() -> Self {
+        Self {
+            sample: 1.0,
+            always_errors: true,
+            features: true,
+            drop: Vec::new(),
+            hash: Vec::new(),
+            mask: Vec::new(),
+            keep_seconds: None,
+            keep_bytes: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

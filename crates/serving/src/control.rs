@@ -112,7 +112,7 @@ async fn prediction(
     State(plane): State<Arc<DataPlane>>,
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, Response> {
-    plane.log.find(&id).await.map(Json).ok_or_else(|| {
+    plane.prediction(&id).await.map(Json).ok_or_else(|| {
         (StatusCode::NOT_FOUND, Json(json!({ "error": format!("no prediction {id} is known here") }))).into_response()
     })
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
-use towpath_api::control::{DeploymentState, LabelCounts, Revision, RevisionState, RoutingTable};
+use towpath_api::control::{DeploymentState, LabelCounts, PredictionRecord, Revision, RevisionState, RoutingTable};
 use towpath_core::{Clock, Timestamp};
 use towpath_stats::judge::Observation;
 
@@ -115,6 +115,14 @@ pub(crate) struct Answered {
     pub(crate) result: Result<Vec<Tensor>, RequestError>,
 }
 
+/// How a request ended, for the log and the judge.
+struct Outcome<'a> {
+    id: PredictionId,
+    /// What the log keeps of the inputs.
+    features: Option<Vec<Tensor>>,
+    result: Result<&'a Vec<Tensor>, &'a RequestError>,
+}
+
 /// What became of one label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LabelOutcome {
@@ -142,8 +150,10 @@ impl DataPlane {
             (None, None) => route.choose(call.key)?,
         };
         let deadline = call.received + call.patience;
+        let mut features = None;
         let result = match read(&choice.revision) {
             Ok(inputs) => {
+                features = snapshot.rules.copy(&inputs);
                 let copy = route.copied(&choice).map(|(candidate, policy)| Copy {
                     candidate: Arc::clone(&candidate.revision),
                     rollout: Arc::clone(&candidate.rollout),
@@ -170,19 +180,20 @@ impl DataPlane {
                 _ => Err(error),
             },
         };
-        let id = PredictionId::new();
-        self.record(id, &snapshot, route, &choice, &call, result.as_ref());
+        let release = choice.revision.info.release;
+        let id = PredictionId::new(release, &snapshot.project, &snapshot.environment);
+        let outcome = Outcome { id, features, result: result.as_ref() };
+        self.record(&snapshot, route, &choice, &call, outcome);
         Ok(Answered { id, model: Arc::clone(&route.model), revision: choice.revision, result })
     }
 
     fn record(
         &self,
-        id: PredictionId,
         snapshot: &Snapshot,
         route: &Route,
         choice: &Choice,
         call: &Call<'_>,
-        result: Result<&Vec<Tensor>, &RequestError>,
+        Outcome { id, features, result }: Outcome<'_>,
     ) {
         let took = call.received.elapsed();
         let now = self.clock.now();
@@ -228,8 +239,15 @@ impl DataPlane {
             rows,
             input_sha256: Hex(Sha256::digest(call.body).into()),
             output: &output,
+            features: None,
         };
-        self.log.add(&prediction);
+        if snapshot.rules.keep(id, error) {
+            let specs = revision.runtime.inputs();
+            let features = features.and_then(|inputs| snapshot.rules.features(specs, &revision.columns, &inputs));
+            self.log.add(&Prediction { features: features.as_deref(), ..prediction });
+        } else {
+            self.log.leave_out();
+        }
         let judged = rollout.map(|rollout| (arm, rollout.clone()));
         self.log.remember(id, Known { revision: Arc::clone(&revision.id), judged, output, labelled: false });
         if let Some(randomised) = &choice.rollout {
@@ -318,7 +336,9 @@ impl DataPlane {
         let serves = stable.is_some() || candidate.is_some();
         let route = Route { model: Arc::from(table.model.as_str()), stable, candidate, warm };
         let tokens = table.accepted_tokens.as_ref();
+        let rules = Arc::new(self.log.follow(table.prediction_log.as_ref()));
         self.router.swap(Snapshot {
+            rules,
             table_version: table.version,
             project: Arc::from(table.project.as_str()),
             environment: Arc::from(table.environment.as_str()),
@@ -346,6 +366,38 @@ impl DataPlane {
             revision.tallies.restore(*values);
         }
         Ok(Arc::new(revision))
+    }
+
+    /// What is known of a prediction: its row, or what its id tells.
+    pub(crate) async fn prediction(&self, id: &str) -> Option<PredictionRecord> {
+        if let Some(record) = self.log.find(id).await {
+            return Some(record);
+        }
+        let snapshot = self.router.snapshot();
+        let (text, id) = (id, PredictionId::parse(id)?);
+        let release = id.release(&snapshot.project, &snapshot.environment)?;
+        Some(PredictionRecord {
+            id: text.to_owned(),
+            at: id.at(),
+            project: snapshot.project.to_string(),
+            environment: snapshot.environment.to_string(),
+            model: snapshot.routes.first().map(|route| route.model.to_string()).unwrap_or_default(),
+            model_version: 0,
+            release,
+            revision: String::new(),
+            arm: String::new(),
+            rollout: None,
+            key_hash: None,
+            weight: 0.0,
+            status: 0,
+            latency_micros: 0,
+            rows: 0,
+            input_sha256: String::new(),
+            output: Value::Null,
+            features: None,
+            label: None,
+            note: Some("its row is not kept: sampled out, refused, lost or expired; the id names the release".into()),
+        })
     }
 
     pub(crate) fn ready(&self) -> bool {

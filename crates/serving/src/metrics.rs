@@ -142,6 +142,10 @@ pub(crate) fn render(plane: &DataPlane) -> String {
     out.sample("towpath_predictions_logged_total", "", plane.log.written());
     out.family("towpath_predictions_lost_total", "counter", "Predictions answered but not logged.");
     out.sample("towpath_predictions_lost_total", "", plane.log.lost());
+    out.family("towpath_predictions_sampled_out_total", "counter", "Predictions that the log's rules leave out.");
+    out.sample("towpath_predictions_sampled_out_total", "", plane.log.sampled_out());
+    out.family("towpath_prediction_segments_expired_total", "counter", "Segments that were too old or too much.");
+    out.sample("towpath_prediction_segments_expired_total", "", plane.log.expired());
     out.family(
         "towpath_prediction_log_failures_total",
         "counter",

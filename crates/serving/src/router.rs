@@ -12,6 +12,7 @@ use towpath_stats::routing;
 
 use crate::admission::TokenHash;
 use crate::error::RequestError;
+use crate::prediction_log::Rules;
 use crate::revision::LoadedRevision;
 
 /// Everything a request needs to know of the routing, as of one moment.
@@ -23,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) routes: Vec<Arc<Route>>,
     /// `None` = everybody may predict.
     pub(crate) accepted_tokens: Option<HashSet<TokenHash>>,
+    /// What the log keeps.
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// Where the requests of one model go.
@@ -86,6 +89,7 @@ impl Snapshot {
             environment: Arc::clone(&self.environment),
             routes,
             accepted_tokens: self.accepted_tokens.clone(),
+            rules: Arc::clone(&self.rules),
         }
     }
 

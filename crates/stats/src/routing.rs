@@ -11,7 +11,12 @@ pub fn position(salt: &str, key: &[u8]) -> f64 {
 
 /// The 64-bit hash behind [`position`].
 pub fn key_hash(salt: &str, key: &[u8]) -> u64 {
-    let bytes = salt.bytes().chain(std::iter::once(0)).chain(key.iter().copied());
+    key_hash_of(salt, key.iter().copied())
+}
+
+/// [`key_hash`] of a key in parts.
+pub fn key_hash_of(salt: &str, key: impl Iterator<Item = u8>) -> u64 {
+    let bytes = salt.bytes().chain(std::iter::once(0)).chain(key);
     fmix64(bytes.fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)))
 }
 

@@ -122,6 +122,7 @@ fn compute(
         warm: warm.as_ref().map(|release| revision(tx, release)).transpose()?,
         accepted_tokens: accepted_tokens(tx, now)?,
         batching: rolling.as_ref().or(live.as_ref()).and_then(|release| release.policy.batching),
+        prediction_log: rolling.as_ref().or(live.as_ref()).and_then(|release| release.policy.prediction_log.clone()),
     };
     if let Some(release) = rolling
         && let Some(rollout) = of_release(tx, release.id)?

@@ -91,6 +91,7 @@ impl Probe<'_> {
             warm: None,
             accepted_tokens: None,
             batching: None,
+            prediction_log: None,
         };
         let put = self.http.put(format!("{}/control/table", self.base)).bearer_auth(&self.token).json(&table);
         self.json::<serde::de::IgnoredAny>(put).await.map(|_| ())

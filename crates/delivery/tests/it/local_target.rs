@@ -106,6 +106,7 @@ fn table(version: u64, path: &Path) -> RoutingTable {
         warm: None,
         accepted_tokens: None,
         batching: None,
+        prediction_log: None,
     }
 }
 

@@ -77,6 +77,7 @@ fn environment(name: &str, after: Option<&str>, gates: Vec<Gate>, approvals: Opt
         },
         target: Target::Local,
         batching: None,
+        prediction_log: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use towpath_core::project::{Approvals, Batching, Environment, Gate, GateCondition, Target};
+use towpath_core::project::{Approvals, Batching, Environment, Gate, GateCondition, LogPolicy, Target};
 use towpath_yaml::{Field, YamlError};
 
 use super::{bool_or, defaults, name, positive, rollout, units, valid_name};
@@ -39,6 +39,7 @@ fn environment(
             rollout: defaults::rollout(),
             target: Target::Local,
             batching: None,
+            prediction_log: None,
         });
     }
     let mut fields = field.fields()?;
@@ -60,6 +61,7 @@ fn environment(
         rollout: fields.optional("rollout").map_or_else(|| Ok(defaults::rollout()), rollout::read)?,
         target: fields.optional("target").map_or(Ok(Target::Local), target)?,
         batching: fields.optional("batching").map(batching).transpose()?,
+        prediction_log: fields.optional("prediction_log").map(prediction_log).transpose()?,
     };
     fields.finish()?;
     Ok(environment)
@@ -210,6 +212,35 @@ fn batching(field: Field<'_>) -> Result<Batching, YamlError> {
     };
     fields.finish()?;
     Ok(batching)
+}
+
+fn prediction_log(field: Field<'_>) -> Result<LogPolicy, YamlError> {
+    let default = LogPolicy::default();
+    let mut fields = field.fields()?;
+    let policy = LogPolicy {
+        sample: fields.optional("sample").map_or(Ok(default.sample), units::percent)?,
+        always_errors: match fields.optional("errors") {
+            None => default.always_errors,
+            Some(errors) => match errors.as_str()? {
+                "always" => true,
+                "sampled" => false,
+                _ => return Err(errors.expected("always or sampled")),
+            },
+        },
+        features: bool_or(&mut fields, "features", default.features)?,
+        drop: fields.optional("drop").map_or(Ok(default.drop), features)?,
+        hash: fields.optional("hash").map_or(Ok(default.hash), features)?,
+        mask: fields.optional("mask").map_or(Ok(default.mask), features)?,
+        keep_seconds: fields.optional("keep").map(units::duration).transpose()?,
+        keep_bytes: fields.optional("keep_bytes").map(units::bytes).transpose()?,
+    };
+    fields.finish()?;
+    Ok(policy)
+}
+
+/// Names as models have them: any text.
+fn features(field: Field<'_>) -> Result<Vec<String>, YamlError> {
+    field.items()?.into_iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn target(field: Field<'_>) -> Result<Target, YamlError> {

@@ -192,6 +192,7 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("artifact_scan_gate", gate("{name: a, check: artifact_scan, zzzzzzzz: 1}")),
         ("approvals", "environments: {a: {approvals: {count: 1, zzzzzzzz: 1}}}".into()),
         ("batching", "environments: {a: {batching: {max_rows: 8, zzzzzzzz: 1}}}".into()),
+        ("prediction_log", "environments: {a: {prediction_log: {sample: 5%, zzzzzzzz: 1}}}".into()),
         ("target", "environments: {a: {target: {kind: local, zzzzzzzz: 1}}}".into()),
         ("rollout", rollout("{zzzzzzzz: 1}")),
         ("step", rollout("{step: {zzzzzzzz: 1}}")),

@@ -90,16 +90,22 @@ impl Chain<'_> {
 
     async fn prediction(&mut self, record: &PredictionRecord) -> Result<(), ApiError> {
         let link = self.link(0, "prediction", &record.id);
-        link.hash = Some(record.input_sha256.clone());
         link.fact("at", record.at.to_string());
-        link.fact("answered", record.output.to_string());
-        if let Some(label) = &record.label {
-            link.fact("label", label.to_string());
+        if let Some(note) = &record.note {
+            link.fact("note", note.clone());
+        } else {
+            link.hash = Some(record.input_sha256.clone());
+            link.fact("answered", record.output.to_string());
+            if let Some(label) = &record.label {
+                link.fact("label", label.to_string());
+            }
+            link.fact("took", format!("{:.2} ms", record.latency_micros as f64 / 1000.0));
         }
-        link.fact("took", format!("{:.2} ms", record.latency_micros as f64 / 1000.0));
         let link = self.link(1, "revision", &record.revision);
         link.fact("deployment", format!("{}/{}", record.project, record.environment));
-        link.fact("arm", record.arm.clone());
+        if !record.arm.is_empty() {
+            link.fact("arm", record.arm.clone());
+        }
         if record.rollout.is_some() {
             link.fact("candidate share", format!("{:.0} %", record.weight * 100.0));
         }

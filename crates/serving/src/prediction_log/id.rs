@@ -2,16 +2,41 @@
 
 use axum::http::HeaderValue;
 use serde::{Serialize, Serializer};
+use towpath_core::Timestamp;
 use towpath_core::ids::new_id_number;
+use towpath_stats::routing;
 
 /// A UUID of version 7, written as 32 lowercase hex digits. Its first 48 bits are the milliseconds
-/// at which it was made.
+/// at which it was made. Of its random bits the last 32 are taken: 20 for the release that answered,
+/// so that a prediction whose row was not kept is still traced to it, and 12 that tie both to the
+/// deployment, so that an id from elsewhere is told from one of its own (but for one in 4096).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PredictionId(pub(super) u128);
 
 impl PredictionId {
-    pub(crate) fn new() -> Self {
-        Self(new_id_number())
+    pub(crate) fn new(release: i64, project: &str, environment: &str) -> Self {
+        // A number that does not fit is told from none by nobody: rows still have it.
+        let release = u32::try_from(release).ok().filter(|release| *release < 1 << 20).unwrap_or(0);
+        let unsealed = new_id_number() >> 32 << 32 | u128::from(release << 12);
+        Self(unsealed | Self(unsealed).seal(project, environment))
+    }
+
+    /// The release that answered, if this is an id of that deployment.
+    pub(crate) fn release(self, project: &str, environment: &str) -> Option<i64> {
+        let release = (self.0 as u32) >> 12;
+        let own = self.0 & 0xfff == self.seal(project, environment) && self.0 >> 76 & 0xf == 7;
+        (own && release > 0).then_some(i64::from(release))
+    }
+
+    /// When it was made.
+    pub(crate) fn at(self) -> Timestamp {
+        Timestamp((self.0 >> 80) as i64)
+    }
+
+    fn seal(self, project: &str, environment: &str) -> u128 {
+        let bytes = (self.0 >> 12).to_be_bytes();
+        let key = environment.bytes().chain(bytes);
+        u128::from(routing::key_hash_of(project, key) & 0xfff)
     }
 
     /// `None` for what is no id.
@@ -61,6 +86,19 @@ impl<const N: usize> Serialize for Hex<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_names_its_release_to_its_own_deployment() {
+        let id = PredictionId::new(12_345, "digits", "production");
+        assert_eq!(id.release("digits", "production"), Some(12_345));
+        assert_eq!(PredictionId::new(0, "digits", "production").release("digits", "production"), None);
+        assert_eq!(PredictionId::new(1 << 20, "digits", "production").release("digits", "production"), None);
+        let made = || PredictionId::new(7, "digits", "production").release("digits", "staging").is_some();
+        let strangers = (0..10_000).filter(|_| made()).count();
+        assert!(strangers < 20, "{strangers} of 10000 where 2.4 are expected");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        assert!((now - id.at().millis()).abs() < 60_000);
+    }
 
     #[test]
     fn an_id_is_read_from_the_digits_it_is_written_in() {

@@ -9,6 +9,7 @@
 
 mod id;
 mod index;
+mod rules;
 mod segment;
 mod waiting;
 mod writer;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use towpath_api::control::PredictionRecord;
+use towpath_api::control::{LogPolicy, PredictionRecord};
 use towpath_core::{Clock, Timestamp};
 
 use crate::error::ServeError;
@@ -30,6 +31,7 @@ use crate::revision::lock;
 pub(crate) use id::{Hex, PredictionId};
 use index::Index;
 pub(crate) use index::{Correctness, Known, Labelling};
+pub(crate) use rules::Rules;
 pub(crate) use segment::LabelRow;
 use segment::{Encoded, Segments};
 use waiting::Waiting;
@@ -55,6 +57,8 @@ pub(crate) struct Prediction<'a> {
     pub(crate) rows: u32,
     pub(crate) input_sha256: Hex<32>,
     pub(crate) output: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) features: Option<&'a RawValue>,
 }
 
 /// Shared with the writer thread.
@@ -64,12 +68,24 @@ struct Counters {
     lost: AtomicU64,
     failures: AtomicU64,
     failing: AtomicBool,
+    sampled_out: AtomicU64,
+    expired: AtomicU64,
 }
 
 pub(crate) struct PredictionLog {
     disk: Option<Disk>,
     counters: Arc<Counters>,
     index: Index,
+    /// Of hashed features.
+    key: [u8; 32],
+    retention: Arc<Mutex<Retention>>,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retention {
+    age: Option<Duration>,
+    bytes: Option<u64>,
 }
 
 /// Without a state directory there is none: predictions are then known in memory only.
@@ -84,18 +100,33 @@ impl PredictionLog {
     pub(crate) fn open(folder: Option<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let (counters, index) = (Arc::new(Counters::default()), Index::default());
         let Some(folder) = folder else {
-            return Ok(Self { disk: None, counters, index });
+            return Ok(Self { disk: None, counters, index, key: [0; 32], retention: Arc::default() });
         };
         let failed = |source| ServeError::State { path: folder.clone(), source };
         let segments = Segments::open(&folder).map_err(failed)?;
         index.fill(segments.newest(Index::GENERATION).map_err(failed)?);
         let waiting = Arc::new(Waiting::default());
-        let writer = Writer::new(segments, Arc::clone(&counters), clock);
+        let key = segments.key().map_err(failed)?;
+        let retention = Arc::<Mutex<Retention>>::default();
+        let writer = Writer::new(segments, Arc::clone(&counters), clock, Arc::clone(&retention));
         let thread = std::thread::Builder::new().name("prediction-log".to_owned());
         let queue = Arc::clone(&waiting);
         let thread = thread.spawn(move || writer.run(&queue)).map_err(failed)?;
         let disk = Disk { folder: folder.clone(), waiting, writer: Mutex::new(Some(thread)) };
-        Ok(Self { disk: Some(disk), counters, index })
+        Ok(Self { disk: Some(disk), counters, index, key, retention })
+    }
+
+    /// The rules from now on.
+    pub(crate) fn follow(&self, policy: Option<&LogPolicy>) -> Rules {
+        let policy = policy.cloned().unwrap_or_default();
+        let age = policy.keep_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        *lock(&self.retention) = Retention { age, bytes: policy.keep_bytes };
+        Rules::new(policy, self.key)
+    }
+
+    /// A prediction whose row the rules do not keep.
+    pub(crate) fn leave_out(&self) {
+        self.counters.sampled_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Queues a prediction for the disk; never waits.
@@ -161,6 +192,15 @@ impl PredictionLog {
         if let Some(writer) = lock(&disk.writer).take() {
             let _ = writer.join();
         }
+    }
+
+    pub(crate) fn sampled_out(&self) -> u64 {
+        self.counters.sampled_out.load(Ordering::Relaxed)
+    }
+
+    /// Segments that were deleted since the start because they were too old or too much.
+    pub(crate) fn expired(&self) -> u64 {
+        self.counters.expired.load(Ordering::Relaxed)
     }
 
     /// Rows written since the start.

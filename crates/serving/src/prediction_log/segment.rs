@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use towpath_api::control::PredictionRecord;
 use towpath_core::Timestamp;
 
+use super::Retention;
 use crate::persist::crc32;
 
 /// A label as it came.
@@ -69,6 +70,14 @@ fn decode(line: &[u8]) -> Option<Row> {
     line.label.filter(intact).and_then(|raw| serde_json::from_str(raw.get()).ok()).map(Row::Label)
 }
 
+/// What [`Segments::expire`] deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Expired {
+    pub(super) count: u64,
+    /// The newest one was among them.
+    pub(super) newest: bool,
+}
+
 /// The folder of a log.
 pub(super) struct Segments {
     folder: PathBuf,
@@ -78,6 +87,49 @@ impl Segments {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The secret of hashed features, beside the folder; made at the first start.
+    pub(super) fn key(&self) -> io::Result<[u8; 32]> {
+        let path = self.folder.with_extension("key");
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other(format!("{} is damaged", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut key = [0; 32];
+                getrandom::fill(&mut key).map_err(io::Error::other)?;
+                // Readable by its owner only.
+                let mut file = tempfile::NamedTempFile::new_in(self.folder.parent().unwrap_or(&self.folder))?;
+                io::Write::write_all(&mut file, &key)?;
+                file.as_file().sync_all()?;
+                file.persist(&path).map_err(|error| error.error)?;
+                Ok(key)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the segments that are too old or, but for the newest, too much.
+    pub(super) fn expire(&self, retention: Retention) -> io::Result<Expired> {
+        let (mut total, mut expired) = (0, Expired::default());
+        for (nth, start) in self.starts()?.into_iter().rev().enumerate() {
+            let path = self.path(start);
+            let labels = self.folder.join(format!("{start:013}.labels.jsonl"));
+            let metadata = fs::metadata(&path)?;
+            total += metadata.len() + fs::metadata(&labels).map_or(0, |labels| labels.len());
+            let age = metadata.modified()?.elapsed().unwrap_or_default();
+            let too_old = retention.age.is_some_and(|most| age > most);
+            let too_much = nth > 0 && retention.bytes.is_some_and(|most| total > most);
+            if too_old || too_much {
+                fs::remove_file(&path)?;
+                match fs::remove_file(&labels) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                expired.count += 1;
+                expired.newest |= nth == 0;
+            }
+        }
+        Ok(expired)
     }
 
     /// Path of the segment that began at `start`.
@@ -222,6 +274,8 @@ pub(super) fn open_for_append(path: &Path) -> io::Result<(File, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use serde_json::json;
 
@@ -247,6 +301,26 @@ mod tests {
         let (_, length) = open_for_append(&path).unwrap();
         assert_eq!(length, 12);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n");
+    }
+
+    #[test]
+    fn the_oldest_segments_go_by_size_and_every_one_by_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::open(dir.path()).unwrap();
+        for start in 1..=4 {
+            fs::write(segments.path(start), [b'x'; 100]).unwrap();
+        }
+        fs::write(dir.path().join("0000000000002.labels.jsonl"), [b'x'; 100]).unwrap();
+        let by = |age: Option<Duration>, bytes| segments.expire(Retention { age, bytes }).unwrap();
+        assert_eq!(by(None, None), Expired::default());
+        assert_eq!(by(None, Some(300)), Expired { count: 2, newest: false });
+        assert_eq!(segments.starts().unwrap(), [3, 4]);
+        assert!(!dir.path().join("0000000000002.labels.jsonl").exists());
+        let old = std::time::SystemTime::now() - Duration::from_hours(2);
+        File::options().write(true).open(segments.path(3)).unwrap().set_modified(old).unwrap();
+        assert_eq!(by(Some(Duration::from_hours(1)), None), Expired { count: 1, newest: false });
+        assert_eq!(by(None, Some(1)), Expired::default(), "the newest is written to");
+        assert_eq!(by(Some(Duration::ZERO), None), Expired { count: 1, newest: true });
     }
 
     #[test]

@@ -14,6 +14,8 @@ const GATHER: Duration = Duration::from_millis(100);
 const WRITE_BYTES: usize = 1024 * 1024;
 /// Rows that do not fit are lost: while the disk refuses, or is slower than the predictions come.
 const MOST_BYTES: usize = 8 * WRITE_BYTES;
+/// The writer wakes without rows too, to see what is too old.
+pub(super) const LOOK_EVERY: Duration = Duration::from_mins(1);
 const MOST_LABELS: usize = 20_000;
 
 #[derive(Default)]
@@ -116,7 +118,11 @@ impl Waiting {
     pub(super) fn take(&self, batch: &mut Batch) {
         let held = !batch.is_empty();
         let idle = |rows: &mut Rows| !held && rows.is_empty();
-        let rows = self.changed.wait_while(lock(&self.rows), idle).unwrap_or_else(PoisonError::into_inner);
+        let woken = self.changed.wait_timeout_while(lock(&self.rows), LOOK_EVERY, idle);
+        let (rows, slept) = woken.unwrap_or_else(PoisonError::into_inner);
+        if slept.timed_out() && rows.is_empty() && !held {
+            return;
+        }
         let gathering = |rows: &mut Rows| !rows.asked() && (held || rows.predictions.len() < WRITE_BYTES);
         let gathered = self.changed.wait_timeout_while(rows, GATHER, gathering);
         let (mut rows, _) = gathered.unwrap_or_else(PoisonError::into_inner);

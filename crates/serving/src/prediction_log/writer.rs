@@ -4,29 +4,37 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use towpath_core::Clock;
 
-use super::Counters;
 use super::segment::{self, Encoded, Segments};
-use super::waiting::{Batch, Waiting};
+use super::waiting::{Batch, LOOK_EVERY, Waiting};
+use super::{Counters, Retention};
+use crate::revision::lock;
 
 /// A segment that is longer is followed by a new one.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// And one that is older.
+const LONGEST_SEGMENT: Duration = Duration::from_hours(1);
 
 pub(super) struct Writer {
     segments: Segments,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     segment: Option<Appender>,
+    retention: Arc<Mutex<Retention>>,
+    /// When it was last looked for what is too old or too much.
+    looked: Option<Instant>,
 }
 
 /// A file that only ever holds whole rows.
 struct Appender<F = File> {
     file: F,
     length: u64,
+    opened: Instant,
 }
 
 /// What appending needs of a file.
@@ -49,8 +57,13 @@ impl Storage for File {
 }
 
 impl Writer {
-    pub(super) fn new(segments: Segments, counters: Arc<Counters>, clock: Arc<dyn Clock>) -> Self {
-        Self { segments, counters, clock, segment: None }
+    pub(super) fn new(
+        segments: Segments,
+        counters: Arc<Counters>,
+        clock: Arc<dyn Clock>,
+        retention: Arc<Mutex<Retention>>,
+    ) -> Self {
+        Self { segments, counters, clock, segment: None, retention, looked: None }
     }
 
     /// Runs until the log is closed.
@@ -79,7 +92,28 @@ impl Writer {
             if batch.last {
                 return;
             }
+            if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+                self.looked = Some(Instant::now());
+                if let Err(error) = self.expire() {
+                    tracing::error!(%error, "old predictions cannot be deleted");
+                }
+            }
         }
+    }
+
+    fn expire(&mut self) -> io::Result<()> {
+        let retention = *lock(&self.retention);
+        let expired = self.segments.expire(retention)?;
+        self.counters.expired.fetch_add(expired.count, Ordering::Relaxed);
+        if expired.newest {
+            self.segment = None;
+        }
+        Ok(())
+    }
+
+    /// Short enough for what is kept, so that not much is kept longer.
+    fn longest(&self) -> Duration {
+        lock(&self.retention).age.map_or(LONGEST_SEGMENT, |age| LONGEST_SEGMENT.min(age / 8))
     }
 
     fn failed(&self, error: &io::Error) {
@@ -93,7 +127,7 @@ impl Writer {
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
         if !batch.predictions.is_empty() {
             let segment = match self.segment.take() {
-                Some(segment) if segment.length < SEGMENT_BYTES => segment,
+                Some(segment) if segment.length < SEGMENT_BYTES && segment.opened.elapsed() < self.longest() => segment,
                 previous => self.next_segment(previous.is_none())?,
             };
             self.segment.insert(segment).append(&batch.predictions)?;
@@ -132,7 +166,7 @@ impl Writer {
 impl Appender {
     fn open(path: &Path) -> io::Result<Self> {
         let (file, length) = segment::open_for_append(path)?;
-        Ok(Self { file, length })
+        Ok(Self { file, length, opened: Instant::now() })
     }
 }
 
@@ -184,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_keeps_whole_rows_only_and_takes_the_rest_when_there_is_room() {
-        let mut appender = Appender { file: SmallDisk { bytes: Vec::new(), room: 10 }, length: 0 };
+        let mut appender =
+            Appender { file: SmallDisk { bytes: Vec::new(), room: 10 }, length: 0, opened: Instant::now() };
         appender.append(b"first\n").unwrap();
         let error = appender.append(b"second\n").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -302,6 +302,7 @@ pub(crate) fn table(version: u64, stable: Revision) -> RoutingTable {
         warm: None,
         accepted_tokens: None,
         batching: None,
+        prediction_log: None,
     }
 }
 

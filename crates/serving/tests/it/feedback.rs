@@ -1,6 +1,7 @@
 //! The prediction log and the labels that come later.
 
 use serde_json::{Value, json};
+use towpath_api::control::LogPolicy;
 
 use crate::deployment::{Deployment, revision, rolling_out, table, until};
 
@@ -52,6 +53,42 @@ async fn labels_and_predictions_survive_a_restart() {
     assert_eq!((record.output, record.label), (json!([7]), Some(json!(7))));
     let state = deployment.state().await;
     assert_eq!((state.requests, state.predictions_logged, state.revisions[0].labelled), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn the_log_keeps_a_sample_hides_features_and_every_id_still_names_its_release() {
+    let deployment = Deployment::start().await;
+    let mut kept = table(1, revision(1, "label:7"));
+    deployment.serve_table(&kept).await;
+    let whole = deployment.prediction(&deployment.predict("a").await.id).await;
+    assert_eq!((whole.features, whole.note), (Some(json!({"X": [[1.0, 2.0]]})), None));
+
+    let mask = vec!["X".to_owned()];
+    kept.version = 2;
+    kept.prediction_log = Some(LogPolicy { sample: 0.5, mask, ..LogPolicy::default() });
+    deployment.serve_table(&kept).await;
+    let (mut rows, mut notes) = (0, 0);
+    for caller in 0..60 {
+        let predicted = deployment.predict(&format!("user-{caller}")).await;
+        let record = deployment.prediction(&predicted.id).await;
+        assert_eq!((record.release, record.id.as_str()), (1, predicted.id.as_str()));
+        match record.note {
+            None => {
+                rows += 1;
+                assert_eq!(record.features, Some(json!({"X": "***"})));
+            }
+            Some(note) => {
+                notes += 1;
+                assert!(note.contains("sampled out"), "{note}");
+                assert_eq!(deployment.label(&predicted.id, 7).await["accepted"], 1, "a label counts all the same");
+            }
+        }
+    }
+    assert!(rows > 10 && notes > 10, "{rows} {notes}");
+    let metrics = deployment.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(&format!("towpath_predictions_sampled_out_total {notes}\n")), "{metrics}");
+    let stranger = deployment.get("/control/predictions/019000000000700080000000000000ab");
+    assert_eq!(deployment.control(stranger).await.status(), 404);
 }
 
 #[tokio::test]
