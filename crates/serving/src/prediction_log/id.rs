@@ -85,6 +85,8 @@ impl<const N: usize> Serialize for Hex<N> {
 
 #[cfg(test)]
 mod tests {
+    use towpath_core::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
@@ -96,8 +98,8 @@ mod tests {
         let made = || PredictionId::new(7, "digits", "production").release("digits", "staging").is_some();
         let strangers = (0..10_000).filter(|_| made()).count();
         assert!(strangers < 20, "{strangers} of 10000 where 2.4 are expected");
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
-        assert!((now - id.at().millis()).abs() < 60_000);
+        let now = SystemClock.now();
+        assert!((now.millis() - id.at().millis()).abs() < 60_000);
     }
 
     #[test]

@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(by(None, Some(300)), Expired { count: 2, newest: false });
         assert_eq!(segments.starts().unwrap(), [3, 4]);
         assert!(!dir.path().join("0000000000002.labels.jsonl").exists());
-        let old = std::time::SystemTime::now() - Duration::from_hours(2);
+        let old = fs::metadata(segments.path(3)).unwrap().modified().unwrap() - Duration::from_hours(2);
         File::options().write(true).open(segments.path(3)).unwrap().set_modified(old).unwrap();
         assert_eq!(by(Some(Duration::from_hours(1)), None), Expired { count: 1, newest: false });
         assert_eq!(by(None, Some(1)), Expired::default(), "the newest is written to");
