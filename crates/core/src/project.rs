@@ -62,6 +62,9 @@ pub struct Waits {
     /// For what it asked of the server's pools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_seconds: Option<f64>,
+    /// For its environment to be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<f64>,
     /// Without a line of output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_seconds: Option<f64>,
@@ -90,6 +93,43 @@ pub struct StagePolicy {
     /// What is done about inputs that it reads and does not declare.
     #[serde(default)]
     pub undeclared: Undeclared,
+    /// How its processes are confined.
+    #[serde(default)]
+    pub sandbox: Confinement,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confinement {
+    /// Writes only into the checkout, gains no privileges, and reads no secrets of the server.
+    #[default]
+    Default,
+    /// Also in namespaces of its own, without a network.
+    Strict,
+}
+
+/// What each process of a stage may take at most (`setrlimit(2)`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// Of the user, in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_size: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<u64>,
+}
+
+impl Limits {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,6 +53,10 @@ pub struct Config {
     pub slots: usize,
     /// Stages of one run that run at the same time.
     pub jobs: usize,
+    /// This program: it starts itself again to confine a stage strictly, or to limit it.
+    pub program: PathBuf,
+    /// Every stage is confined strictly.
+    pub strict: bool,
     /// What stages may take of this machine.
     pub capacity: Capacity,
     /// The key of the secrets of stages.
@@ -398,6 +402,8 @@ impl Runs {
             priority: run.priority,
             jobs: self.config.jobs,
             measured: true,
+            strict: self.config.strict,
+            helper: Some(self.config.program.clone()),
             ..Request::new(
                 tree.clone(),
                 Environments::new(&self.config.environments),

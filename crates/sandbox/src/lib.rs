@@ -6,6 +6,9 @@
 //! thread starts, so a process is confined by spawning it from a thread that confined itself: no
 //! code runs between `fork` and `exec`.
 
+pub mod strict;
+
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -15,6 +18,7 @@ use landlock::{
     ABI, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
+use towpath_core::project::Limits;
 
 /// The kernel's write accesses as of this ABI; later ones concern sockets, not files.
 const WRITES: ABI = ABI::V5;
@@ -41,6 +45,10 @@ pub struct Sandbox {
     hidden: Vec<PathBuf>,
     readable: Vec<PathBuf>,
     off: bool,
+    strict: bool,
+    limits: Limits,
+    /// This program, which starts itself again for what a process can only do to itself.
+    helper: Option<PathBuf>,
 }
 
 /// What the kernel made of it.
@@ -66,6 +74,31 @@ impl Sandbox {
         Self { off: true, ..Self::default() }
     }
 
+    /// With namespaces of its own and without a network ([`strict`]). `helper` is a program whose `main` begins with
+    /// [`strict::help`].
+    pub fn strict(mut self, helper: PathBuf) -> Self {
+        self.strict = true;
+        self.helper = Some(helper);
+        self
+    }
+
+    /// With limits of what each process takes, set by the helper.
+    pub fn limited(mut self, limits: Limits, helper: PathBuf) -> Self {
+        if !limits.is_none() {
+            self.limits = limits;
+            self.helper = Some(helper);
+        }
+        self
+    }
+
+    /// A command that is to be started by [`spawn`](Self::spawn).
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        match &self.helper {
+            Some(helper) => strict::helped(self, helper, program.as_ref()),
+            None => Command::new(program),
+        }
+    }
+
     pub fn is_off(&self) -> bool {
         self.off
     }
@@ -86,7 +119,12 @@ impl Sandbox {
         }
         let sandbox = self.clone();
         let spawned = thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
-            let level = confine_thread(&sandbox)?;
+            // The helper cannot mount anything once it is confined: it confines what it starts.
+            let level = if sandbox.strict {
+                Level("strict: user, mount, network, IPC and PID namespace, seccomp, Landlock".to_owned())
+            } else {
+                confine_thread(&sandbox)?
+            };
             prepare();
             Ok((command.spawn()?, level))
         })?;

@@ -51,6 +51,8 @@ pub struct Options {
     pub run_slots: usize,
     /// Stages of one run that run at the same time.
     pub stage_jobs: usize,
+    /// Every stage is confined as one with `sandbox: strict`.
+    pub strict_stages: bool,
     /// Where webhooks of the registry may lead.
     pub webhooks: webhooks::Reach,
     /// What stages may take of this machine.
@@ -123,6 +125,8 @@ pub async fn serve(
             server_url: url.clone(),
             slots: options.run_slots.max(1),
             jobs: options.stage_jobs.max(1),
+            program: options.program.clone(),
+            strict: options.strict_stages,
             capacity: options.capacity.clone(),
             secrets_key: key,
             server: server_name(paths.root()),

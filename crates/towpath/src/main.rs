@@ -26,7 +26,10 @@ use crate::config::Context;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
-    // Fails only when there is a provider already, and this is the first line of the program.
+    if let Some(exit) = towpath_sandbox::strict::help() {
+        return exit;
+    }
+    // Fails only when there is a provider already, and this is done once.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let parsed = Cli::command().try_get_matches();
     let command = match &parsed {

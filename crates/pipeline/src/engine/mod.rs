@@ -62,6 +62,11 @@ pub struct Request {
     pub readable: Vec<PathBuf>,
     /// False runs stages without Landlock.
     pub sandbox: bool,
+    /// Every stage is confined as one that asks for `sandbox: strict`.
+    pub strict: bool,
+    /// A program whose `main` begins with [`towpath_sandbox::strict::help`], for strict stages and for limits;
+    /// without one such stages are refused.
+    pub helper: Option<PathBuf>,
     /// Makes `.dvc` data of the checkout what the commit says; otherwise what is there is used.
     pub exact_data: bool,
     /// Runs every stage, whatever the cache says.
@@ -140,6 +145,8 @@ impl Request {
             hidden: Vec::new(),
             readable: Vec::new(),
             sandbox: true,
+            strict: false,
+            helper: None,
             exact_data: false,
             force: false,
             from: None,

@@ -116,6 +116,8 @@ pub enum StageFailure {
     Silent(Duration),
     /// It took more than so many bytes.
     OutOfMemory(u64),
+    /// What it runs in was not there after so long.
+    StartedTooLate(Duration),
     /// What it asks for was not free for so long.
     QueuedTooLong(Duration),
     /// The machine does not have what it asks for.
@@ -165,6 +167,9 @@ impl fmt::Display for StageFailure {
             }
             Self::QueuedTooLong(limit) => {
                 write!(f, "waited {} s in vain for the resources that it asks for", limit.as_secs_f64())
+            }
+            Self::StartedTooLate(limit) => {
+                write!(f, "did not start within {} s: its environment was still being built", limit.as_secs_f64())
             }
             Self::NotGranted(why) => f.write_str(why),
             Self::Condition(problem) => write!(f, "has a condition that cannot be evaluated: {problem}"),

@@ -67,7 +67,7 @@ struct Writing<'a> {
 impl<'a> StageRunner<'a> {
     pub(super) fn new(run: &'a Run<'a>) -> Result<Self, Error> {
         let log = run.request.log_of("environment");
-        let build = Build { log: &log, cancel: run.cancel };
+        let build = Build { log: &log, cancel: run.cancel, until: None };
         let root = run.workspace.root();
         let wanted = match (&run.request.environment_lock, &run.project.python) {
             (Some(lock_text), _) => Some(Environments::from_lock(lock_text)),
@@ -335,8 +335,13 @@ impl<'a> StageRunner<'a> {
     }
 
     fn execute(&self, stage: &Stage, mut observed: Observed, force: bool) -> Result<StageOutcome, Error> {
-        if !self.build_environment()? {
-            return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
+        if !self.build_environment(stage)? {
+            return Ok(match self.start(stage) {
+                Some(limit) if !self.run.cancel.is_cancelled() => {
+                    StageOutcome::failed(&stage.name, StageFailure::StartedTooLate(limit))
+                }
+                _ => StageOutcome::new(&stage.name, StageStatus::Cancelled),
+            });
         }
         let mut attempt = 1;
         loop {
@@ -393,12 +398,13 @@ impl<'a> StageRunner<'a> {
         Ok(self.with_metrics(stage, outcome))
     }
 
-    /// False when cancelled.
-    fn build_environment(&self) -> Result<bool, Error> {
+    /// False when cancelled, or when the stage waited for it too long.
+    fn build_environment(&self, stage: &Stage) -> Result<bool, Error> {
         let mut built = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(resolved) = self.resolved.as_ref().filter(|_| built.is_none()) else { return Ok(true) };
         let log = self.run.request.log_of("environment");
-        let build = Build { log: &log, cancel: self.run.cancel };
+        let until = self.start(stage).map(|limit| Instant::now() + limit);
+        let build = Build { log: &log, cancel: self.run.cancel, until };
         let environment = match self.run.request.environments.build(resolved, &build) {
             Err(environment::Error::Cancelled) => return Ok(false),
             built => built?,
@@ -471,6 +477,10 @@ impl<'a> StageRunner<'a> {
 
     fn heartbeat(&self, stage: &Stage) -> Option<Duration> {
         self.run.project.waits_of(&stage.name).heartbeat_seconds.map(Duration::from_secs_f64)
+    }
+
+    fn start(&self, stage: &Stage) -> Option<Duration> {
+        self.run.project.waits_of(&stage.name).start_seconds.map(Duration::from_secs_f64)
     }
 
     fn queue(&self, stage: &Stage) -> Option<Duration> {

@@ -254,8 +254,12 @@ struct Started {
 fn spawn_line(task: &Task, line: &str) -> Result<Started, Error> {
     let search = task.variables.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
     if let Some(direct) = shell::direct(line, &task.directory, search) {
-        let mut command = Command::new(&direct.program);
-        command.arg0(direct.words[0]).args(&direct.words[1..]);
+        let mut command = task.sandbox.command(&direct.program);
+        // A helper starts the program by its path.
+        if command.get_program() == direct.program.as_os_str() {
+            command.arg0(direct.words[0]);
+        }
+        command.args(&direct.words[1..]);
         prepare(task, &mut command);
         // What cannot be started this way, such as a script without `#!`, the shell knows to run.
         if let Ok(started) = start(task, command) {
@@ -267,7 +271,7 @@ fn spawn_line(task: &Task, line: &str) -> Result<Started, Error> {
 
 fn spawn(task: &Task, argv: &[String]) -> Result<Started, Error> {
     let program = argv.first().map_or("", String::as_str);
-    let mut command = Command::new(program);
+    let mut command = task.sandbox.command(program);
     command.args(argv.get(1..).unwrap_or_default());
     prepare(task, &mut command);
     start(task, command).map_err(|source| Error::Spawn { program: program.to_owned(), source })

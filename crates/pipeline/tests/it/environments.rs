@@ -27,7 +27,7 @@ impl Fixture {
     }
 
     fn prepare(&self, file: &str) -> Result<Environment, Error> {
-        let build = Build { log: &self.log(), cancel: &self.cancel };
+        let build = Build { log: &self.log(), cancel: &self.cancel, until: None };
         let resolved = self.environments().resolve(self.dir.path(), file, &build)?;
         self.environments().build(&resolved, &build)
     }
@@ -71,7 +71,7 @@ fn a_lock_that_a_run_kept_gives_the_same_environment() {
     let fixture =
         Fixture::new("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\ndependencies = ['iniconfig']\n");
     let built = fixture.prepare("pyproject.toml").unwrap();
-    let build = Build { log: &fixture.log(), cancel: &fixture.cancel };
+    let build = Build { log: &fixture.log(), cancel: &fixture.cancel, until: None };
     let elsewhere = Environments::new(fixture.dir.path().join("elsewhere"));
     let again = elsewhere.build(&Environments::from_lock(&built.lock_text).unwrap(), &build).unwrap();
     assert_eq!((again.hash, again.cached), (built.hash, false));
@@ -88,7 +88,7 @@ fn builders_of_the_same_environment_wait_for_each_other() {
                 let fixture = &fixture;
                 scope.spawn(move || {
                     let log = fixture.dir.path().join(name);
-                    let build = Build { log: &log, cancel: &fixture.cancel };
+                    let build = Build { log: &log, cancel: &fixture.cancel, until: None };
                     let resolved =
                         fixture.environments().resolve(fixture.dir.path(), "requirements.txt", &build).unwrap();
                     fixture.environments().build(&resolved, &build).unwrap().cached

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use towpath_core::project::{Resources, StagePolicy, Undeclared};
+use towpath_core::project::{Confinement, Limits, Resources, StagePolicy, Undeclared};
 use towpath_yaml::{Field, YamlError};
 
 use super::{environments, name, units};
@@ -20,6 +20,8 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePol
             resources: fields.optional("resources").map(resources).transpose()?.unwrap_or_default(),
             priority: fields.optional("priority").map_or(Ok(0), |f| f.as_i64())?,
             undeclared: fields.optional("undeclared").map_or(Ok(Undeclared::Warn), undeclared)?,
+            sandbox: fields.optional("sandbox").map_or(Ok(Confinement::Default), confinement)?,
+            limits: fields.optional("limits").map(limits).transpose()?.unwrap_or_default(),
         };
         fields.finish()?;
         stages.insert(entry.key.clone(), policy);
@@ -40,6 +42,30 @@ fn undeclared(field: Field<'_>) -> Result<Undeclared, YamlError> {
         "allow" => Ok(Undeclared::Allow),
         _ => Err(field.expected("warn, refuse or allow")),
     }
+}
+
+fn confinement(field: Field<'_>) -> Result<Confinement, YamlError> {
+    match field.as_str()? {
+        "default" => Ok(Confinement::Default),
+        "strict" => Ok(Confinement::Strict),
+        _ => Err(field.expected("default or strict")),
+    }
+}
+
+fn limits(field: Field<'_>) -> Result<Limits, YamlError> {
+    let mut fields = field.fields()?;
+    let count = |field: Field<'_>| match field.as_u64() {
+        Ok(count @ 1..=1_000_000_000) => Ok(count),
+        _ => Err(field.expected("a number from 1 to 1000000000")),
+    };
+    let limits = Limits {
+        open_files: fields.optional("open_files").map(count).transpose()?,
+        processes: fields.optional("processes").map(count).transpose()?,
+        file_size: fields.optional("file_size").map(units::bytes).transpose()?,
+        cpu_seconds: fields.optional("cpu").map(units::duration).transpose()?.map(|seconds| seconds.ceil() as u64),
+    };
+    fields.finish()?;
+    Ok(limits)
 }
 
 /// Names, each the variable as well, or names by variable.

@@ -28,6 +28,7 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<Timeouts, YamlError> {
         }
         let waits = Waits {
             queue_seconds: fields.optional("queue").map(seconds).transpose()?,
+            start_seconds: fields.optional("start").map(seconds).transpose()?,
             heartbeat_seconds: fields.optional("heartbeat").map(seconds).transpose()?,
         };
         fields.finish()?;

@@ -99,6 +99,8 @@ pub(crate) fn runs_of(dir: &Path, store: &Store, server: &str) -> Arc<Runs> {
         server_url: "http://127.0.0.1:1".into(),
         slots: 2,
         jobs: 2,
+        program: "towpath".into(),
+        strict: false,
         capacity: Capacity::of_machine(),
         secrets_key: [7; towpath_store::vault::KEY_LENGTH],
         server: server.into(),

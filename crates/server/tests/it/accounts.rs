@@ -62,6 +62,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
         program: "/bin/false".into(),
         run_slots: 1,
         stage_jobs: 2,
+        strict_stages: false,
         webhooks: towpath_server::Reach::Public,
         capacity: towpath_server::Capacity::of_machine(),
     };

@@ -35,6 +35,7 @@ impl Server {
             program: PathBuf::from("/bin/false"),
             run_slots: 2,
             stage_jobs: 2,
+            strict_stages: false,
             webhooks: towpath_server::Reach::Public,
             capacity: towpath_server::Capacity::of_machine(),
         };

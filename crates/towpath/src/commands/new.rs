@@ -84,7 +84,7 @@ impl New {
         let environment = {
             let _waiting = ctx.ui.waiting("Building the Python environment; the first time takes minutes");
             let log = repository.tmp_dir().join("towpath/environment.log");
-            let build = Build { log: &log, cancel };
+            let build = Build { log: &log, cancel, until: None };
             let environments = ctx.environments();
             let resolved = environments.resolve(root, &requirements, &build)?;
             environments.build(&resolved, &build)?

@@ -170,6 +170,7 @@ fn run_again(ctx: &Context, root: &Path, dir: &Path, environment_lock: Option<St
         force: true,
         variables: local_tracking(&Repository::open(root)?),
         environment_lock,
+        helper: std::env::current_exe().ok(),
         ..Request::new(root.to_owned(), ctx.environments(), dir.join("logs"), dir.join("scratch"))
     };
     let journal = TerminalJournal::new(&ctx.ui, &request, dir.join("checks"), None);

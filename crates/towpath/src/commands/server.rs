@@ -30,6 +30,9 @@ pub struct Server {
     /// Stages of one run that run at the same time [default: the number of cores]
     #[arg(long, value_name = "N")]
     stage_jobs: Option<usize>,
+    /// How stages are confined at least: `strict` also takes the network from them
+    #[arg(long, value_enum, default_value_t = Level::Default, value_name = "LEVEL")]
+    sandbox: Level,
     /// Let webhooks of the registry lead to addresses inside, and to http://
     #[arg(long, env = "TOWPATH_WEBHOOKS_INSIDE")]
     webhooks_inside: bool,
@@ -37,6 +40,12 @@ pub struct Server {
     /// this machine has
     #[arg(long = "pool", value_name = "NAME=COUNT", value_parser = pool)]
     pools: Vec<(String, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Level {
+    Default,
+    Strict,
 }
 
 fn pool(text: &str) -> Result<(String, u64), String> {
@@ -83,6 +92,7 @@ impl Server {
             program: std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?,
             run_slots: self.run_slots,
             stage_jobs: self.stage_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            strict_stages: self.sandbox == Level::Strict,
             webhooks: if self.webhooks_inside { Reach::Everywhere } else { Reach::Public },
             capacity: capacity(self.pools),
         };

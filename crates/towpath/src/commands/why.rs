@@ -46,6 +46,7 @@ impl Why {
             targets: chosen.stages,
             reach: Reach::Only,
             dry: true,
+            helper: std::env::current_exe().ok(),
             ..Request::new(repository.root().to_owned(), ctx.environments(), own.join("logs"), own.join("scratch"))
         };
         let journal = Decisions::default();

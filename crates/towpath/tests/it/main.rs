@@ -19,5 +19,6 @@ mod plots;
 mod predict;
 mod program;
 mod repro;
+mod sandbox;
 mod tracking_faults;
 mod users;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use towpath_core::UndeclaredInput;
-use towpath_core::project::Undeclared;
+use towpath_core::project::{Confinement, Undeclared};
 use towpath_observe::Observation;
 use towpath_plan::paths;
 use towpath_plan::pipeline::Stage;
@@ -117,13 +117,24 @@ impl StageRunner<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ran, Error> {
         let request = self.run.request;
-        let sandbox = if request.sandbox {
+        let limits = self.policy(stage).map(|policy| policy.limits.clone()).unwrap_or_default();
+        let strict = request.strict || self.policy(stage).is_some_and(|p| p.sandbox == Confinement::Strict);
+        let sandbox = if request.sandbox || strict {
             let own = [place.root.to_owned(), place.scratch.to_owned()];
             let mut readable = request.readable.clone();
             readable.push(self.run.workspace.root().to_owned());
             Sandbox::new(own.into_iter().chain(request.writable.iter().cloned())).hiding(&request.hidden, &readable)
         } else {
             Sandbox::off()
+        };
+        let sandbox = match &request.helper {
+            Some(helper) if strict => sandbox.strict(helper.clone()).limited(limits, helper.clone()),
+            Some(helper) => sandbox.limited(limits, helper.clone()),
+            None if strict => return Ok(denied("asks for the strict sandbox, which is not to be had here".to_owned())),
+            None if !limits.is_none() => {
+                return Ok(denied("asks for limits, which are not to be had here".to_owned()));
+            }
+            None => sandbox,
         };
         let Variables { all: variables, secrets } = self.variables(stage, place, given);
         let task = Task {

@@ -160,6 +160,7 @@ impl ReproOptions {
             commit: setting.commit,
             writable: setting.writable.clone(),
             variables: tracking,
+            helper: std::env::current_exe().ok(),
             ..Request::new(repository.root().to_owned(), ctx.environments(), own.join("logs"), own.join("scratch"))
         };
         if self.pull && run_cache && !self.dry {

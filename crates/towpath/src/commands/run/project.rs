@@ -161,7 +161,7 @@ fn environment(
     };
     let file = requirements(folder, temporary, &packages)?;
     let log = temporary.join("environment.log");
-    let build = Build { log: &log, cancel };
+    let build = Build { log: &log, cancel, until: None };
     let environments = ctx.environments();
     let resolved = environments.resolve(temporary, &file, &build)?;
     if let Some(wanted) = packages.python.filter(|wanted| !is_release(resolved.python(), wanted)) {
