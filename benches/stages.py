@@ -114,15 +114,20 @@ def by_stage(seconds):
     return 1000 * seconds / STAGES
 
 
-def prefect(subject, folder):
-    """Seconds of the flow."""
+def prefect_python():
+    """The interpreter of Prefect's environment, which is made when it is not there."""
     environment = ROOT / ".cache" / "bench" / "-".join(PREFECT).translate(str.maketrans("", "", "=*"))
     python = environment / "bin" / "python"
     if not python.exists():
         run("uv", "venv", "--quiet", environment)
         run("uv", "pip", "install", "--quiet", "--python", python, *PREFECT)
+    return python
+
+
+def prefect(subject, folder):
+    """Seconds of the flow."""
     commands = "\n".join(command(i) for i in range(STAGES))
-    printed = run(python, "flow.py", cwd=folder, env=subject.environment, input=commands)
+    printed = run(prefect_python(), "flow.py", cwd=folder, env=subject.environment, input=commands)
     return float(printed.rsplit("seconds", 1)[1])
 
 
