@@ -5,11 +5,12 @@
 //! the inner object's bytes. Requests encode their rows; one thread writes, several times a second,
 //! so rows of one moment share one fsync. Ids are UUIDs of version 7: their first 48 bits are the
 //! milliseconds that lead to the segment. What a kill leaves of a last line is cut when the log is
-//! opened again.
+//! opened again. Segments that are not written to any more are sealed: they become Parquet files.
 
 mod id;
 mod index;
 mod rules;
+mod sealed;
 mod segment;
 mod waiting;
 mod writer;

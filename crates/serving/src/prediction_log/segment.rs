@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use towpath_api::control::PredictionRecord;
 use towpath_core::Timestamp;
 
-use super::Retention;
+use super::{Retention, sealed};
 use crate::persist::crc32;
 
 /// A label as it came.
@@ -112,7 +112,8 @@ impl Segments {
     pub(super) fn expire(&self, retention: Retention) -> io::Result<Expired> {
         let (mut total, mut expired) = (0, Expired::default());
         for (nth, start) in self.starts()?.into_iter().rev().enumerate() {
-            let path = self.path(start);
+            let open = self.path(start);
+            let path = if open.exists() { open } else { self.sealed_path(start) };
             let labels = self.folder.join(format!("{start:013}.labels.jsonl"));
             let metadata = fs::metadata(&path)?;
             total += metadata.len() + fs::metadata(&labels).map_or(0, |labels| labels.len());
@@ -137,6 +138,55 @@ impl Segments {
         self.folder.join(format!("{start:013}.jsonl"))
     }
 
+    fn sealed_path(&self, start: i64) -> PathBuf {
+        self.folder.join(format!("{start:013}.parquet"))
+    }
+
+    /// Makes Parquet files of all segments but the newest, which is written to.
+    pub(super) fn seal(&self) -> io::Result<()> {
+        let starts = self.starts()?;
+        for start in starts.iter().take(starts.len().saturating_sub(1)).copied() {
+            let open = self.path(start);
+            if !open.exists() {
+                continue;
+            }
+            // A kill came after the sealing: the sealed one is whole.
+            if self.sealed_path(start).exists() {
+                fs::remove_file(&open)?;
+                continue;
+            }
+            let mut records = Vec::new();
+            each_row(&open, |row| {
+                if let Row::Prediction(record) = row {
+                    records.push(*record);
+                }
+            })?;
+            sealed::write(&self.sealed_path(start), &records)?;
+            fs::remove_file(&open)?;
+        }
+        Ok(())
+    }
+
+    /// Visits the predictions of one segment; rows that do not contain `needle` may be left out.
+    fn each_prediction(&self, start: i64, needle: &str, mut visit: impl FnMut(PredictionRecord)) -> io::Result<()> {
+        let sealed = self.sealed_path(start);
+        if sealed::each(&sealed, &mut visit)? {
+            return Ok(());
+        }
+        let mut seen = 0;
+        each_row_with(&self.path(start), needle, |row| {
+            if let Row::Prediction(record) = row {
+                seen += 1;
+                visit(*record);
+            }
+        })?;
+        // It may have been sealed between the two looks.
+        if seen == 0 {
+            sealed::each(&sealed, visit)?;
+        }
+        Ok(())
+    }
+
     /// Labels lie beside the segment of their prediction's time.
     pub(super) fn labels_path(&self, id: &str) -> io::Result<PathBuf> {
         let starts = self.starts()?;
@@ -149,10 +199,13 @@ impl Segments {
         let mut starts = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            let stem = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
+            let name = name.to_str().unwrap_or_default();
+            let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".parquet"));
             starts.extend(stem.and_then(|stem| stem.parse::<i64>().ok()));
         }
         starts.sort_unstable();
+        // A kill may leave both forms of one.
+        starts.dedup();
         Ok(starts)
     }
 
@@ -167,11 +220,7 @@ impl Segments {
                 }
             })?;
             let mut rows = Vec::new();
-            each_row(&self.path(start), |row| {
-                if let Row::Prediction(record) = row {
-                    rows.push((*record, None));
-                }
-            })?;
+            self.each_prediction(start, "", |record| rows.push((record, None)))?;
             rows.append(&mut newest);
             newest = rows;
             for (record, label) in &mut newest {
@@ -202,11 +251,9 @@ pub(super) fn find(folder: &Path, id: &str) -> io::Result<Option<(PredictionReco
     let home = home(&starts, id);
     for start in &starts[home.saturating_sub(1)..starts.len().min(home + 1)] {
         let mut found = None;
-        each_row_with(&segments.path(*start), id, |row| {
-            if let Row::Prediction(record) = row
-                && record.id == id
-            {
-                found = Some(*record);
+        segments.each_prediction(*start, id, |record| {
+            if record.id == id {
+                found = Some(record);
             }
         })?;
         if let Some(record) = found {
@@ -301,6 +348,48 @@ mod tests {
         let (_, length) = open_for_append(&path).unwrap();
         assert_eq!(length, 12);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n");
+    }
+
+    fn prediction(millis: i64) -> PredictionRecord {
+        let id = format!("{millis:012x}{}", "0".repeat(20));
+        serde_json::from_value(json!({
+            "id": id, "at": Timestamp(millis), "project": "p", "environment": "e", "model": "m", "model_version": 1,
+            "release": 1, "revision": "m-v1-r1", "arm": "stable", "rollout": null, "key_hash": null, "weight": 0.0,
+            "status": 200, "latency_micros": 7, "rows": 1, "input_sha256": "ab", "output": [3], "label": null,
+            "features": {"X": [1.0]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn all_but_the_newest_are_sealed_and_read_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::open(dir.path()).unwrap();
+        for start in [100, 200, 300] {
+            let mut rows = Vec::new();
+            for millis in [start + 1, start + 2] {
+                Encoded::new(&prediction(millis)).unwrap().append_to(&mut rows, "prediction");
+            }
+            fs::write(segments.path(start), rows).unwrap();
+        }
+        let label = LabelRow { id: prediction(102).id, label: json!(4), at: Timestamp(9) };
+        let mut labels = Vec::new();
+        Encoded::new(&label).unwrap().append_to(&mut labels, "label");
+        fs::write(segments.labels_path(&label.id).unwrap(), labels).unwrap();
+        let before = segments.newest(10).unwrap();
+        segments.seal().unwrap();
+        assert_eq!(segments.starts().unwrap(), [100, 200, 300]);
+        let open: Vec<bool> = [100, 200, 300].iter().map(|start| segments.path(*start).exists()).collect();
+        assert_eq!(open, [false, false, true]);
+        assert_eq!(segments.newest(10).unwrap(), before);
+        assert_eq!(before.len(), 6);
+        assert_eq!(find(dir.path(), &label.id).unwrap(), Some((prediction(102), Some(json!(4)))));
+        assert_eq!(find(dir.path(), &prediction(301).id).unwrap(), Some((prediction(301), None)));
+        assert_eq!(find(dir.path(), &prediction(150).id).unwrap(), None);
+        // Killed between the two: the row is there once.
+        fs::write(segments.path(100), "").unwrap();
+        segments.seal().unwrap();
+        assert_eq!(segments.newest(10).unwrap().len(), 6, "an open form beside a sealed one is what a kill left");
     }
 
     #[test]

@@ -94,21 +94,22 @@ impl Writer {
             }
             if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
                 self.looked = Some(Instant::now());
-                if let Err(error) = self.expire() {
-                    tracing::error!(%error, "old predictions cannot be deleted");
+                if let Err(error) = self.tidy() {
+                    tracing::error!(%error, "segments of the prediction log cannot be sealed or deleted");
                 }
             }
         }
     }
 
-    fn expire(&mut self) -> io::Result<()> {
+    /// Deletes what is too old or too much, and seals what is not written to any more.
+    fn tidy(&mut self) -> io::Result<()> {
         let retention = *lock(&self.retention);
         let expired = self.segments.expire(retention)?;
         self.counters.expired.fetch_add(expired.count, Ordering::Relaxed);
         if expired.newest {
             self.segment = None;
         }
-        Ok(())
+        self.segments.seal()
     }
 
     /// Short enough for what is kept, so that not much is kept longer.
@@ -151,7 +152,7 @@ impl Writer {
     /// After a start, the last segment is continued when there is room in it.
     fn next_segment(&self, after_start: bool) -> io::Result<Appender> {
         let last = self.segments.starts()?.last().copied();
-        if let Some(start) = last.filter(|_| after_start) {
+        if let Some(start) = last.filter(|start| after_start && self.segments.path(*start).exists()) {
             let segment = Appender::open(&self.segments.path(start))?;
             if segment.length < SEGMENT_BYTES {
                 return Ok(segment);
