@@ -60,8 +60,14 @@ impl Delivery {
             Schedule { topics: &["releases", "deployments", "users", "tokens"], period: Duration::from_millis(500) };
         let nobody = Arc::new(tokio::sync::Notify::new());
         tokio::join!(
-            run(releases, self.store.listen(), nobody, release_schedule, shutdown.clone()),
-            run(rollouts, self.store.listen(), self.target.changes(), rollout_schedule, shutdown),
+            run(releases, self.store.listen_to(release_schedule.topics), nobody, release_schedule, shutdown.clone()),
+            run(
+                rollouts,
+                self.store.listen_to(rollout_schedule.topics),
+                self.target.changes(),
+                rollout_schedule,
+                shutdown
+            ),
         );
         self.target.shut_down(stop_data_planes).await;
     }

@@ -47,6 +47,15 @@ impl State {
         self.store.read(work).await
     }
 
+    /// A few rows by their keys.
+    async fn look_up<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.store.look_up(work).await
+    }
+
     /// Progress: metrics, runs, experiments.
     async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
     where
@@ -85,7 +94,7 @@ pub fn router(state: State) -> Router {
         .merge(routes::model_versions::router())
         .merge(routes::webhooks::router())
         .merge(routes::traces::v2())
-        .merge(routes::traces::search_v2())
+        .merge(routes::traces::only_v2())
         .fallback(error::no_such_endpoint);
     let v3 = Router::new()
         .route("/server-info", get(routes::probes::server_info))

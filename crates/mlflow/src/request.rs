@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use serde_json::{Map, Value};
@@ -15,14 +15,12 @@ use crate::ApiError;
 /// Large enough for a dataset's profile; a batch of points has a bound of its own.
 const BODY: usize = 32 << 20;
 /// Elements of one list.
-const LISTED: usize = 10_000;
+pub(crate) const LISTED: usize = 10_000;
 
 /// The fields of a request, or of an object in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fields {
     fields: Map<String, Value>,
-    /// Bytes of the body it came in.
-    pub(crate) size: usize,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -32,19 +30,23 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             return Self::from_query(request.uri().query().unwrap_or(""));
         }
-        if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
-            let json = kind
-                .to_str()
-                .is_ok_and(|k| k.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")));
-            if !json {
-                return Err(ApiError::invalid("Bad Request. Content-Type must be one of ['application/json']."));
-            }
-        }
-        let body = to_bytes(request.into_body(), BODY)
-            .await
-            .map_err(|_| ApiError::invalid(format!("the request's body has more than {BODY} bytes, or broke off")))?;
-        Self::from_json(&body)
+        Self::from_json(&json_body(request).await?)
     }
+}
+
+/// The body, if it does not say to be something else than JSON.
+pub(crate) async fn json_body(request: Request) -> Result<Bytes, ApiError> {
+    if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
+        let json = kind
+            .to_str()
+            .is_ok_and(|k| k.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")));
+        if !json {
+            return Err(ApiError::invalid("Bad Request. Content-Type must be one of ['application/json']."));
+        }
+    }
+    to_bytes(request.into_body(), BODY)
+        .await
+        .map_err(|_| ApiError::invalid(format!("the request's body has more than {BODY} bytes, or broke off")))
 }
 
 impl Fields {
@@ -62,7 +64,7 @@ impl Fields {
             return Err(ApiError::invalid("a text must not contain the character U+0000"));
         }
         match value {
-            Value::Object(fields) => Ok(Self { fields, size: body.len() }),
+            Value::Object(fields) => Ok(Self { fields }),
             other => Err(malformed(format!("an object is expected, not {}", python_type(&other)))),
         }
     }
@@ -81,7 +83,7 @@ impl Fields {
                 Some(one) => *one = Value::Array(vec![one.take(), Value::String(value)]),
             }
         }
-        Ok(Self { fields, size: 0 })
+        Ok(Self { fields })
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
@@ -206,7 +208,7 @@ impl Fields {
             Some(Value::Array(items)) => bounded(name, items)?
                 .iter()
                 .map(|item| match item {
-                    Value::Object(fields) => Ok(Fields { fields: fields.clone(), size: 0 }),
+                    Value::Object(fields) => Ok(Fields { fields: fields.clone() }),
                     other => Err(wrong_type(name, other)),
                 })
                 .collect(),
@@ -217,7 +219,7 @@ impl Fields {
     pub(crate) fn object(&self, name: &str) -> Result<Option<Fields>, ApiError> {
         match self.get(name) {
             None => Ok(None),
-            Some(Value::Object(fields)) => Ok(Some(Fields { fields: fields.clone(), size: 0 })),
+            Some(Value::Object(fields)) => Ok(Some(Fields { fields: fields.clone() })),
             Some(other) => Err(wrong_type(name, other)),
         }
     }

@@ -140,7 +140,7 @@ impl Runs {
 
     /// Makes runs until `shutdown`; those under way are then left for the next start.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut listener = self.store.listen();
+        let mut listener = self.store.listen_to(&[rows::QUEUE]);
         self.look_at_all_branches().await;
         let claims = tokio::spawn(Arc::clone(&self).keep_claims(shutdown.clone()));
         let scheduler = tokio::spawn(Arc::clone(&self).act_on_triggers(shutdown.clone()));
@@ -150,7 +150,7 @@ impl Runs {
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = next_of(&mut listener, &[rows::QUEUE]) => {}
+                () = next(&mut listener) => {}
                 // An event may be lost; the rows are not.
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
@@ -170,7 +170,7 @@ impl Runs {
     /// Acts on triggers when their time comes, when something they wait for happens, and now and then:
     /// an event may be lost, and the machine's clock may be set.
     async fn act_on_triggers(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut listener = self.store.listen();
+        let mut listener = self.store.listen_to(&[rows::QUEUE, schedules::TOPIC, "models"]);
         let mut before = None;
         loop {
             let now = self.store.now();
@@ -185,7 +185,7 @@ impl Runs {
             };
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = next_of(&mut listener, &[rows::QUEUE, schedules::TOPIC, "models"]) => {}
+                () = next(&mut listener) => {}
                 () = tokio::time::sleep(until_due.max(Duration::from_millis(1))) => {}
             }
         }
@@ -674,14 +674,9 @@ fn explained(error: &Error) -> String {
     if hints.is_empty() { text } else { format!("{text} ({})", hints.join("; ")) }
 }
 
-/// Waits for the next notification of a topic; a lost one counts.
-async fn next_of(listener: &mut tokio::sync::broadcast::Receiver<towpath_store::Notification>, topics: &[&str]) {
-    loop {
-        match listener.recv().await {
-            Ok(notification) if topics.contains(&notification.topic()) => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => return std::future::pending().await,
-        }
+/// Waits for the next notification; a lost one counts.
+async fn next(listener: &mut tokio::sync::broadcast::Receiver<towpath_store::Notification>) {
+    if let Err(RecvError::Closed) = listener.recv().await {
+        std::future::pending::<()>().await;
     }
 }

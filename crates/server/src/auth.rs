@@ -40,10 +40,10 @@ async fn identity(app: &App, secret: Option<String>) -> Result<Identity, ApiErro
             return Ok(owner());
         }
         let now = app.store.now();
-        let found = app.store.read(move |tx| tokens::authenticate(tx, now, &secret)).await?;
+        let found = app.store.look_up(move |tx| tokens::authenticate(tx, now, &secret)).await?;
         return found.ok_or_else(|| ApiError::new(Kind::Unauthenticated, "this token is not known, or it is over"));
     }
-    if app.store.read(accounts_exist).await? {
+    if app.store.look_up(accounts_exist).await? {
         return Err(ApiError::new(Kind::Unauthenticated, "this server has accounts: a token is needed")
             .hint("set TOWPATH_TOKEN, or give the token as the password"));
     }

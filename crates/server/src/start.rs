@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use axum::serve::ListenerExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,12 @@ pub async fn serve(
     tracing::info!(url, database = if options.database_url.is_some() { "PostgreSQL" } else { "SQLite" }, "listening");
 
     let service = routes::router(app);
+    // An answer in two pieces is not to wait for the client's delayed acknowledgement of the first.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps small packets back");
+        }
+    });
     let ending = shutdown.clone();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move { ending.cancelled().await });
     let drained = async {

@@ -2,6 +2,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod assessments;
+mod batches;
 pub(crate) mod evaluation_datasets;
 pub(crate) mod experiments;
 pub(crate) mod logged_models;

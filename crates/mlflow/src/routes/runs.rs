@@ -4,18 +4,17 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use towpath_tracking::batch::{self, Batch};
+use towpath_tracking::batch;
 use towpath_tracking::inputs::{self, Dataset, DatasetInput, ModelOutput};
 use towpath_tracking::runs::{self, NewRun, RunStatus, Update};
 use towpath_tracking::{KeyValue, experiments, params, search, tags};
 
+use super::batches::Logged;
 use super::{Answer, artifacts, empty, experiment_ids, metrics, query};
 use crate::access::{Caller, may_tag};
 use crate::request::Fields;
 use crate::{ApiError, wire};
 
-/// Bytes of one batch, as the client splits them.
-const BATCH: usize = 1_000_000;
 /// What old clients append to.
 const MODEL_HISTORY: &str = "mlflow.log-model.history";
 
@@ -69,7 +68,7 @@ async fn create(State(state): State<crate::State>, caller: Caller, fields: Field
 
 async fn fetch(State(state): State<crate::State>, _: Caller, fields: Fields) -> Answer {
     let run_id = fields.run_id()?;
-    let found = state.read(move |tx| Ok(runs::get(tx, &run_id)?)).await?;
+    let found = state.look_up(move |tx| Ok(runs::get(tx, &run_id)?)).await?;
     Ok(Json(json!({"run": wire::run(&found)})))
 }
 
@@ -148,21 +147,8 @@ async fn delete_tag(State(state): State<crate::State>, caller: Caller, fields: F
     Ok(empty())
 }
 
-async fn log_batch(State(state): State<crate::State>, caller: Caller, fields: Fields) -> Answer {
-    if fields.size > BATCH {
-        return Err(ApiError::invalid(format!(
-            "Batched logging API requests must be at most {BATCH} bytes, got a request of size {}.",
-            fields.size
-        )));
-    }
-    let run_id = fields.run_id()?;
-    let metrics = fields
-        .objects("metrics")?
-        .iter()
-        .enumerate()
-        .map(|(i, point)| metrics::point(point, &format!("metrics[{i}].")))
-        .collect::<Result<_, _>>()?;
-    let batch = Batch { metrics, params: fields.pairs("params")?, tags: fields.pairs("tags")? };
+async fn log_batch(State(state): State<crate::State>, caller: Caller, logged: Logged) -> Answer {
+    let Logged { run_id, batch } = logged;
     may_tag(batch.tags.iter().map(|t| t.key.as_str()))?;
     state
         .write(move |tx| {

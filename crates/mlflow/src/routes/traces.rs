@@ -42,9 +42,9 @@ pub(crate) fn v2() -> Router<crate::State> {
         .route("/traces/{id}/tags", patch(set_tag).delete(delete_tag))
 }
 
-/// How clients before 3.2 search.
-pub(crate) fn search_v2() -> Router<crate::State> {
-    Router::new().route("/traces", get(find_v2))
+/// How clients before 3.2 search, and ask for a trace.
+pub(crate) fn only_v2() -> Router<crate::State> {
+    Router::new().route("/traces", get(find_v2)).route("/traces/{id}/info", get(fetch_v2))
 }
 
 /// `2026-01-01T00:00:00.123Z`
@@ -221,6 +221,11 @@ async fn find_v2(State(state): State<crate::State>, _: Caller, fields: Fields) -
     let query = super::query(&fields, 100, 500)?;
     let found = state.read(move |tx| Ok(traces::search::search(tx, &ids, &query)?)).await?;
     super::found(&fields, "traces", found, |trace| info_v2(&trace))
+}
+
+async fn fetch_v2(State(state): State<crate::State>, _: Caller, Path(id): Path<String>) -> Answer {
+    let trace = state.read(move |tx| Ok(traces::get(tx, &id)?)).await?;
+    Ok(Json(json!({"trace_info": info_v2(&trace)})))
 }
 
 /// As version 2 of the API has it: pairs, and milliseconds.

@@ -123,7 +123,7 @@ impl Deliveries {
 
     /// Delivers until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let changes = self.store.listen();
+        let changes = self.store.listen_to(SCHEDULE.topics);
         towpath_reconcile::run(self, changes, Arc::new(Notify::new()), SCHEDULE, shutdown).await;
     }
 

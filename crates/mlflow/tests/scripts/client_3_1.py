@@ -74,6 +74,20 @@ assert (info.trace_id, str(info.state), info.request_time, info.execution_durati
     trace_id, "TraceState.OK", 1767225600123, 250,
 ), info
 assert info.trace_metadata["mlflow.traceInputs"] == "why" and info.tags["seen"] == "yes", info
+# An id of the client's own is asked for under version 2.
+own = dict(told, trace_id="mine-1")
+requests.post(f"{mlflow.get_tracking_uri()}/api/3.0/mlflow/traces", json={"trace": {"trace_info": own}}).raise_for_status()
+store = client._tracking_client.store
+info = store.get_trace_info("mine-1")
+assert (info.request_id, str(info.status), info.timestamp_ms, info.execution_time_ms, info.tags["seen"]) == (
+    "mine-1", "TraceStatus.OK", 1767225600123, 250, "yes",
+), info
+try:
+    store.get_trace_info("mine-2")
+    raise AssertionError("a trace that is not there was found")
+except MlflowException as error:
+    assert error.error_code == "RESOURCE_DOES_NOT_EXIST", error
+assert client.delete_traces(experiment, trace_ids=["mine-1"]) == 1
 client.set_trace_tag(trace_id, "seen", "no")
 assert client.search_traces([experiment], filter_string="tags.seen = 'yes'", include_spans=False) == []
 assert client.delete_traces(experiment, trace_ids=[trace_id]) == 1

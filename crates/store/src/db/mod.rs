@@ -10,6 +10,7 @@ use towpath_core::{Clock, Timestamp};
 use crate::notify::{Notification, Notify};
 use crate::{Row, StoreError, ToValue, Value};
 
+mod checkpoint;
 mod postgres;
 mod sqlite;
 pub(crate) mod value;
@@ -79,6 +80,11 @@ impl Store {
         self.notify.listen()
     }
 
+    /// Like [`Store::listen`], only what begins with one of these topics.
+    pub fn listen_to(&self, topics: &'static [&'static str]) -> broadcast::Receiver<Notification> {
+        self.notify.listen_to(topics)
+    }
+
     /// Runs `work` in one transaction. An error rolls back all of it.
     pub async fn write<T, E, F>(&self, durability: Durability, work: F) -> Result<T, E>
     where
@@ -93,6 +99,20 @@ impl Store {
                 self.notify.send(notifications);
                 Ok(value)
             }
+        }
+    }
+
+    /// Like [`Store::read`], for a few rows by their keys: in the calling thread where the database is
+    /// SQLite, because the way to another thread and back takes longer than they do.
+    pub async fn look_up<T, E, F>(&self, mut work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        match &*self.db {
+            Db::Sqlite(sqlite) => sqlite.look_up(move |tx| work(tx)),
+            Db::Postgres(_) => self.read(work).await,
         }
     }
 

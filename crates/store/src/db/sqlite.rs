@@ -11,18 +11,23 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Backend, Durability, Tx};
+use super::{Backend, Durability, Tx, checkpoint};
 use crate::notify::{Notification, Notify};
 use crate::{Row, StoreError, Value, migrations};
 
 /// Transactions committed together at most.
 const GROUP: usize = 256;
 const READERS: usize = 4;
+/// Statements that a connection for reading keeps.
+const STATEMENTS: usize = 256;
 
 pub(super) struct SqliteDb {
+    path: String,
     jobs: mpsc::SyncSender<Box<dyn Job>>,
     readers: Arc<Mutex<Vec<Connection>>>,
     free: Arc<Semaphore>,
+    /// Connections of look-ups: at most one for each thread that makes one now.
+    lookups: Mutex<Vec<Connection>>,
 }
 
 impl SqliteDb {
@@ -33,23 +38,39 @@ impl SqliteDb {
         writer.pragma_update(None, "journal_mode", "wal").map_err(|e| fail(e.to_string()))?;
         writer.pragma_update(None, "foreign_keys", "on")?;
         writer.pragma_update(None, "synchronous", "full")?;
+        writer.pragma_update(None, "wal_autocheckpoint", checkpoint::AT_THE_LATEST)?;
+        writer.pragma_update(None, "journal_size_limit", checkpoint::KEPT)?;
         writer.set_prepared_statement_cache_capacity(512);
         migrations::migrate_sqlite(&writer, path)?;
-        let readers = (0..READERS)
-            .map(|_| {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let reader = Connection::open_with_flags(path, flags)?;
-                reader.busy_timeout(Duration::from_secs(10))?;
-                reader.set_prepared_statement_cache_capacity(256);
-                Ok(reader)
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
+        let written = checkpoint::start(path)?;
+        let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::sync_channel::<Box<dyn Job>>(4096);
         thread::Builder::new()
             .name("sqlite-writer".into())
-            .spawn(move || write_loop(&writer, &queue, &notify))
+            .spawn(move || write_loop(&writer, &queue, &notify, &written))
             .map_err(|e| fail(e.to_string()))?;
-        Ok(Self { jobs, readers: Arc::new(Mutex::new(readers)), free: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self {
+            path: path.to_owned(),
+            jobs,
+            readers: Arc::new(Mutex::new(readers)),
+            free: Arc::new(Semaphore::new(READERS)),
+            lookups: Mutex::default(),
+        })
+    }
+
+    /// Never waits: readers of a WAL need no lock that a writer holds.
+    pub(super) fn look_up<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = self.lookups.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => reader(&self.path)?,
+        };
+        let result = on_a_view(&connection, work);
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        result
     }
 
     pub(super) async fn write<T, E, F>(&self, durability: Durability, work: F) -> Result<T, E>
@@ -84,20 +105,40 @@ impl SqliteDb {
         let read = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let connection = readers.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or(StoreError::Closed)?;
-            let result = (|| {
-                connection.execute_batch("begin").map_err(StoreError::from)?;
-                let mut tx = Tx { backend: Backend::Sqlite(&connection), notifications: Vec::new() };
-                work(&mut tx)
-            })();
-            if !connection.is_autocommit() {
-                // Nothing to lose in a read transaction.
-                let _ = connection.execute_batch("rollback");
-            }
+            let result = on_a_view(&connection, work);
             readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             result
         });
         read.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
+}
+
+fn reader(path: &str) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags)?;
+    reader.busy_timeout(Duration::from_secs(10))?;
+    reader.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(reader)
+}
+
+fn on_a_view<T, E: From<StoreError>>(
+    connection: &Connection,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let result = step(connection, "begin").map_err(|error| StoreError::from(error).into()).and_then(|()| {
+        let mut tx = Tx { backend: Backend::Sqlite(connection), notifications: Vec::new() };
+        work(&mut tx)
+    });
+    if !connection.is_autocommit() {
+        // Nothing to lose in a read transaction.
+        let _ = step(connection, "rollback");
+    }
+    result
+}
+
+/// A statement without parameters and rows, kept prepared.
+fn step(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
 
 /// A write waiting for its group.
@@ -154,7 +195,12 @@ where
     }
 }
 
-fn write_loop(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>, notify: &Notify) {
+fn write_loop(
+    connection: &Connection,
+    queue: &mpsc::Receiver<Box<dyn Job>>,
+    notify: &Notify,
+    written: &mpsc::SyncSender<()>,
+) {
     let mut synchronous = Durability::Full;
     while let Ok(first) = queue.recv() {
         let mut group = vec![first];
@@ -179,6 +225,8 @@ fn write_loop(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>, not
         for mut job in group {
             job.finish(committed.as_ref().copied().map_err(repeat));
         }
+        // One word is enough until it is heard.
+        let _ = written.try_send(());
     }
 }
 
@@ -188,7 +236,7 @@ fn commit_group(
     notifications: &mut Vec<Notification>,
 ) -> Result<(), StoreError> {
     let run = (|| {
-        let execute = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(|_| ());
+        let execute = |sql: &str| step(connection, sql);
         execute("begin immediate")?;
         if let [job] = group {
             // Nobody else's changes would go with it.

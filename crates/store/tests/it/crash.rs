@@ -1,6 +1,7 @@
 //! Reopening after an end without goodbye.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use towpath_core::SystemClock;
 use towpath_store::{Durability, Store, StoreError, sequence};
@@ -38,4 +39,21 @@ async fn a_folder_that_cannot_be_written_is_named() {
     let refused = Store::open("/proc/towpath.db", Arc::new(SystemClock)).await;
     let message = refused.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(message.starts_with("open the database /proc/towpath.db"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_moves_into_the_database_while_nothing_else_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("towpath.db");
+    let store = Store::open(&path.display().to_string(), Arc::new(SystemClock)).await.unwrap();
+    let text = "x".repeat(6 << 20);
+    let written = store.write(Durability::Relaxed, move |tx| {
+        tx.run("insert into projects (name, created_at, created_by) values ($1, 0, 'local')", &[&text])
+    });
+    written.await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while path.metadata().unwrap().len() < 6 << 20 {
+        assert!(Instant::now() < deadline, "the WAL stays as it is");
+        std::thread::yield_now();
+    }
 }

@@ -5,6 +5,8 @@ crate::store_suite!(
     an_error_rolls_back_its_own_transaction_only,
     concurrent_writers_never_get_the_same_number,
     listeners_hear_of_commits_and_not_of_rollbacks,
+    a_listener_to_chosen_topics_hears_of_no_others,
+    a_look_up_sees_what_was_committed_and_changes_nothing,
     values_come_back_as_they_went_in,
 );
 
@@ -56,6 +58,33 @@ async fn listeners_hear_of_commits_and_not_of_rollbacks(store: Store) {
     let heard = listener.recv().await.unwrap();
     assert_eq!((heard.topic(), heard.0.len()), ("runs", 3));
     assert_eq!(heard.0[1], json!("digits"));
+}
+
+async fn a_listener_to_chosen_topics_hears_of_no_others(store: Store) {
+    let mut listeners = [store.listen_to(&["runs", "models"]), store.listen_to(&["runs", "models"])];
+    for key in ["tracking", "models", "experiments", "runs"] {
+        let told = store.write(Durability::Relaxed, move |tx| {
+            sequence::next(tx, "n")?;
+            tx.notify(&[json!(key)]);
+            Ok::<_, StoreError>(())
+        });
+        told.await.unwrap();
+    }
+    for listener in &mut listeners {
+        let heard = [listener.recv().await.unwrap(), listener.recv().await.unwrap()];
+        assert_eq!([heard[0].topic(), heard[1].topic()], ["models", "runs"]);
+        assert!(listener.try_recv().is_err());
+    }
+}
+
+async fn a_look_up_sees_what_was_committed_and_changes_nothing(store: Store) {
+    for count in 1..4 {
+        store.write(Durability::Relaxed, |tx| sequence::next(tx, "n")).await.unwrap();
+        let seen = store.look_up(|tx| tx.one("select value from sequences where name = $1", &[&"n"])?.int("value"));
+        assert_eq!(seen.await.unwrap(), count);
+        let failed = store.look_up(|_| Err::<(), _>(StoreError::Constraint("no".into()))).await;
+        assert!(matches!(failed, Err(StoreError::Constraint(_))));
+    }
 }
 
 async fn values_come_back_as_they_went_in(store: Store) {
