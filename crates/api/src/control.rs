@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
 use towpath_core::project::JudgePolicy;
-pub use towpath_core::project::{Batching, LogPolicy};
+pub use towpath_core::project::{Batching, LogPolicy, RoutingKey, Variants};
 use towpath_stats::judge::Evidence;
 
 /// What serves where. Kept on disk by the data plane, which goes on with the last good one.
@@ -63,6 +63,10 @@ pub struct Rollout {
     /// Index of the step, from 0.
     pub step: usize,
     pub judge: JudgePolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RoutingKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variants: Option<Variants>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 //! Releases. `GET /releases?project=&environment=&state=`, `POST /releases`, `GET /releases/{id}`,
-//! `POST /releases/{id}/approve|reject|rollback|promote`.
+//! `POST /releases/{id}/approve|reject|rollback`, `POST /releases/{id}/rollout/promote`.
 
 use std::collections::BTreeMap;
 

@@ -337,6 +337,26 @@ pub struct Approvals {
 pub enum Strategy {
     Canary,
     AllAtOnce,
+    /// An experiment: fixed shares until a person ends it.
+    Ab,
+}
+
+/// What keeps a caller with the same revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingKey {
+    Header(String),
+    Cookie(String),
+    /// An input of the model, or a column of its signature; of its first row.
+    Field(String),
+}
+
+/// How the two sides of an experiment are called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variants {
+    /// What serves already.
+    pub stable: String,
+    pub candidate: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -348,6 +368,12 @@ pub struct RolloutPolicy {
     pub judge: JudgePolicy,
     /// How long the old revision stays loaded after full promotion, in seconds.
     pub warm_seconds: f64,
+    /// `None` = the header or cookie `x-towpath-key`, or the id of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RoutingKey>,
+    /// Of an experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variants: Option<Variants>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

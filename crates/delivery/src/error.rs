@@ -22,6 +22,8 @@ pub enum DeliveryError {
     NoRelease(i64),
     #[error("release {0} has no rollout")]
     NoRollout(i64),
+    #[error("release {0} is no experiment: its judge promotes it")]
+    NoExperiment(i64),
     #[error("there is no version {version} of model '{model}'")]
     NoVersion { model: String, version: i64 },
     #[error("nothing is deployed in {environment} of {project}")]
@@ -76,6 +78,7 @@ impl Classify for DeliveryError {
             Self::NotPromotedYet { .. }
             | Self::InProgress { .. }
             | Self::Pinned(_)
+            | Self::NoExperiment(_)
             | Self::WrongState { .. }
             | Self::Changed(_)
             | Self::OtherHash { .. }

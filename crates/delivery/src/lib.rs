@@ -158,6 +158,14 @@ impl Delivery {
         Ok(())
     }
 
+    /// Ends an experiment: its candidate serves everybody. The reconciler brings the table at once.
+    pub async fn end_experiment(&self, identity: &Identity, release: i64, reason: &str) -> Result<(), DeliveryError> {
+        let (identity, reason) = (identity.clone(), reason.to_owned());
+        let now = self.store.now();
+        let end = move |tx: &mut Tx<'_>| rollouts::end_with_candidate(tx, now, &identity, release, &reason);
+        self.store.write(Durability::Full, end).await
+    }
+
     /// Newest first.
     pub async fn releases(&self, filter: Filter) -> Result<Page<ReleaseSummary>, DeliveryError> {
         self.store.read(move |tx| views::list(tx, &filter)).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderMap;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +25,7 @@ use crate::protocol::json_tensor::Nested;
 use crate::repository::Repository;
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
+use crate::routing_key;
 use crate::server::{Limits, Loader, OnLogFailure};
 use crate::shadow::{Copy, Shadow};
 use crate::tensor::Tensor;
@@ -100,6 +102,8 @@ pub(crate) struct Call<'a> {
     /// Named by the client: bypasses them as well.
     pub(crate) variant: Option<&'a str>,
     pub(crate) key: Option<&'a [u8]>,
+    /// What a rollout's own key may be found in.
+    pub(crate) headers: &'a HeaderMap,
     /// The body as it came, decompressed.
     pub(crate) body: &'a [u8],
     pub(crate) received: Instant,
@@ -147,7 +151,13 @@ impl DataPlane {
         let choice = match (call.version, call.variant) {
             (Some(version), _) => route.pinned(version)?,
             (None, Some(variant)) => route.variant(variant)?,
-            (None, None) => route.choose(call.key)?,
+            (None, None) => match route.key_rule() {
+                None => route.choose(call.key)?,
+                Some(rule) => {
+                    let key = routing_key::find(rule, call.headers, route, |revision| read(revision).ok());
+                    route.choose(key.as_deref())?
+                }
+            },
         };
         let deadline = call.received + call.patience;
         let mut features = None;
@@ -331,6 +341,8 @@ impl DataPlane {
             revision,
             rollout: Arc::from(rollout.id.as_str()),
             weight,
+            key: rollout.key.clone(),
+            variants: rollout.variants.clone(),
             shadow: rollout.judge.shadow.filter(|_| weight >= rollout.weight),
         });
         let serves = stable.is_some() || candidate.is_some();

@@ -21,6 +21,7 @@ mod protocol;
 mod repository;
 mod revision;
 mod router;
+mod routing_key;
 pub mod runtime;
 mod server;
 mod shadow;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use towpath_core::ids::new_id;
-use towpath_core::project::ShadowPolicy;
+use towpath_core::project::{RoutingKey, ShadowPolicy, Variants};
 pub(crate) use towpath_stats::judge::Arm as JudgedArm;
 use towpath_stats::routing;
 
@@ -43,6 +43,10 @@ pub(crate) struct Candidate {
     pub(crate) rollout: Arc<str>,
     /// 0 after a rollback.
     pub(crate) weight: f64,
+    /// What keeps a caller with one revision; `None` = what Towpath's own header, cookie or id says.
+    pub(crate) key: Option<RoutingKey>,
+    /// Names of an experiment's arms.
+    pub(crate) variants: Option<Variants>,
     /// It answers copies of requests; none after a rollback.
     pub(crate) shadow: Option<ShadowPolicy>,
 }
@@ -123,6 +127,11 @@ impl Route {
         stable.chain(candidate).chain(warm)
     }
 
+    /// What requests are routed by, when a rule of the rollout says so.
+    pub(crate) fn key_rule(&self) -> Option<&RoutingKey> {
+        self.candidate.as_ref().filter(|candidate| candidate.weight > 0.0)?.key.as_ref()
+    }
+
     /// The revision for a key: the same one for the same key while the weight does not shrink.
     pub(crate) fn choose(&self, key: Option<&[u8]>) -> Result<Choice, RequestError> {
         let Some(candidate) = self.candidate.as_ref().filter(|candidate| candidate.weight > 0.0) else {
@@ -150,8 +159,16 @@ impl Route {
 
     /// A revision that the client named by its arm; the judge does not look at those.
     pub(crate) fn variant(&self, name: &str) -> Result<Choice, RequestError> {
+        let named = |arm: Arm| {
+            let variants = self.candidate.as_ref()?.variants.as_ref()?;
+            match arm {
+                Arm::Stable => Some(variants.stable.as_str()),
+                Arm::Candidate => Some(variants.candidate.as_str()),
+                Arm::Warm => None,
+            }
+        };
         let mut revisions = self.revisions();
-        revisions.find(|(arm, _, _)| arm.name() == name).map_or_else(
+        revisions.find(|(arm, _, _)| arm.name() == name || named(*arm) == Some(name)).map_or_else(
             || Err(RequestError::UnknownVariant { model: self.model.to_string(), variant: name.to_owned() }),
             |(arm, _, revision)| Ok(Choice { revision: Arc::clone(revision), arm, rollout: None }),
         )

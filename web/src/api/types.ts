@@ -622,7 +622,7 @@ export interface Rollout {
 }
 
 export interface RolloutPolicy {
-  strategy: "canary" | "all_at_once";
+  strategy: "canary" | "all_at_once" | "ab";
   steps: number[];
   step: { min_seconds: number; min_requests: number; max_seconds: number; inconclusive: string };
   judge: JudgePolicy;

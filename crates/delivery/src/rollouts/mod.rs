@@ -14,11 +14,13 @@ use crate::registry;
 use crate::releases::{self, Event, Release};
 
 pub(crate) mod decisions;
+mod experiment;
 pub(crate) mod reconciler;
 mod rollback;
 pub(crate) mod series;
 pub(crate) mod table;
 
+pub(crate) use experiment::end_with_candidate;
 pub(crate) use rollback::roll_back;
 
 /// Where a rollout stands.
@@ -95,7 +97,7 @@ impl Rollout {
     /// Whether a judge compares it with a stable revision; otherwise it takes all traffic as soon as
     /// it is ready.
     pub(crate) fn is_judged(&self, release: &Release) -> bool {
-        self.stable_release.is_some() && release.policy.rollout.strategy == Strategy::Canary
+        self.stable_release.is_some() && release.policy.rollout.strategy != Strategy::AllAtOnce
     }
 }
 
@@ -112,7 +114,7 @@ pub(crate) fn open(
     id: &str,
 ) -> Result<(), DeliveryError> {
     let steps = &release.policy.rollout.steps;
-    let judged = incumbent.is_some() && release.policy.rollout.strategy == Strategy::Canary;
+    let judged = incumbent.is_some() && release.policy.rollout.strategy != Strategy::AllAtOnce;
     let weight = if judged { steps.first().copied().unwrap_or(1.0) } else { 1.0 };
     tx.run(
         "insert into rollouts (id, release, project, environment, stable_release, status, step, weight, step_times, \
@@ -159,22 +161,22 @@ pub(crate) fn promote(
     now: Timestamp,
     release: &Release,
     rollout: &Rollout,
+    by: &Actor,
     reason: &str,
     evidence: serde_json::Value,
 ) -> Result<bool, DeliveryError> {
-    let judge = Actor::system("judge");
     if let Some(previous) = releases::incumbent(tx, &release.project, &release.environment)? {
         let why = format!("Replaced by {}", release.title());
-        previous.advance(tx, now, Event::Superseded, &judge, &why, json!({"by": release.id}))?;
+        previous.advance(tx, now, Event::Superseded, by, &why, json!({"by": release.id}))?;
         let warm = std::time::Duration::from_secs_f64(release.policy.rollout.warm_seconds.clamp(0.0, 1e9));
         tx.run("update releases set warm_until = $1 where id = $2", &[&now.plus(warm), &previous.id])?;
     }
-    if !release.advance(tx, now, Event::WentLive, &judge, reason, evidence)? {
+    if !release.advance(tx, now, Event::WentLive, by, reason, evidence)? {
         return Err(DeliveryError::Changed(release.title()));
     }
     tx.run("update releases set live_at = $1 where id = $2", &[&now, &release.id])?;
     finish(tx, now, rollout, RolloutStatus::Promoted, 1.0)?;
-    registry::follow_release(tx, now, &judge, &release.model, &release.environment, release.version)?;
+    registry::follow_release(tx, now, by, &release.model, &release.environment, release.version)?;
     changed(tx, release);
     table::refresh(tx, now, &release.project, &release.environment)?;
     Ok(true)

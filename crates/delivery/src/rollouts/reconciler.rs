@@ -238,7 +238,15 @@ fn carry_out(
             };
             let record = record(now, Verb::Promote, text, rollout, None);
             let hash = decisions::append(tx, &rollout.id, &record)?;
-            promote(tx, now, release, rollout, text, json!({"decision": hash, "rollout": rollout.id}))
+            promote(
+                tx,
+                now,
+                release,
+                rollout,
+                &Actor::system("judge"),
+                text,
+                json!({"decision": hash, "rollout": rollout.id}),
+            )
         }
         Step::Start { at } => start(tx, now, release, rollout, *at),
         Step::Note { judged, point } => note(tx, now, release, rollout, judged, point),
@@ -248,7 +256,7 @@ fn carry_out(
             Action::Promote => {
                 let hash = decide(tx, now, rollout, judged, &judged.verdict.text)?;
                 let evidence = json!({"decision": hash, "rollout": rollout.id, "evidence": judged.evidence});
-                promote(tx, now, release, rollout, &judged.verdict.text, evidence)
+                promote(tx, now, release, rollout, &Actor::system("judge"), &judged.verdict.text, evidence)
             }
             Action::RollBack => take_back(tx, now, release, rollout, judged, None),
         },

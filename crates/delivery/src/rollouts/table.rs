@@ -135,6 +135,8 @@ fn compute(
                 weight: rollout.weight,
                 step: rollout.step,
                 judge: release.policy.rollout.judge.clone(),
+                key: release.policy.rollout.key.clone(),
+                variants: release.policy.rollout.variants.clone(),
             });
         } else {
             table.warm = table.stable.replace(candidate).or(table.warm);

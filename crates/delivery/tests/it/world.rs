@@ -74,6 +74,8 @@ fn environment(name: &str, after: Option<&str>, gates: Vec<Gate>, approvals: Opt
                 shadow: None,
             },
             warm_seconds: 300.0,
+            key: None,
+            variants: None,
         },
         target: Target::Local,
         batching: None,

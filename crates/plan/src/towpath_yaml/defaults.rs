@@ -52,6 +52,8 @@ pub fn rollout() -> RolloutPolicy {
         step: STEP,
         judge: judge(),
         warm_seconds: WARM_SECONDS,
+        key: None,
+        variants: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! `rollout`: strategy, steps and the judge.
 
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy, Strategy,
+    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, RoutingKey, Safe, ShadowPolicy, StepPolicy, Strategy,
+    Variants,
 };
 use towpath_yaml::{Field, YamlError};
 
@@ -12,6 +13,8 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
     let strategy = fields.optional("strategy").map_or(Ok(Strategy::Canary), strategy)?;
     let steps = match (fields.optional("steps"), strategy) {
         (Some(steps), Strategy::AllAtOnce) => return Err(steps.error("'all_at_once' has no steps")),
+        (Some(steps), Strategy::Ab) => return Err(steps.error("'ab' has no steps: 'variants' has the shares")),
+        (None, Strategy::Ab) => Vec::new(),
         (None, Strategy::AllAtOnce) => vec![1.0],
         (Some(given), Strategy::Canary) => steps(given)?,
         (None, Strategy::Canary) => defaults::STEPS.to_vec(),
@@ -22,10 +25,30 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
         step: fields.optional("step").map_or(Ok(defaults::STEP), step)?,
         judge: fields.optional("judge").map_or_else(|| Ok(defaults::judge()), judge)?,
         warm_seconds: fields.optional("warm").map_or(Ok(defaults::WARM_SECONDS), units::duration)?,
+        key: fields.optional("key").map(key).transpose()?,
+        variants: None,
     };
+    match (fields.optional("variants"), strategy) {
+        (Some(field), Strategy::Ab) => {
+            let (names, share) = variants(field)?;
+            policy.variants = Some(names);
+            policy.steps = vec![share, 1.0];
+        }
+        (Some(field), _) => return Err(field.error("'variants' need strategy ab")),
+        (None, Strategy::Ab) => {
+            return Err(field
+                .error("'ab' needs 'variants'")
+                .help("name what serves first: variants: {control: 50%, treatment: 50%}"));
+        }
+        (None, _) => {}
+    }
     if let Some(field) = fields.optional("shadow") {
-        if strategy == Strategy::AllAtOnce {
-            return Err(field.error("'all_at_once' has no copies to compare"));
+        match strategy {
+            Strategy::AllAtOnce => return Err(field.error("'all_at_once' has no copies to compare")),
+            Strategy::Ab => {
+                return Err(field.error("'ab' has no step before its users: run a canary with copies first"));
+            }
+            Strategy::Canary => {}
         }
         policy.judge.shadow = Some(shadow(field)?);
         // Before any user sees the candidate.
@@ -60,8 +83,40 @@ fn strategy(field: Field<'_>) -> Result<Strategy, YamlError> {
         "canary" => Ok(Strategy::Canary),
         "all_at_once" => Ok(Strategy::AllAtOnce),
         "shadow" => Err(field.error("shadow is no strategy: write `shadow:` beside it, with canary")),
-        later @ ("ab" | "blue_green") => Err(field.error(format!("not supported yet: strategy {later}"))),
-        _ => Err(field.expected("canary or all_at_once")),
+        "ab" => Ok(Strategy::Ab),
+        later @ "blue_green" => Err(field.error(format!("not supported yet: strategy {later}"))),
+        _ => Err(field.expected("canary, all_at_once or ab")),
+    }
+}
+
+/// Two names with their shares; the first one is what serves.
+fn variants(field: Field<'_>) -> Result<(Variants, f64), YamlError> {
+    let mut named = Vec::new();
+    for (entry, field) in field.entries()? {
+        super::valid_name(field, entry.key_span, &entry.key)?;
+        if ["stable", "candidate", "warm"].contains(&entry.key.as_str()) {
+            return Err(field.error_at(entry.key_span, format!("'{}' has a meaning of its own", entry.key)));
+        }
+        named.push((entry.key.clone(), units::percent(field)?));
+    }
+    match named.as_slice() {
+        [(stable, first), (candidate, second)] if (first + second - 1.0).abs() < 1e-9 => {
+            Ok((Variants { stable: stable.clone(), candidate: candidate.clone() }, *second))
+        }
+        _ => Err(field
+            .error("'variants' must be two whose shares are 100% together")
+            .help("name what serves first: {control: 50%, treatment: 50%}")),
+    }
+}
+
+/// `header:NAME`, `cookie:NAME` or `field:NAME`.
+fn key(field: Field<'_>) -> Result<RoutingKey, YamlError> {
+    let what = "header:NAME, cookie:NAME or field:NAME";
+    match field.as_str()?.split_once(':') {
+        Some(("header", name)) if !name.is_empty() => Ok(RoutingKey::Header(name.to_ascii_lowercase())),
+        Some(("cookie", name)) if !name.is_empty() => Ok(RoutingKey::Cookie(name.to_owned())),
+        Some(("field", name)) if !name.is_empty() => Ok(RoutingKey::Field(name.to_owned())),
+        _ => Err(field.expected(what)),
     }
 }
 

@@ -1,4 +1,6 @@
-use towpath_core::project::{Approvals, GateCondition, Inconclusive, Resources, Safe, ShadowPolicy, Strategy};
+use towpath_core::project::{
+    Approvals, GateCondition, Inconclusive, Resources, RoutingKey, Safe, ShadowPolicy, Strategy, Variants,
+};
 use towpath_core::triggers::{CatchUp, Overlap, When};
 
 use super::*;
@@ -82,6 +84,25 @@ fn a_shadow_is_a_first_step_without_users() {
     assert_eq!(rollout.judge.shadow, Some(ShadowPolicy { share: 0.5, disagreement: 0.02, tolerance: 0.001 }));
     let plain = &read("towpath.yaml", "environments: {a: {rollout: {shadow: }}}").unwrap().environments[0].rollout;
     assert_eq!((plain.steps.len(), plain.judge.shadow), (5, Some(defaults::SHADOW)));
+}
+
+#[test]
+fn an_experiment_has_two_variants_and_a_key() {
+    let rollout = "{strategy: ab, variants: {control: 70%, treatment: 30%}, key: \"field:user_id\"}";
+    let text = format!("environments: {{a: {{rollout: {rollout}}}}}");
+    let rollout = &read("towpath.yaml", &text).unwrap().environments[0].rollout;
+    assert_eq!((rollout.strategy, rollout.steps.as_slice()), (Strategy::Ab, &[0.3, 1.0][..]));
+    assert_eq!(rollout.variants, Some(Variants { stable: "control".into(), candidate: "treatment".into() }));
+    assert_eq!(rollout.key, Some(RoutingKey::Field("user_id".into())));
+    for (rollout, message) in [
+        ("{strategy: ab}", "'ab' needs 'variants'"),
+        ("{variants: {a: 50%, b: 50%}}", "'variants' need strategy ab"),
+        ("{strategy: ab, variants: {a: 50%, b: 40%}}", "'variants' must be two whose shares are 100% together"),
+        ("{strategy: ab, variants: {a: 50%, stable: 50%}}", "'stable' has a meaning of its own"),
+        ("{strategy: ab, variants: {a: 50%, b: 50%}, steps: [100%]}", "'ab' has no steps: 'variants' has the shares"),
+    ] {
+        assert_eq!(refusal(&format!("environments: {{a: {{rollout: {rollout}}}}}")).message, message);
+    }
 }
 
 #[test]

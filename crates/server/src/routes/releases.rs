@@ -31,6 +31,7 @@ pub(super) fn router() -> Router<App> {
         .route("/releases/{id}/reject", post(reject))
         .route("/releases/{id}/rollback", post(roll_back))
         .route("/releases/{id}/rollout", get(rollout))
+        .route("/releases/{id}/rollout/promote", post(end_experiment))
         .route("/releases/{id}/rollout/recompute", get(recompute).post(recompute))
 }
 
@@ -160,6 +161,17 @@ async fn roll_back(
 ) -> Result<Json<Release>, ApiError> {
     // Rolling back is for more people than releasing: delivery says for whom.
     app.delivery.roll_back(&caller.0, id, &asked.reason).await?;
+    Ok(Json(release(&app, id).await?))
+}
+
+async fn end_experiment(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(asked): Json<RollBack>,
+) -> Result<Json<Release>, ApiError> {
+    let identity = caller.writer()?;
+    app.delivery.end_experiment(&identity, id, &asked.reason).await?;
     Ok(Json(release(&app, id).await?))
 }
 

@@ -105,6 +105,7 @@ pub(super) async fn score(
         model,
         version: None,
         variant: variant(headers),
+        headers,
         key: key(headers),
         body: &body,
         received,

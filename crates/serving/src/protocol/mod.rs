@@ -29,6 +29,7 @@ use crate::admission::{Client, presented_token};
 use crate::control;
 use crate::data_plane::{Answered, DataPlane};
 use crate::error::RequestError;
+use crate::routing_key;
 
 pub(crate) use invocations::read_example;
 
@@ -146,12 +147,7 @@ impl DataPlane {
 
 /// The header, or the cookie of the same name.
 fn key(headers: &HeaderMap) -> Option<&[u8]> {
-    let cookie = || {
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == KEY).map(|(_, value)| value.as_bytes())
-    };
-    headers.get(KEY).map(HeaderValue::as_bytes).or_else(cookie)
+    headers.get(KEY).map(HeaderValue::as_bytes).or_else(|| routing_key::cookie(headers, KEY))
 }
 
 /// The arm that a tester asks for.

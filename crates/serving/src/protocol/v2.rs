@@ -322,6 +322,7 @@ where
         model: Some(model),
         version,
         variant: variant(headers),
+        headers,
         key: key(headers).or(request.id.as_deref().map(str::as_bytes).filter(|id| !id.is_empty())),
         body: &body,
         received,

@@ -308,8 +308,15 @@ pub(crate) fn table(version: u64, stable: Revision) -> RoutingTable {
 
 /// `table` with a rollout of version 2.
 pub(crate) fn rolling_out(mut table: RoutingTable, behaviour: &str, weight: f64, step: usize) -> RoutingTable {
-    table.rollout =
-        Some(Rollout { id: "rollout-1".into(), candidate: revision(2, behaviour), weight, step, judge: judge() });
+    table.rollout = Some(Rollout {
+        id: "rollout-1".into(),
+        candidate: revision(2, behaviour),
+        weight,
+        step,
+        judge: judge(),
+        key: None,
+        variants: None,
+    });
     table
 }
 

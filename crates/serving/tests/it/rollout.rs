@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use towpath_api::control::RoutingTable;
+use towpath_api::control::{RoutingKey, RoutingTable, Variants};
 
 use crate::deployment::{Deployment, revision, rolling_out, row, table, until};
 
@@ -35,6 +35,45 @@ async fn a_key_stays_with_its_revision_and_a_larger_weight_only_adds_keys() {
     let rollout = deployment.state().await.rollout.unwrap();
     assert_eq!((rollout.step, rollout.weight, rollout.rolled_back), (1, 0.5, None));
     assert_eq!(rollout.evidence_at_step.requests.candidate, 2 * first.len() as u64);
+}
+
+#[tokio::test]
+async fn an_experiment_routes_by_its_own_key_and_testers_name_its_variants() {
+    let deployment = Deployment::start().await;
+    let (infer, mut version) = ("/v2/models/digits/infer", 0);
+    let mut serve = async |key: RoutingKey| {
+        version += 1;
+        let mut experiment = canary(version, "label:7", 0.5, 0);
+        let rollout = experiment.rollout.as_mut().unwrap();
+        rollout.key = Some(key);
+        rollout.variants = Some(Variants { stable: "control".into(), candidate: "treatment".into() });
+        deployment.serve_table(&experiment).await;
+    };
+    // Forty requests of one caller: one revision when the rule finds the key, both when it does not.
+    let seen = async |a: f32, name: &'static str, value: &'static str| {
+        let mut revisions = HashSet::new();
+        for _ in 0..40 {
+            let request = deployment.post(infer, &row(a, 2.0)).header("x-towpath-key", "the same").header(name, value);
+            let answer = request.send().await.unwrap();
+            revisions.insert(answer.headers()["x-towpath-revision"].to_str().unwrap().to_owned());
+        }
+        revisions.len()
+    };
+    serve(RoutingKey::Header("x-user".into())).await;
+    assert_eq!(seen(1.0, "x-user", "7").await, 1);
+    assert_eq!(seen(1.0, "x-other", "7").await, 2, "the key of others is not this experiment's");
+    serve(RoutingKey::Cookie("uid".into())).await;
+    assert_eq!(seen(1.0, "cookie", "a=b; uid=7").await, 1);
+    assert_eq!(seen(1.0, "cookie", "a=b").await, 2);
+    serve(RoutingKey::Field("X".into())).await;
+    assert_eq!((seen(1.0, "x-user", "7").await, seen(3.0, "x-user", "8").await), (1, 1));
+    serve(RoutingKey::Field("none".into())).await;
+    assert_eq!(seen(1.0, "x-user", "7").await, 2);
+    for (variant, revision) in [("control", "digits-v1-r1"), ("treatment", "digits-v2-r2"), ("stable", "digits-v1-r1")]
+    {
+        let asked = deployment.post(infer, &row(1.0, 2.0)).header("x-towpath-variant", variant).send().await.unwrap();
+        assert_eq!(asked.headers()["x-towpath-revision"], revision);
+    }
 }
 
 #[tokio::test]

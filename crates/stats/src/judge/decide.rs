@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
-use towpath_core::project::{Inconclusive, RolloutPolicy, Safe};
+use towpath_core::project::{Inconclusive, RolloutPolicy, Safe, Strategy};
 
 use super::abort::{abort, combined};
-use super::evidence::{Arm, Evidence};
+use super::evidence::{Arm, ByArm, Evidence};
 use super::metric::{Metric, MetricVerdict, metrics, percent};
 use super::sample_ratio;
 use super::shadow::ShadowVerdict;
@@ -50,8 +50,11 @@ pub fn decide(
 ) -> Verdict {
     let metrics = metrics(&policy.judge, evidence);
     let weight = policy.steps.get(step).copied().unwrap_or(1.0);
+    let experiment = policy.strategy == Strategy::Ab;
     let (action, text) = if let Some(abort) = abort(&policy.judge, evidence) {
         (Action::RollBack, abort.text)
+    } else if experiment {
+        (Action::Hold, goes_on(policy, evidence, weight))
     } else {
         let needs = needs(policy, &metrics, evidence, evidence_at_step, weight, step_started_at, now);
         let overdue = now.since(step_started_at).as_secs_f64() >= policy.step.max_seconds;
@@ -64,8 +67,26 @@ pub fn decide(
         shadow: copies.map(|(copies, shadow)| copies.verdict(shadow, &policy.judge)),
         combined: combined(&metrics),
         combined_needed: 1.0 / policy.judge.alpha,
-        metrics: metrics.iter().flat_map(|metric| metric.rows(&policy.judge)).collect(),
+        metrics: metrics.iter().flat_map(|metric| metric.rows(&policy.judge, experiment)).collect(),
     }
+}
+
+/// An experiment tells what it has, and decides nothing.
+fn goes_on(policy: &RolloutPolicy, evidence: &Evidence, weight: f64) -> String {
+    let named = policy.variants.as_ref().map(|variants| (variants.candidate.as_str(), variants.stable.as_str()));
+    let (candidate, stable) = named.unwrap_or(("candidate", "stable"));
+    let ByArm { stable: others, candidate: own } = evidence.requests;
+    let split = sample_ratio::mismatch(evidence).map_or_else(String::new, |(observed, intended)| {
+        format!(
+            "; do not read it: {candidate} gets {:.1} % of new keys instead of {} %",
+            observed * 100.0,
+            percent(intended)
+        )
+    });
+    format!(
+        "Experiment with {} % of {candidate}: {own} requests, {others} of {stable}; a person ends it{split}",
+        percent(weight)
+    )
 }
 
 fn next(policy: &RolloutPolicy, step: usize, weight: f64, needs: &Needs, overdue: bool) -> (Action, String) {

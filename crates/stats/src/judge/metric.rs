@@ -16,6 +16,9 @@ pub struct MetricVerdict {
     pub candidate: Outcomes,
     /// Candidate's bad rate over stable's; absent before the first bad event.
     pub ratio: Option<RatioRange>,
+    /// Of an experiment: against "both rates are the same", valid whenever one looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
     /// E against "not worse than stable"; 1 = no evidence.
     pub evidence: f64,
     pub worse: Worse,
@@ -119,7 +122,7 @@ impl Metric<'_> {
         1.0 / (alpha * self.share)
     }
 
-    pub(super) fn rows(&self, policy: &JudgePolicy) -> Vec<MetricVerdict> {
+    pub(super) fn rows(&self, policy: &JudgePolicy, experiment: bool) -> Vec<MetricVerdict> {
         self.parts
             .iter()
             .map(|part| {
@@ -135,6 +138,7 @@ impl Metric<'_> {
                     stable,
                     candidate,
                     ratio: part.ratio(policy.alpha, stable, candidate),
+                    p_value: experiment.then(|| part.p_value()),
                     evidence,
                     worse: match evidence {
                         e if e >= self.worse_needed(policy.alpha) => Worse::Worse,
@@ -152,6 +156,13 @@ impl Metric<'_> {
 impl Part<'_> {
     pub(super) fn worse(&self) -> f64 {
         exp(&eprocess::worse(&self.first_bad(), 1.0))
+    }
+
+    /// One over the mean of the tests of "not worse" and "not better": an e-process against "the same".
+    fn p_value(&self) -> f64 {
+        let bad = self.first_bad();
+        let better = exp(&eprocess::below_ratio(&bad, 1.0, &eprocess::WORSE.map(|r| 1.0 / r)));
+        (1.0 / f64::midpoint(self.worse(), better)).min(1.0)
     }
 
     /// The safety process if everything observed so far had happened `times` over.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use towpath_core::Timestamp;
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy, Strategy as RolloutStrategy,
+    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy,
+    Strategy as RolloutStrategy, Variants,
 };
 
 use super::*;
@@ -32,6 +33,8 @@ fn policy() -> RolloutPolicy {
         step: StepPolicy { min_seconds: 10.0, min_requests: 50, max_seconds: 600.0, inconclusive: Inconclusive::Hold },
         judge: judge_policy(0.01),
         warm_seconds: 0.0,
+        key: None,
+        variants: None,
     }
 }
 
@@ -136,6 +139,58 @@ fn a_candidate_with_wrong_labels_is_rolled_back_with_its_numbers() {
     assert_eq!(labels.worse, Worse::Worse);
     let ratio = labels.ratio.unwrap();
     assert!(ratio.low > 1.0 && ratio.estimate > Some(20.0), "{ratio:?}");
+}
+
+#[test]
+fn an_experiment_never_ends_by_itself_but_for_harm_and_has_p_values() {
+    let variants = Variants { stable: "control".into(), candidate: "treatment".into() };
+    let policy =
+        RolloutPolicy { strategy: RolloutStrategy::Ab, steps: vec![0.5, 1.0], variants: Some(variants), ..policy() };
+    let decided = |traffic: &Traffic| {
+        decide(&policy, &traffic.evidence, &Evidence::default(), 0, Timestamp(0), Timestamp(9_000_000))
+    };
+    let p = |verdict: &Verdict| verdict.metrics.iter().find(|row| row.name == "labels").unwrap().p_value.unwrap();
+    let mut traffic = Traffic::new();
+    traffic.requests(Arm::Stable, 0.5, 4000, 0).requests(Arm::Candidate, 0.5, 4000, 0);
+    traffic.labels(Arm::Stable, 0.5, 4000, 80).labels(Arm::Candidate, 0.5, 4000, 80);
+    let same = decided(&traffic);
+    assert_eq!(same.action, Action::Hold);
+    assert_eq!(same.text, "Experiment with 50 % of treatment: 4000 requests, 4000 of control; a person ends it");
+    assert!(p(&same) >= 1.0, "{}", p(&same));
+    // Better is no harm, and as sure as worse would be.
+    traffic.labels(Arm::Stable, 0.5, 4000, 320).labels(Arm::Candidate, 0.5, 4000, 80);
+    let better = decided(&traffic);
+    assert_eq!(better.action, Action::Hold);
+    assert!(p(&better) < 1e-6, "{}", p(&better));
+    traffic.requests(Arm::Candidate, 0.5, 200, 200);
+    assert_eq!(decided(&traffic).action, Action::RollBack);
+    let mut skewed = Traffic::new();
+    skewed.requests(Arm::Stable, 0.5, 6000, 0).requests(Arm::Candidate, 0.5, 5000, 0);
+    assert!(decided(&skewed).text.ends_with("do not read it: treatment gets 45.5 % of new keys instead of 50 %"));
+}
+
+#[test]
+fn looking_all_the_time_finds_a_difference_that_is_not_there_at_most_so_often_as_alpha_says() {
+    let (experiments, alpha) = (1_000, 0.05);
+    let finds = |experiment: u32| {
+        let salt = format!("experiment-{experiment}");
+        let chance = |what: &str, i: u32| routing::position(&salt, format!("{what} {i}").as_bytes());
+        let mut traffic = Traffic::new();
+        (0..600).any(|i| {
+            let arm = if chance("route", i) < 0.5 { Arm::Candidate } else { Arm::Stable };
+            let wrong = u64::from(chance("label", i) < 0.2);
+            traffic.labels(arm, 0.5, 1, wrong);
+            let rows = || decide(&ab(), &traffic.evidence, &Evidence::default(), 0, Timestamp(0), Timestamp(0)).metrics;
+            wrong == 1 && rows().iter().any(|row| row.name == "labels" && row.p_value.unwrap() <= alpha)
+        })
+    };
+    let found = (0..experiments).filter(|experiment| finds(*experiment)).count();
+    assert!(found <= 50, "{found} of {experiments}");
+    assert!(found > 0, "the test must be able to fail");
+}
+
+fn ab() -> RolloutPolicy {
+    RolloutPolicy { strategy: RolloutStrategy::Ab, steps: vec![0.5, 1.0], ..policy() }
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(super) async fn model_infer(
         model: named(&request.model_name),
         version: named(&request.model_version),
         variant: variant(headers),
+        headers,
         key: key(headers).or(named(&request.id).map(str::as_bytes)),
         body: &message,
         received,

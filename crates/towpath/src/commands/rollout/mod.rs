@@ -1,4 +1,5 @@
 mod ls;
+mod promote;
 mod show;
 mod watch;
 
@@ -17,6 +18,7 @@ pub enum Rollout {
     Ls(ls::Ls),
     Show(show::Show),
     Watch(watch::Watch),
+    Promote(promote::Promote),
 }
 
 impl Rollout {
@@ -25,6 +27,7 @@ impl Rollout {
             Self::Ls(command) => command.run(ctx).await,
             Self::Show(command) => command.run(ctx).await,
             Self::Watch(command) => command.run(ctx).await,
+            Self::Promote(command) => command.run(ctx).await,
         }
     }
 }

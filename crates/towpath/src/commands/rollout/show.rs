@@ -2,6 +2,8 @@ use std::fmt::Write as _;
 
 use towpath_api::deployments::{MetricVerdict, Outcomes, RolloutPoint, RolloutView, ShadowVerdict, Worse};
 
+use towpath_core::project::Variants;
+
 use super::Scope;
 use crate::config::Context;
 use crate::error::{Error, Exit};
@@ -31,6 +33,13 @@ impl Human for RolloutView {
         let mut text = ui::fields([
             ("release", self.release.to_string()),
             ("candidate", format!("v{} against {against}", self.candidate_version)),
+            (
+                "variants",
+                self.policy.variants.as_ref().map_or_else(String::new, |variants| {
+                    let Variants { stable, candidate } = variants;
+                    format!("{candidate} (candidate) against {stable}")
+                }),
+            ),
             ("status", self.status.replace('_', " ")),
             ("step", format!("{} of {}", self.step + 1, self.steps.len())),
             ("share", format!("{:.0} %{}", self.weight * 100.0, observed.unwrap_or_default())),
@@ -89,7 +98,10 @@ fn metric(metric: &MetricVerdict) -> [String; 6] {
         metric.name.clone(),
         outcomes(metric.stable),
         outcomes(metric.candidate),
-        effect(metric),
+        match metric.p_value {
+            Some(p) => format!("{}, p {p:.2e}", effect(metric)),
+            None => effect(metric),
+        },
         format!("{worse} ({:.1})", metric.evidence),
         format!("{:.1} of {:.0}{}", metric.safe, metric.safe_needed, if metric.required { ", required" } else { "" }),
     ]

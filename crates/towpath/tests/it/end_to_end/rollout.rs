@@ -67,3 +67,43 @@ async fn its_evidence_is_watched_until_it_is_taken_back() {
     let missing = rollout(&installation, &["show", "9"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_experiment_goes_on_until_a_person_promotes_a_variant() {
+    let production = "  production:\n    rollout:\n      strategy: ab\n      \
+                      variants: {control: 50%, treatment: 50%}\n      key: header:x-towpath-key\n      \
+                      judge: {labels: {}}\n";
+    let installation = Installation::with_environments(production).await;
+    installation.push("First");
+    installation.reaches(1, "live").await;
+    let address = installation.address().await;
+    installation.push_words("c\n");
+    installation.canary_begins(&address).await;
+    for caller in 0..60 {
+        let answer = installation.predict_right(&address, &format!("user-{caller}")).await;
+        // Better than what serves: no reason to end it by itself.
+        let truth = if answer.revision.contains("-v2-") { answer.digits.clone() } else { vec![9, 9, 9, 9] };
+        installation.label(&address, &answer, &truth).await;
+    }
+    let shown = eventually("the experiment has a result", async || {
+        let shown = text(&rollout(&installation, &["show"]).output().unwrap().stdout);
+        (shown.contains("Experiment with 50 % of treatment") && shown.contains(", p ")).then_some(shown)
+    })
+    .await;
+    assert!(shown.contains("variants   treatment (candidate) against control"), "{shown}");
+    assert_eq!(installation.get("/releases/2").await["state"], "rolling_out");
+
+    let canary = rollout(&installation, &["promote", "1", "--reason", "x"]).output().unwrap();
+    assert_eq!(canary.status.code(), Some(5), "{}", text(&canary.stderr));
+    let promoted = rollout(&installation, &["promote", "2", "--reason", "fewer wrong labels"]).output().unwrap();
+    assert_eq!(text(&promoted.stdout), "digits v2 serves everybody in production\n", "{}", text(&promoted.stderr));
+    assert_eq!(installation.reaches(2, "live").await["state"], "live");
+    eventually("everybody gets the candidate", async || {
+        let state = installation.data_plane(&address).await?;
+        (state.rollout.is_none() && state.revisions.iter().any(|r| r.id == "digits-v2-r2" && r.weight >= 1.0))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(installation.told(2).await.last().unwrap(), "release.live");
+    assert_eq!(installation.get("/releases/2/rollout/recompute").await["differences"], serde_json::json!([]));
+}
