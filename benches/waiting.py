@@ -32,7 +32,7 @@ def measure(subject):
             folder = subject.repository(f"held-{i}", {"towpath.yaml": push, "dvc.yaml": held})
             subject.run("git", "push", "--quiet", f"{server.url}/git/held-{i}.git", "HEAD:main", cwd=folder)
         waiting = until_all_wait(server)
-        schedules = sum(len(server.get(f"/projects/planned-{i}/schedules")["items"]) for i in range(PROJECTS))
+        schedules = sum(len(server.get(f"/projects/planned-{i}/schedules")) for i in range(PROJECTS))
         if schedules != PROJECTS * SCHEDULES:
             raise RuntimeError(f"{schedules} schedules are known")
         time.sleep(5)
