@@ -266,10 +266,11 @@ pub(crate) fn open_of_trigger(tx: &mut Tx<'_>, project: &str, trigger: &str) -> 
     )
 }
 
-/// Runs that are queued or running: those under way first, then by priority, then oldest first.
+/// Runs that are queued or running: those under way first, then by priority, then oldest first; last those that
+/// wait for an approval, so that many of them hold nobody up.
 pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
     tx.list(
-        "select * from pipeline_runs where status in ('queued', 'running') order by status desc, priority desc, created_at, number limit 500",
+        "select * from pipeline_runs where status in ('queued', 'running') order by waiting, status desc, priority desc, created_at, number limit 500",
         &[],
         |row| {
             Ok(Open {

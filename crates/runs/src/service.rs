@@ -442,14 +442,23 @@ impl Runs {
             return Ok(Finished::default());
         }
         let kept = self.config.run_dir(&run.project, run.number).join("finished.lock");
-        // A lock that cannot be read is none: everything is looked at again.
-        let entries = |path: &Path| {
+        // A lock that cannot be read is none: everything is looked at again. Stages of a folder carry its pipeline
+        // file in front of their name in the lock.
+        let entries = |(of_file, path): &(String, PathBuf)| {
             let text = std::fs::read_to_string(path).ok()?;
-            Some(Lock::read("dvc.lock", &text).ok()?.stages)
+            let stages = Lock::read("dvc.lock", &text).ok()?.stages;
+            Some(stages.into_iter().map(|(stage, entry)| (format!("{of_file}{stage}"), entry)).collect::<Vec<_>>())
         };
+        let files: BTreeSet<&str> = shown.keys().filter_map(|stage| Some(stage.rsplit_once(':')?.0)).collect();
+        let of_folder = |file: &str| {
+            let lock = tree.join(file).with_extension("lock");
+            (format!("{file}:"), lock)
+        };
+        let mut locks = vec![(String::new(), kept.clone()), (String::new(), tree.join("dvc.lock"))];
+        locks.extend(files.into_iter().map(of_folder));
         let mut locked: BTreeMap<String, LockedStage> = BTreeMap::new();
         // What was kept first is of this run; the checkout's lock may have come from an earlier one.
-        for (stage, entry) in [kept.as_path(), &tree.join("dvc.lock")].into_iter().filter_map(entries).flatten() {
+        for (stage, entry) in locks.iter().filter_map(entries).flatten() {
             if shown.contains_key(&stage) {
                 locked.entry(stage).or_insert(entry);
             }

@@ -27,11 +27,21 @@ fn script(notes: &Path) -> String {
 
 const PIPELINE: &str = "\
 stages:
-  left: {cmd: sh stage.sh left, deps: [stage.sh], outs: [left.txt]}
   right: {cmd: sh stage.sh right, deps: [stage.sh], outs: [right.txt]}
   join: {cmd: sh stage.sh join, deps: [left.txt, right.txt], outs: [join.txt]}
   end: {cmd: sh stage.sh end, deps: [join.txt], outs: [end.txt]}
 ";
+
+/// With a lock of its own.
+const IN_A_FOLDER: &str = "\
+stages:
+  left: {wdir: .., cmd: sh stage.sh left, deps: [stage.sh], outs: [left.txt]}
+";
+
+/// As the server calls it.
+fn full_name(stage: &str) -> String {
+    if stage == "left" { "folder/dvc.yaml:left".to_owned() } else { stage.to_owned() }
+}
 
 /// A file in shared memory, which every stage may write; gone with the test.
 struct Notes(PathBuf);
@@ -62,7 +72,7 @@ async fn succeeded(installation: &Installation, number: i64) -> Vec<String> {
     let run = installation.get(&format!("/projects/digits/runs/{number}")).await;
     let stages = run["stages"].as_array().unwrap().iter();
     let done = stages.filter(|stage| stage["status"] == "succeeded");
-    done.map(|stage| format!("{number} {}", stage["name"].as_str().unwrap())).collect()
+    done.map(|stage| format!("{number} {}", stage["name"].as_str().unwrap().rsplit(':').next().unwrap())).collect()
 }
 
 #[tokio::test]
@@ -70,6 +80,7 @@ async fn every_stage_runs_the_right_number_of_times_no_line_is_lost_and_nothing_
     let notes = Notes::new();
     let mut installation = Installation::stopped();
     installation.write("dvc.yaml", PIPELINE);
+    installation.write("folder/dvc.yaml", IN_A_FOLDER);
     installation.write("stage.sh", &script(&notes.0));
     installation.write("towpath.yaml", "on: {manual: {params: {}}}\n");
     installation.start().await;
@@ -113,7 +124,8 @@ async fn every_stage_runs_the_right_number_of_times_no_line_is_lost_and_nothing_
             let times = counts.get(&name).copied().unwrap_or(0);
             assert!(times >= 1, "{name} never came to its end");
             assert_eq!(times, known[&name], "{name} was run again after it was done");
-            let log = installation.get(&format!("/projects/digits/runs/{number}/stages/{stage}/log")).await;
+            let log = format!("/projects/digits/runs/{number}/stages/{}/log", full_name(stage).replace('/', "%2F"));
+            let log = installation.get(&log).await;
             let lines = log["lines"].as_array().unwrap().iter().filter(|line| line["stream"] == "out");
             let lines: Vec<&str> = lines.map(|line| line["text"].as_str().unwrap()).collect();
             let expected: Vec<String> = (1..=20).map(|at| format!("line {at}")).collect();
