@@ -41,6 +41,9 @@ impl Executor for Local {
             log.note(&format!("$ {}", command.shown())).map_err(log_error)?;
             let mut running = Running::start(task, command, started, cancel)?;
             sandbox = std::mem::take(&mut running.level);
+            if task.resources.memory.is_some() {
+                sandbox.push_str("; memory watched, no cgroup");
+            }
             progress(Progress::Started(running.id));
             let observer = running.observer.take();
             ending = running.wait(&mut log, progress)?;

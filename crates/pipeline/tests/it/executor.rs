@@ -148,6 +148,7 @@ fn a_stage_that_takes_more_memory_than_it_asked_for_is_ended_and_what_it_took_is
     };
     let finished = Local.run(&greedy, &mut measure, &Cancel::new().unwrap()).unwrap();
     assert_eq!(finished.ending, Ending::OutOfMemory);
+    assert_eq!(finished.sandbox, "off; memory watched, no cgroup");
     assert!(seen > 100.0, "{seen} MB");
 }
 
