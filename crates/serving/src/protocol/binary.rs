@@ -1,7 +1,7 @@
 //! The binary tensor data extension of the Open Inference Protocol: tensors behind the JSON,
 //! little-endian, row-major, without padding; `BYTES` elements with their length (u32) in front.
 
-use crate::tensor::Data;
+use crate::tensor::{Data, ElementType, Half, Integer};
 
 /// A datatype of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub(super) fn decode(datatype: Datatype, bytes: &[u8]) -> Result<Data, String> {
             let wide = each(bytes, |b| i64::try_from(u64::from_le_bytes(b)))?;
             Data::I64(wide.into_iter().collect::<Result<_, _>>().map_err(|_| "a value above 2^63 - 1".to_owned())?)
         }
-        Datatype::Fp16 => Data::F32(each(bytes, |b| half(u16::from_le_bytes(b)))?),
-        Datatype::Bf16 => Data::F32(each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))?),
+        Datatype::Fp16 => Data::F32(each(bytes, |b| half::f16::from_le_bytes(b).to_f32())?),
+        Datatype::Bf16 => Data::F32(each(bytes, |b| half::bf16::from_le_bytes(b).to_f32())?),
         Datatype::Fp32 => Data::F32(each(bytes, f32::from_le_bytes)?),
         Datatype::Fp64 => Data::F64(each(bytes, f64::from_le_bytes)?),
         Datatype::Bytes => Data::Text(texts(bytes)?),
@@ -90,27 +90,27 @@ fn texts(mut bytes: &[u8]) -> Result<Vec<String>, String> {
     if bytes.is_empty() { Ok(texts) } else { Err(format!("{} bytes are left over", bytes.len())) }
 }
 
-/// IEEE 754 binary16.
-fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from((bits >> 10) & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2_f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2_f32.powi(exponent - 15),
-    }
-}
-
-/// Appends the elements; `narrow` writes integers in four bytes (`INT32`).
-pub(super) fn encode(out: &mut Vec<u8>, data: &Data, narrow: bool) {
+/// Appends the elements in the width that the model declares.
+pub(super) fn encode(out: &mut Vec<u8>, data: &Data, element_type: ElementType) {
     match data {
+        Data::F32(values) if element_type == ElementType::Half(Half::F16) => {
+            out.extend(values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()));
+        }
+        Data::F32(values) if element_type == ElementType::Half(Half::Bf16) => {
+            out.extend(values.iter().flat_map(|value| half::bf16::from_f32(*value).to_le_bytes()));
+        }
         Data::F32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Data::F64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-        Data::I64(values) if narrow => {
-            out.extend(values.iter().flat_map(|value| (*value as i32).to_le_bytes()));
-        }
-        Data::I64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Data::I64(values) => match element_type {
+            ElementType::Integer(Integer::I8 | Integer::U8) => out.extend(values.iter().map(|value| *value as u8)),
+            ElementType::Integer(Integer::I16 | Integer::U16) => {
+                out.extend(values.iter().flat_map(|value| (*value as u16).to_le_bytes()));
+            }
+            ElementType::I32 | ElementType::Integer(Integer::U32) => {
+                out.extend(values.iter().flat_map(|value| (*value as u32).to_le_bytes()));
+            }
+            _ => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        },
         Data::Bool(values) => out.extend(values.iter().map(|value| u8::from(*value))),
         Data::Text(values) => {
             for value in values {
@@ -147,15 +147,25 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        for (datatype, data) in [
-            (Datatype::Fp32, Data::F32(vec![1.5, -0.0, f32::MAX])),
-            (Datatype::Fp64, Data::F64(vec![1.1])),
-            (Datatype::Int64, Data::I64(vec![i64::MIN, 7])),
-            (Datatype::Bool, Data::Bool(vec![true, false])),
-            (Datatype::Bytes, Data::Text(vec!["ä".into(), String::new()])),
+        use ElementType as Type;
+        for (datatype, element_type, data) in [
+            (Datatype::Fp32, Type::F32, Data::F32(vec![1.5, -0.0, f32::MAX])),
+            (Datatype::Fp16, Type::Half(Half::F16), Data::F32(vec![1.5, -0.0, f32::INFINITY])),
+            (Datatype::Bf16, Type::Half(Half::Bf16), Data::F32(vec![1.5, -0.0])),
+            (Datatype::Fp64, Type::F64, Data::F64(vec![1.1])),
+            (Datatype::Int64, Type::I64, Data::I64(vec![i64::MIN, 7])),
+            (Datatype::Int32, Type::I32, Data::I64(vec![i64::from(i32::MIN), 7])),
+            (Datatype::Int16, Type::Integer(Integer::I16), Data::I64(vec![-32_768, 7])),
+            (Datatype::Int8, Type::Integer(Integer::I8), Data::I64(vec![-128, 7])),
+            (Datatype::Uint8, Type::Integer(Integer::U8), Data::I64(vec![255, 7])),
+            (Datatype::Uint16, Type::Integer(Integer::U16), Data::I64(vec![65_535])),
+            (Datatype::Uint32, Type::Integer(Integer::U32), Data::I64(vec![4_294_967_295])),
+            (Datatype::Uint64, Type::Integer(Integer::U64), Data::I64(vec![i64::MAX])),
+            (Datatype::Bool, Type::Bool, Data::Bool(vec![true, false])),
+            (Datatype::Bytes, Type::Text, Data::Text(vec!["ä".into(), String::new()])),
         ] {
             let mut bytes = Vec::new();
-            encode(&mut bytes, &data, false);
+            encode(&mut bytes, &data, element_type);
             assert_eq!(decode(datatype, &bytes).unwrap(), data);
         }
     }

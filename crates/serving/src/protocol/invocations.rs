@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_tensor::{self, Nested};
-use super::named_tensors::describe;
+use super::named_tensors::{check_range, describe};
 use super::signature::Table;
 use super::{body, identify, key, variant};
 use crate::data_plane::{Call, DataPlane};
@@ -345,6 +345,7 @@ fn array(json: &str, spec: &TensorSpec) -> Result<Tensor, RequestError> {
     }
     let fits = shape.len() == spec.shape.len()
         && shape.iter().zip(&spec.shape).all(|(given, wanted)| wanted.is_none_or(|wanted| wanted == *given));
+    check_range(&data, spec.element_type).map_err(invalid)?;
     if fits { Ok(Tensor { shape, data }) } else { Err(invalid(format!("shape is {shape:?}"))) }
 }
 

@@ -12,18 +12,20 @@ use crate::tensor::{Data, ElementType};
 ///
 /// Errors say what stands where another thing was expected, as `serde_json` words it.
 pub(super) fn read(json: &str, element_type: ElementType) -> serde_json::Result<(Vec<usize>, Data)> {
-    if let (ElementType::F32 | ElementType::F64, Some(numbers)) = (element_type, plain_decimals(json)) {
+    if let (ElementType::F32 | ElementType::F64 | ElementType::Half(_), Some(numbers)) =
+        (element_type, plain_decimals(json))
+    {
         let shape = vec![numbers.len()];
         let data = match element_type {
-            ElementType::F32 => Data::F32(numbers.iter().map(|number| *number as f32).collect()),
-            _ => Data::F64(numbers),
+            ElementType::F64 => Data::F64(numbers),
+            _ => Data::F32(numbers.iter().map(|number| *number as f32).collect()),
         };
         return Ok((shape, data));
     }
     Ok(match element_type {
-        ElementType::F32 => wrap(read_array(json)?, Data::F32),
+        ElementType::F32 | ElementType::Half(_) => wrap(read_array(json)?, Data::F32),
         ElementType::F64 => wrap(read_array(json)?, Data::F64),
-        ElementType::I64 | ElementType::I32 => wrap(read_array(json)?, Data::I64),
+        ElementType::I64 | ElementType::I32 | ElementType::Integer(_) => wrap(read_array(json)?, Data::I64),
         ElementType::Bool => wrap(read_array(json)?, Data::Bool),
         ElementType::Text => wrap(read_array(json)?, Data::Text),
     })

@@ -2,7 +2,7 @@
 
 use super::binary::Datatype;
 use crate::error::RequestError;
-use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
+use crate::tensor::{Data, ElementType, Half, Integer, Tensor, TensorSpec};
 
 /// One input of a request.
 pub(super) struct Given<'a> {
@@ -69,7 +69,17 @@ fn tensor(
     if count != Some(data.len()) {
         return Err(invalid(format!("shape is {:?}, data has {} elements", given.shape, data.len())));
     }
+    check_range(&data, spec.element_type).map_err(invalid)?;
     Ok(Tensor { shape: given.shape.to_vec(), data })
+}
+
+/// That the integers are those of the narrower type that the model declares.
+pub(super) fn check_range(data: &Data, element_type: ElementType) -> Result<(), String> {
+    let (Data::I64(values), Some(range)) = (data, element_type.range()) else { return Ok(()) };
+    match values.iter().find(|value| !range.contains(value)) {
+        None => Ok(()),
+        Some(value) => Err(format!("{value} is no {}", datatype(element_type))),
+    }
 }
 
 /// That all outputs that a request wants are outputs of the model.
@@ -90,9 +100,11 @@ pub(super) fn check_outputs<'a>(
 fn accepts(element_type: ElementType, datatype: Datatype) -> bool {
     use Datatype::{Bf16, Bool, Bytes, Fp16, Fp32, Fp64};
     match element_type {
-        ElementType::F32 => matches!(datatype, Fp32 | Fp16 | Bf16),
+        ElementType::F32 | ElementType::Half(_) => matches!(datatype, Fp32 | Fp16 | Bf16),
         ElementType::F64 => datatype == Fp64,
-        ElementType::I64 | ElementType::I32 => !matches!(datatype, Fp32 | Fp16 | Bf16 | Fp64 | Bool | Bytes),
+        ElementType::I64 | ElementType::I32 | ElementType::Integer(_) => {
+            !matches!(datatype, Fp32 | Fp16 | Bf16 | Fp64 | Bool | Bytes)
+        }
         ElementType::Bool => datatype == Bool,
         ElementType::Text => datatype == Bytes,
     }
@@ -105,6 +117,14 @@ pub(super) fn datatype(element_type: ElementType) -> &'static str {
         ElementType::F64 => "FP64",
         ElementType::I64 => "INT64",
         ElementType::I32 => "INT32",
+        ElementType::Integer(Integer::I8) => "INT8",
+        ElementType::Integer(Integer::I16) => "INT16",
+        ElementType::Integer(Integer::U8) => "UINT8",
+        ElementType::Integer(Integer::U16) => "UINT16",
+        ElementType::Integer(Integer::U32) => "UINT32",
+        ElementType::Integer(Integer::U64) => "UINT64",
+        ElementType::Half(Half::F16) => "FP16",
+        ElementType::Half(Half::Bf16) => "BF16",
         ElementType::Bool => "BOOL",
         ElementType::Text => "BYTES",
     }

@@ -140,8 +140,8 @@ fn rows(specs: &[TensorSpec]) -> Value {
 
 fn zero(element_type: ElementType) -> Value {
     match element_type {
-        ElementType::F32 | ElementType::F64 => json!(0.0),
-        ElementType::I64 | ElementType::I32 => json!(0),
+        ElementType::F32 | ElementType::F64 | ElementType::Half(_) => json!(0.0),
+        ElementType::I64 | ElementType::I32 | ElementType::Integer(_) => json!(0),
         ElementType::Bool => json!(false),
         ElementType::Text => json!(""),
     }

@@ -25,7 +25,7 @@ use crate::error::RequestError;
 use crate::metrics::Protocol;
 use crate::revision::LoadedRevision;
 use crate::router::{Arm, Choice};
-use crate::tensor::{ElementType, Tensor, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec};
 
 /// Bytes of JSON in front of binary tensors.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -409,7 +409,7 @@ fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) 
         };
         let before = behind.len();
         if binary {
-            binary::encode(&mut behind, &tensor.data, spec.element_type == ElementType::I32);
+            binary::encode(&mut behind, &tensor.data, spec.element_type);
         }
         outputs.push(InferOutput {
             name: &spec.name,

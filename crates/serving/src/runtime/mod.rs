@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+pub use onnxruntime::OnnxRuntime;
 pub use python::Python;
 use towpath_api::control::Revision;
 use towpath_core::{Classify, Kind};
@@ -10,6 +11,7 @@ use crate::package;
 use crate::tensor::{Tensor, TensorSpec};
 
 pub mod onnx;
+mod onnxruntime;
 pub mod python;
 mod trees;
 
@@ -26,7 +28,7 @@ pub trait Runtime: Send + Sync {
     /// their specs; the answer is in the order of [`Runtime::outputs`].
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError>;
 
-    /// `onnx-ml`.
+    /// `onnx-ml`, `onnxruntime`, ...
     fn engine(&self) -> &'static str;
 
     /// Code that came with the model runs and may hang: never on a thread that answers other requests.
@@ -58,6 +60,12 @@ pub enum LoadError {
     Unreadable { path: String, format: &'static str, detail: String },
     #[error("{path} is not an ONNX model: {detail}")]
     Malformed { path: String, detail: String },
+    #[error("{path} holds a graph that the interpreter does not run: {detail}")]
+    UnsupportedGraph { path: String, detail: String },
+    #[error("{path} is not run by ONNX Runtime: {detail}; nor by the interpreter: {interpreter}")]
+    OnnxRuntime { path: String, detail: String, interpreter: Box<LoadError> },
+    #[error("ONNX Runtime is not fetched: {0}")]
+    Fetch(Box<towpath_environments::Error>),
     #[error("{path}: {detail}")]
     Package { path: String, detail: String },
     #[error("{path} is an MLflow model of the flavours {flavours}, none of which is run without Python")]
@@ -80,12 +88,14 @@ impl Classify for LoadError {
             Self::Missing { .. } => Kind::NotFound,
             Self::Read { .. } => Kind::Unavailable,
             Self::Refused { .. } => Kind::Denied,
-            Self::Environment { source, .. } => source.kind(),
+            Self::Environment { source, .. } | Self::Fetch(source) => source.kind(),
             Self::Malformed { .. }
             | Self::Unreadable { .. }
             | Self::Package { .. }
             | Self::NeedsPython { .. }
             | Self::Python { .. }
+            | Self::OnnxRuntime { .. }
+            | Self::UnsupportedGraph { .. }
             | Self::UnsupportedOperator { .. }
             | Self::UnsupportedAttribute { .. } => Kind::Invalid,
         }
@@ -93,7 +103,10 @@ impl Classify for LoadError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::UnsupportedOperator { .. } => vec![
+            Self::UnsupportedOperator { .. } | Self::UnsupportedAttribute { .. } | Self::UnsupportedGraph { .. } => vec![
+                "ONNX Runtime runs what the interpreter does not: install its library, libonnxruntime.so, name it with \
+                 --onnxruntime PATH, or let uv fetch it with --onnxruntime fetch."
+                    .into(),
                 "Export with skl2onnx from scikit-learn's linear models, trees, ensembles, multi-layer perceptrons \
                  or column transformers: all their operators are supported."
                     .into(),
@@ -116,8 +129,8 @@ impl Classify for LoadError {
                  environment's artifact_scan gate have allow_pickle."
                     .into(),
             ],
-            Self::Environment { source, .. } => source.hints(),
-            Self::Python { .. } | Self::Missing { .. } | Self::Read { .. } | Self::Package { .. } | Self::UnsupportedAttribute { .. } => {
+            Self::Environment { source, .. } | Self::Fetch(source) => source.hints(),
+            Self::Python { .. } | Self::Missing { .. } | Self::Read { .. } | Self::Package { .. } | Self::OnnxRuntime { .. } => {
                 Vec::new()
             }
         }
@@ -144,15 +157,26 @@ impl Classify for RunError {
 pub struct Runtimes {
     /// For the models that only Python runs; `None` = they are refused.
     pub python: Option<Python>,
+    /// For the graphs that the interpreter does not run; `None` = they are refused.
+    pub onnx_runtime: Option<OnnxRuntime>,
 }
 
 impl Runtimes {
     /// Loads the model of a revision with the runtime that fits it.
     pub fn load(&self, revision: &Revision) -> Result<Box<dyn Runtime>, LoadError> {
         let path = Path::new(&revision.path);
-        match (load(path), &self.python) {
-            (Err(LoadError::NeedsPython { .. }), Some(python)) => python::load(path, python, revision.allow_pickle),
-            (loaded, _) => loaded,
+        match (load(path), &self.python, &self.onnx_runtime) {
+            (Err(LoadError::NeedsPython { .. }), Some(python), _) => python::load(path, python, revision.allow_pickle),
+            (
+                Err(
+                    refused @ (LoadError::UnsupportedOperator { .. }
+                    | LoadError::UnsupportedAttribute { .. }
+                    | LoadError::UnsupportedGraph { .. }),
+                ),
+                _,
+                Some(onnx_runtime),
+            ) => onnx_runtime.load(&onnx::file(&package::locate(path)?), refused),
+            (loaded, ..) => loaded,
         }
     }
 }

@@ -160,8 +160,16 @@ impl Deployment {
     }
 
     pub(crate) async fn of_files_with(models: &[(&str, &str)], runtimes: Runtimes) -> Self {
+        Self::of_files_batched(models, runtimes, None).await
+    }
+
+    pub(crate) async fn of_files_batched(
+        models: &[(&str, &str)],
+        runtimes: Runtimes,
+        batching: Option<Batching>,
+    ) -> Self {
         let models = models.iter().map(|(name, path)| ((*name).to_owned(), (*path).into())).collect();
-        let source = Source::Standalone { models, batching: None, state_dir: None };
+        let source = Source::Standalone { models, batching, state_dir: None };
         let loader: Loader = Arc::new(move |revision| runtimes.load(revision));
         Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, loader, |_| {}).await
     }

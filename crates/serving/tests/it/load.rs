@@ -7,7 +7,7 @@ use towpath_api::control::Batching;
 
 use crate::deployment::{Deployment, row};
 
-async fn metric(deployment: &Deployment, name: &str) -> u64 {
+pub(crate) async fn metric(deployment: &Deployment, name: &str) -> u64 {
     let text = deployment.get("/metrics").send().await.unwrap().text().await.unwrap();
     let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#')).unwrap();
     line.rsplit_once(' ').unwrap().1.parse().unwrap()

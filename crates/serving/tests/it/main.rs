@@ -11,6 +11,7 @@ mod feedback;
 mod listen;
 mod load;
 mod onnx_models;
+mod onnx_runtime;
 mod packages;
 mod protocols;
 mod python_models;

@@ -7,20 +7,20 @@ use towpath_serving::tensor::{Data, Tensor};
 use towpath_testkit::python::program;
 
 #[derive(Deserialize)]
-struct Case {
-    file: String,
-    inputs: Vec<Given>,
-    outputs: Vec<Given>,
+pub(crate) struct Case {
+    pub(crate) file: String,
+    pub(crate) inputs: Vec<Given>,
+    pub(crate) outputs: Vec<Given>,
     /// The operator for which the graph is refused.
     refused: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Given {
+pub(crate) struct Given {
     name: String,
     r#type: String,
     shape: Vec<usize>,
-    data: Vec<Value>,
+    pub(crate) data: Vec<Value>,
 }
 
 /// JSON has no NaN and no infinities: they are text.
@@ -29,7 +29,7 @@ fn number(value: &Value) -> f64 {
 }
 
 impl Given {
-    fn tensor(&self) -> Tensor {
+    pub(crate) fn tensor(&self) -> Tensor {
         let data = match self.r#type.as_str() {
             "f32" => Data::F32(self.data.iter().map(|value| number(value) as f32).collect()),
             "f64" => Data::F64(self.data.iter().map(number).collect()),
@@ -50,7 +50,7 @@ fn floats(data: &Data) -> Option<Vec<f64>> {
 }
 
 /// What differs by more than the tolerance, relative above 1.
-fn difference(got: &Tensor, expected: &Tensor, tolerance: f64) -> Option<String> {
+pub(crate) fn difference(got: &Tensor, expected: &Tensor, tolerance: f64) -> Option<String> {
     if got.shape != expected.shape {
         return Some(format!("shape {:?} instead of {:?}", got.shape, expected.shape));
     }

@@ -47,7 +47,7 @@ async fn models_of_python_answer_as_in_python_and_what_they_do_wrong_they_do_alo
     let python = python(folder.path());
     refused_unless_trusted(folder.path(), &python);
 
-    let runtimes = Runtimes { python: Some(python) };
+    let runtimes = Runtimes { python: Some(python), onnx_runtime: None };
     let paths = ["forest", "plain", "moody"].map(|name| (name, folder.path().join(name)));
     let models: Vec<(&str, &str)> = paths.iter().map(|(name, path)| (*name, path.to_str().unwrap())).collect();
     let deployment = Deployment::of_files_with(&models, runtimes).await;
@@ -60,7 +60,8 @@ async fn models_of_python_answer_as_in_python_and_what_they_do_wrong_they_do_alo
 }
 
 fn refused_unless_trusted(folder: &Path, python: &Python) {
-    let runtimes = Runtimes { python: Some(Python { trust: false, ..python.clone() }) };
+    let python = Python { trust: false, ..python.clone() };
+    let runtimes = Runtimes { python: Some(python), onnx_runtime: None };
     let path = folder.join("forest");
     let error = runtimes.load(&revision(1, path.to_str().unwrap())).map(drop).unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use towpath_api::control::Batching;
 use towpath_core::names::is_valid_name;
-use towpath_serving::runtime::{Python, Runtimes};
+use towpath_serving::runtime::{OnnxRuntime, Python, Runtimes};
 use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +67,11 @@ pub struct Serve {
     /// Answer this many requests of one client at once, by its token or else its address
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_of_client: Option<u32>,
+    /// Run ONNX graphs that the own interpreter does not run with this library of ONNX Runtime
+    /// (libonnxruntime.so), or with that of its Python package: 'fetch' gets it once by uv. Without it
+    /// ORT_DYLIB_PATH, the usual folders and what was fetched are looked at
+    #[arg(long, value_name = "PATH|fetch")]
+    onnxruntime: Option<PathBuf>,
     /// Run models that only Python runs also when they are pickles or bring code: they can do what you can,
     /// but for writing files
     #[arg(long)]
@@ -141,7 +146,12 @@ impl Serve {
             ..Python::new(environments_dir())
         };
         let workers = self.python_workers.map_or(python.workers, |workers| workers as usize);
-        let runtimes = Runtimes { python: Some(Python { workers, ..python }) };
+        let onnx_runtime = match self.onnxruntime {
+            None => OnnxRuntime::find(&environments_dir()),
+            Some(path) if path.as_os_str() == "fetch" => Some(OnnxRuntime::fetch(&environments_dir())?),
+            Some(path) => Some(OnnxRuntime::at(&path)),
+        };
+        let runtimes = Runtimes { python: Some(Python { workers, ..python }), onnx_runtime };
         options.loader = Arc::new(move |revision| runtimes.load(revision));
         options.tls = self.tls_cert.zip(self.tls_key).map(|(chain, key)| Tls::read(&chain, &key)).transpose()?;
         towpath_serving::serve(options, end).await?;

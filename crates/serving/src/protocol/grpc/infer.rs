@@ -135,10 +135,9 @@ fn respond(request: &ModelInferRequest, answered: &Answered, tensors: &[Tensor])
         if !request.outputs.is_empty() && !request.outputs.iter().any(|output| output.name == spec.name) {
             continue;
         }
-        let narrow = spec.element_type == ElementType::I32;
         if raw {
             let mut bytes = Vec::new();
-            binary::encode(&mut bytes, &tensor.data, narrow);
+            binary::encode(&mut bytes, &tensor.data, spec.element_type);
             response.raw_output_contents.push(bytes.into());
         }
         response.outputs.push(InferTensor {
@@ -146,20 +145,26 @@ fn respond(request: &ModelInferRequest, answered: &Answered, tensors: &[Tensor])
             datatype: datatype(spec.element_type).to_owned(),
             shape: tensor.shape.iter().map(|length| *length as i64).collect(),
             parameters: HashMap::new(),
-            contents: (!raw).then(|| contents(&tensor.data, narrow)),
+            contents: (!raw).then(|| contents(&tensor.data, spec.element_type)),
         });
     }
     response
 }
 
-/// `narrow`: integers of 32 bits.
-fn contents(data: &Data, narrow: bool) -> Contents {
+fn contents(data: &Data, element_type: ElementType) -> Contents {
+    use crate::tensor::Integer::{I8, I16, U8, U16, U32, U64};
+    use ElementType::{I32, Integer};
+
     let mut contents = Contents::default();
     match data {
         Data::F32(values) => contents.fp32s.clone_from(values),
         Data::F64(values) => contents.fp64s.clone_from(values),
-        Data::I64(values) if narrow => contents.ints = values.iter().map(|value| *value as i32).collect(),
-        Data::I64(values) => contents.int64s.clone_from(values),
+        Data::I64(values) => match element_type {
+            I32 | Integer(I8 | I16) => contents.ints = values.iter().map(|value| *value as i32).collect(),
+            Integer(U8 | U16 | U32) => contents.uints = values.iter().map(|value| *value as u32).collect(),
+            Integer(U64) => contents.uint64s = values.iter().map(|value| *value as u64).collect(),
+            _ => contents.int64s.clone_from(values),
+        },
         Data::Bool(values) => contents.bools.clone_from(values),
         Data::Text(values) => {
             contents.bytes = values.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();

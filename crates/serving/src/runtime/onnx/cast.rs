@@ -27,9 +27,9 @@ impl Operator for Cast {
     fn run(&self, inputs: &mut Inputs<'_>) -> Result<Produced, String> {
         let Tensor { shape, data } = inputs.take(0)?;
         let data = match self.to {
-            ElementType::F32 => Data::F32(to_f32(data)?),
+            ElementType::F32 | ElementType::Half(_) => Data::F32(to_f32(data)?),
             ElementType::F64 => Data::F64(to_f64(data)?),
-            ElementType::I64 => Data::I64(to_i64(data)?),
+            ElementType::I64 | ElementType::Integer(_) => Data::I64(to_i64(data)?),
             ElementType::I32 => Data::I64(to_i64(data)?.into_iter().map(|value| i64::from(value as i32)).collect()),
             ElementType::Bool => Data::Bool(to_bool(data)?),
             ElementType::Text => Data::Text(to_text(data)?),

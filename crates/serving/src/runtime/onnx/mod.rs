@@ -167,9 +167,14 @@ impl Runtime for OnnxModel {
     }
 }
 
+/// The file of a model: `path`, or `model.onnx` in it.
+pub(super) fn file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) }
+}
+
 /// Loads `path`: an `.onnx` file, or a folder with `model.onnx`.
 pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
-    let file = if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) };
+    let file = file(path);
     let shown = file.display().to_string();
     if !file.is_file() {
         return Err(LoadError::Missing { path: path.display().to_string() });
@@ -178,7 +183,7 @@ pub fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
     let size = std::fs::metadata(&file).map_err(read)?.len();
     if size > MAX_MODEL_BYTES {
         let detail = format!("{size} bytes, at most {MAX_MODEL_BYTES} are supported");
-        return Err(LoadError::Malformed { path: shown, detail });
+        return Err(LoadError::UnsupportedGraph { path: shown, detail });
     }
     let bytes = std::fs::read(&file).map_err(read)?;
     from_bytes(&bytes, &shown)
@@ -193,7 +198,7 @@ pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Box<dyn Runtime>, LoadErro
     };
     match graph::plan(&model) {
         Ok(planned) => Ok(Box::new(OnnxModel { planned })),
-        Err(graph::Refused::Malformed(detail)) => Err(LoadError::Malformed { path, detail }),
+        Err(graph::Refused::Malformed(detail)) => Err(LoadError::UnsupportedGraph { path, detail }),
         Err(graph::Refused::Operator { operator, domain, opset, node }) => {
             Err(LoadError::UnsupportedOperator { path, operator, domain, opset, node })
         }

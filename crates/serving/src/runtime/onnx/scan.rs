@@ -67,9 +67,9 @@ fn nothing(known: &ValueType) -> Checked<Tensor> {
     let row = known.shape.as_ref().and_then(|shape| shape.get(1..)?.iter().copied().collect::<Option<Vec<usize>>>());
     let row = row.ok_or("a scan over no rows, of which the shape is not known")?;
     let data = match known.element {
-        ElementType::F32 => Data::F32(Vec::new()),
+        ElementType::F32 | ElementType::Half(_) => Data::F32(Vec::new()),
         ElementType::F64 => Data::F64(Vec::new()),
-        ElementType::I64 | ElementType::I32 => Data::I64(Vec::new()),
+        ElementType::I64 | ElementType::I32 | ElementType::Integer(_) => Data::I64(Vec::new()),
         ElementType::Bool => Data::Bool(Vec::new()),
         ElementType::Text => Data::Text(Vec::new()),
     };
