@@ -50,6 +50,8 @@ pub enum Error {
     NoUv { file: String },
     #[error("{file} needs python3, which is not on the PATH")]
     NoPython { file: String },
+    #[error("Python {wanted} is not on the PATH: python3 is {found}")]
+    OtherPython { wanted: String, found: String },
     #[error("'{file}' is not a requirements file, a pyproject.toml or a uv.lock")]
     UnknownKind { file: String },
     #[error("cannot read {file}, which names the Python packages: {source}")]
@@ -72,7 +74,9 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoUv { .. } | Self::NoPython { .. } | Self::Busy { .. } => Kind::Unavailable,
+            Self::NoUv { .. } | Self::NoPython { .. } | Self::OtherPython { .. } | Self::Busy { .. } => {
+                Kind::Unavailable
+            }
             Self::UnknownKind { .. } | Self::TooManyIncludes { .. } | Self::Uv { .. } => Kind::Invalid,
             Self::Unreadable { source, .. } | Self::Io { source, .. } | Self::Process { source, .. } => io_kind(source),
             Self::Cancelled => Kind::Conflict,
@@ -140,6 +144,24 @@ impl Resolved {
         lock_python(&self.lock_text)
     }
 
+    /// With these requirements beside the others, installed without what they need in turn. One whose
+    /// package is there already is left out.
+    pub fn beside(mut self, requirements: &[String]) -> Self {
+        let package = |line: &str| {
+            let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(line.len());
+            line[..end].to_lowercase().replace(['_', '.'], "-")
+        };
+        for requirement in requirements {
+            let known = self.lock_text.lines().filter(|line| is_requirement(line)).map(package);
+            if !known.into_iter().any(|known| known == package(requirement)) {
+                self.lock_text.push_str(requirement);
+                self.lock_text.push('\n');
+            }
+        }
+        self.hash = Digest::of(self.lock_text.as_bytes());
+        self
+    }
+
     /// Number of packages.
     pub fn packages(&self) -> u32 {
         self.lock_text.lines().filter(|l| is_requirement(l)).count() as u32
@@ -168,8 +190,32 @@ impl Environments {
     /// What `file`, relative to `workspace`, asks for. When it has been resolved before this reads
     /// two small files and starts no process.
     pub fn resolve(&self, workspace: &Path, file: &str, runner: &impl Runner) -> Result<Resolved, Error> {
+        self.resolve_on(workspace, file, interpreter(file)?, runner)
+    }
+
+    /// The same on a minor version of Python: `3.11`.
+    pub fn resolve_for(
+        &self,
+        workspace: &Path,
+        file: &str,
+        python: &str,
+        runner: &impl Runner,
+    ) -> Result<Resolved, Error> {
+        let found = find_program(&format!("python{python}")).and_then(|path| path.canonicalize().ok());
+        let resolved = self.resolve_on(workspace, file, found.map_or_else(|| interpreter(file), Ok)?, runner)?;
+        let found = resolved.python();
+        let is_release = found == python || found.strip_prefix(python).is_some_and(|rest| rest.starts_with('.'));
+        if is_release { Ok(resolved) } else { Err(Error::OtherPython { wanted: python.into(), found: found.into() }) }
+    }
+
+    fn resolve_on(
+        &self,
+        workspace: &Path,
+        file: &str,
+        interpreter: PathBuf,
+        runner: &impl Runner,
+    ) -> Result<Resolved, Error> {
         let kind = kind_of(file)?;
-        let interpreter = interpreter(file)?;
         let key = request_key(workspace, file, kind, &interpreter)?;
         let known = self.root.join("resolved").join(format!("{key}.txt"));
         let lock_text = match fs::read_to_string(&known) {
@@ -485,6 +531,20 @@ mod tests {
         ] {
             assert_eq!(included_file(line), file, "{line}");
         }
+    }
+
+    #[test]
+    fn a_requirement_beside_a_lock_is_added_once() {
+        let lock = "# python 3.11.2 on x86_64-linux\nsix==1.17.0\n";
+        let resolved = Resolved {
+            hash: Digest::of(lock.as_bytes()),
+            file: "requirements.txt".into(),
+            lock_text: lock.into(),
+            interpreter: PathBuf::from("/usr/bin/python3"),
+        };
+        let beside = resolved.clone().beside(&["kfp==2.17.3".into(), "Six>=1".into()]);
+        assert_eq!(beside.lock_text, format!("{lock}kfp==2.17.3\n"));
+        assert!(beside.hash != resolved.hash && beside.packages() == 2);
     }
 
     #[test]

@@ -27,3 +27,8 @@ pub fn program(name: &str) -> Result<PathBuf> {
     ensure!(path.exists(), "{} is missing: run `make setup`, or set {VARIABLE}", path.display());
     path.canonicalize().map(|_| path.clone()).with_context(|| path.display().to_string())
 }
+
+/// The interpreter that has the SDK of Kubeflow Pipelines.
+pub fn kfp() -> Result<PathBuf> {
+    program("../kfp/bin/python")
+}

@@ -1,6 +1,7 @@
 mod again;
 mod approve;
 mod cancel;
+mod compiled;
 mod logs;
 mod ls;
 mod project;

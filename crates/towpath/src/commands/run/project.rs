@@ -242,15 +242,15 @@ fn execute(
 }
 
 /// The tracking server of the run.
-struct Tracking {
+pub(super) struct Tracking {
     uri: String,
     credentials: Credentials,
-    rest: Rest,
+    pub(super) rest: Rest,
 }
 
 impl Tracking {
     /// `MLFLOW_TRACKING_URI`, or else this program's server.
-    fn of(ctx: &Context) -> Result<Self, Error> {
+    pub(super) fn of(ctx: &Context) -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let token = |token: Option<String>| token.map_or(Credentials::None, Credentials::Token);
         let (uri, credentials) = if let Some(uri) = variable("MLFLOW_TRACKING_URI") {
@@ -276,7 +276,7 @@ impl Tracking {
         folder: &Path,
         url: &str,
     ) -> Result<(String, String), Error> {
-        let experiment = self.experiment(asked).await?;
+        let experiment = self.experiment(asked.experiment.as_ref()).await?;
         let user = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
         let environment = match &project.environment {
             _ if asked.local_environment => None,
@@ -316,9 +316,9 @@ impl Tracking {
     }
 
     /// By name, made when it is not there; by id of the environment; or the default one.
-    async fn experiment(&self, asked: &Asked) -> Result<String, Error> {
+    pub(super) async fn experiment(&self, named: Option<&String>) -> Result<String, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let Some(name) = asked.experiment.clone().or_else(|| variable("MLFLOW_EXPERIMENT_NAME")) else {
+        let Some(name) = named.cloned().or_else(|| variable("MLFLOW_EXPERIMENT_NAME")) else {
             return Ok(variable("MLFLOW_EXPERIMENT_ID").unwrap_or_else(|| "0".into()));
         };
         let search = json!({"filter": format!("name = '{}'", name.replace('\'', "''")), "max_results": 1});
@@ -331,7 +331,7 @@ impl Tracking {
         id(&made["experiment_id"]).ok_or_else(|| Error::invalid("the tracking server made no experiment"))
     }
 
-    async fn end(&self, run_id: &str, status: &str) -> Result<(), Error> {
+    pub(super) async fn end(&self, run_id: &str, status: &str) -> Result<(), Error> {
         let update = json!({"run_id": run_id, "status": status, "end_time": now()});
         self.rest.post("/runs/update", &update).await?;
         Ok(())
@@ -339,7 +339,7 @@ impl Tracking {
 }
 
 /// Milliseconds.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     use towpath_core::Clock as _;
     towpath_core::SystemClock.now().millis()
 }

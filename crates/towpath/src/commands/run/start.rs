@@ -1,15 +1,15 @@
 use serde_json::Value;
 use towpath_api::runs::{RunSummary, StartRun};
 
-use super::{Project, project};
+use super::{Project, compiled, project};
 use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 
 /// Start a run on the server without a push; or run a folder or Git URL with an MLproject here, as `mlflow run`
-/// does
+/// does, or a compiled pipeline of Kubeflow Pipelines
 #[derive(clap::Args, Debug)]
 pub struct Start {
-    /// Branch, tag or commit; . or another folder, or a Git URL (#folder inside) with an MLproject
+    /// Branch, tag or commit; . or another folder, or a Git URL (#folder inside) with an MLproject; pipeline.yaml
     #[arg(default_value = "main")]
     reference: String,
     /// Run every stage, whatever the cache says
@@ -18,7 +18,7 @@ pub struct Start {
     /// Run this stage and all that need what it makes, whatever the cache says
     #[arg(long, value_name = "STAGE", conflicts_with = "force")]
     from: Option<String>,
-    /// A parameter that towpath.yaml declares under on.manual, or any of an MLproject
+    /// A parameter that towpath.yaml declares under on.manual, or any of an MLproject or a compiled pipeline
     #[arg(long = "param", short = 'P', value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
     #[command(flatten)]
@@ -56,6 +56,13 @@ enum EnvManager {
 
 impl Start {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        if compiled::is_pipeline(&self.reference) {
+            let params = self.params.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+            let Here { experiment_name, run_name, .. } = self.here;
+            let file = std::path::PathBuf::from(self.reference);
+            let asked = compiled::Asked { file, params, experiment: experiment_name, run_name, force: self.force };
+            return compiled::run(ctx, &asked);
+        }
         if !project::is_project(&self.reference) {
             return wait(self.on_server(ctx));
         }

@@ -8,6 +8,7 @@ mod data_plane_killed;
 mod data_remote;
 mod installation;
 mod kill_storm;
+mod kubeflow;
 mod lifetime;
 mod log_storm;
 mod mlproject;

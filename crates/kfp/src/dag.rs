@@ -1,0 +1,375 @@
+//! A DAG: its tasks begin as what they need ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::{Value, json};
+use towpath_plan::frontend::kfp::{
+    Artifact, ArtifactSource, Body, Component, Dag, ExecutorInput, Items, Loop, Names, ParameterSource, Selector, Task,
+    condition_holds, fill, selected, typed,
+};
+
+use crate::{Error, Event, Finished, Runner, Status};
+
+/// Iterations of a loop under way, when the pipeline sets no limit.
+const ITERATIONS: usize = 64;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Inputs {
+    pub(crate) parameters: BTreeMap<String, Value>,
+    pub(crate) artifacts: BTreeMap<String, Vec<Artifact>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Outputs {
+    pub(crate) parameters: BTreeMap<String, Value>,
+    pub(crate) artifacts: BTreeMap<String, Vec<Artifact>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    Succeeded,
+    Skipped,
+    Failed,
+    Cancelled,
+}
+
+/// How a task, or a DAG of them, ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) state: State,
+    pub(crate) outputs: Outputs,
+    pub(crate) error: Option<String>,
+}
+
+impl Ended {
+    pub(crate) fn well(outputs: Outputs) -> Self {
+        Self { state: State::Succeeded, outputs, error: None }
+    }
+
+    pub(crate) fn badly(state: State, error: String) -> Self {
+        Self { state, outputs: Outputs::default(), error: Some(error) }
+    }
+}
+
+/// A task whose inputs are there, or why it does not run.
+enum Ready {
+    Runs(Inputs),
+    Skipped(String),
+    Failed(String),
+}
+
+impl Runner<'_> {
+    /// Every task once. `path` ends with `/` unless it is empty.
+    pub(crate) fn dag(&self, dag: &Dag, scope: &Inputs, path: &str) -> Result<Ended, Error> {
+        let mut open: BTreeSet<&str> = dag.tasks.keys().map(String::as_str).collect();
+        let mut ended: BTreeMap<&str, Ended> = BTreeMap::new();
+        let mut running = 0_usize;
+        let mut broken = None;
+        let (send, receive) = mpsc::channel();
+        thread::scope(|threads| {
+            loop {
+                let due = |name: &&str| dag.tasks[*name].needs.iter().all(|need| ended.contains_key(need.as_str()));
+                let due: Vec<&str> = open.iter().copied().filter(due).collect();
+                for name in due {
+                    open.remove(name);
+                    let task = &dag.tasks[name];
+                    let ready = self.ready(task, scope, &ended, name);
+                    let (send, path) = (send.clone(), format!("{path}{name}"));
+                    running += 1;
+                    threads.spawn(move || {
+                        // The receiver waits for all of them.
+                        let _ = send.send((name, self.task(task, ready, &path)));
+                    });
+                }
+                if running == 0 {
+                    break;
+                }
+                let Ok((name, result)) = receive.recv() else { break };
+                running -= 1;
+                match result {
+                    Ok(end) => drop(ended.insert(name, end)),
+                    Err(error) => {
+                        // Nothing new begins, and what runs is stopped.
+                        self.cancel.cancel();
+                        open.clear();
+                        broken = Some(error);
+                    }
+                }
+            }
+        });
+        broken.map_or_else(|| Ok(whole(dag, &ended)), Err)
+    }
+
+    /// The inputs of a task, out of what is around it and what has ended.
+    fn ready(&self, task: &Task, scope: &Inputs, ended: &BTreeMap<&str, Ended>, name: &str) -> Ready {
+        if !task.whatever_happened {
+            let stopped = task.needs.iter().find(|need| ended[need.as_str()].state != State::Succeeded);
+            if let Some(need) = stopped {
+                let how = match ended[need.as_str()].state {
+                    State::Skipped => "was skipped",
+                    State::Cancelled => "was cancelled",
+                    _ => "failed",
+                };
+                return Ready::Skipped(format!("'{need}', which it needs, {how}"));
+            }
+        }
+        let component = &self.pipeline.components[&task.component];
+        match self.inputs(task, component, scope, ended, name) {
+            Ok(inputs) => Ready::Runs(inputs),
+            Err(error) => Ready::Failed(error),
+        }
+    }
+
+    fn inputs(
+        &self,
+        task: &Task,
+        component: &Component,
+        scope: &Inputs,
+        ended: &BTreeMap<&str, Ended>,
+        name: &str,
+    ) -> Result<Inputs, String> {
+        let mut inputs = Inputs::default();
+        let select = |selector: &Option<String>, value: &Value| match selector {
+            Some(selector) => selected(selector, value),
+            None => Ok(value.clone()),
+        };
+        let mut texts = Vec::new();
+        for (key, source) in &task.inputs {
+            let value = match source {
+                ParameterSource::Constant(Value::String(text)) if text.contains("{{$") => {
+                    texts.push((key, text));
+                    None
+                }
+                ParameterSource::Constant(value) => Some(value.clone()),
+                ParameterSource::Component { name, selector } => {
+                    scope.parameters.get(name).map(|value| select(selector, value)).transpose()?
+                }
+                ParameterSource::Output { from, selector } => {
+                    let value = ended[from.task.as_str()].outputs.parameters.get(&from.key);
+                    value.map(|value| select(selector, value)).transpose()?
+                }
+                ParameterSource::FinalStatus { task } => Some(self.final_status(task, &ended[task.as_str()])),
+            };
+            inputs.parameters.extend(value.map(|value| (key.clone(), value)));
+        }
+        for (key, source) in &task.artifacts {
+            let artifacts = match source {
+                ArtifactSource::Component(name) => scope.artifacts.get(name),
+                ArtifactSource::Output(from) => ended[from.task.as_str()].outputs.artifacts.get(&from.key),
+            };
+            inputs.artifacts.extend(artifacts.map(|artifacts| (key.clone(), artifacts.clone())));
+        }
+        // A task may name inputs of its own in the text of another.
+        let known = ExecutorInput {
+            parameters: inputs.parameters.clone(),
+            artifacts: inputs.artifacts.clone(),
+            ..ExecutorInput::default()
+        };
+        for (key, text) in texts {
+            inputs.parameters.insert(key.clone(), Value::String(fill(text, &known, &self.names(name))?));
+        }
+        complete(&mut inputs, component, task.each.as_ref())?;
+        Ok(inputs)
+    }
+
+    pub(crate) fn names(&self, task: &str) -> Names {
+        Names {
+            job: self.request.name.clone(),
+            job_id: self.request.id.clone(),
+            task: task.rsplit('/').next().unwrap_or(task).to_owned(),
+            task_id: format!("{}/{task}", self.request.id),
+            root: self.request.dir.join("tasks").display().to_string(),
+        }
+    }
+
+    /// As the SDK reads it.
+    fn final_status(&self, task: &str, ended: &Ended) -> Value {
+        let state = match ended.state {
+            State::Succeeded => "SUCCEEDED",
+            State::Failed => "FAILED",
+            State::Skipped => "SKIPPED",
+            State::Cancelled => "CANCELLED",
+        };
+        let mut status = json!({
+            "state": state, "pipelineJobResourceName": self.request.name, "pipelineTaskName": task,
+        });
+        if let Some(error) = &ended.error {
+            status["error"] = json!({"message": error, "code": 9});
+        }
+        status
+    }
+
+    /// One task with its iterations.
+    fn task(&self, task: &Task, ready: Ready, path: &str) -> Result<Ended, Error> {
+        let inputs = match ready {
+            Ready::Runs(inputs) => inputs,
+            Ready::Skipped(why) => return self.without_running(path, Status::Skipped, why),
+            Ready::Failed(why) => return self.without_running(path, Status::Failed, why),
+        };
+        if self.cancel.is_cancelled() {
+            return self.without_running(path, Status::Cancelled, "the run was cancelled".to_owned());
+        }
+        match task.condition.as_ref().map(|condition| (condition, condition_holds(condition, &inputs.parameters))) {
+            None | Some((_, Ok(true))) => {}
+            Some((condition, Ok(false))) => {
+                return self.without_running(path, Status::Skipped, format!("{condition} does not hold"));
+            }
+            Some((_, Err(error))) => return self.without_running(path, Status::Failed, error),
+        }
+        match &task.each {
+            None => self.once(task, &inputs, path),
+            Some(each) => match iterations(each, &inputs, &self.pipeline.components[&task.component]) {
+                Ok(items) => self.iterate(task, each, items, path),
+                Err(error) => self.without_running(path, Status::Failed, error),
+            },
+        }
+    }
+
+    fn once(&self, task: &Task, inputs: &Inputs, path: &str) -> Result<Ended, Error> {
+        let component = &self.pipeline.components[&task.component];
+        match &component.body {
+            Body::Dag(dag) => self.dag(dag, inputs, &format!("{path}/")),
+            Body::Executor(name) => self.component(task, component, name, inputs, path),
+        }
+    }
+
+    fn iterate(&self, task: &Task, each: &Loop, items: Vec<Inputs>, path: &str) -> Result<Ended, Error> {
+        let next = AtomicUsize::new(0);
+        let results: Mutex<BTreeMap<usize, Result<Ended, Error>>> = Mutex::default();
+        let workers = each.limit.unwrap_or(ITERATIONS).min(items.len());
+        thread::scope(|threads| {
+            for _ in 0..workers {
+                threads.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(inputs) = items.get(at) else { break };
+                        let result = self.once(task, inputs, &format!("{path}[{at}]"));
+                        results.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
+                    }
+                });
+            }
+        });
+        let component = &self.pipeline.components[&task.component];
+        let mut gathered = Outputs::default();
+        // What no iteration gave is an empty list.
+        for name in component.outputs.keys() {
+            gathered.parameters.insert(name.clone(), json!([]));
+        }
+        for name in component.output_artifacts.keys() {
+            gathered.artifacts.insert(name.clone(), Vec::new());
+        }
+        let mut state = State::Succeeded;
+        let mut error = None;
+        for result in results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+            let ended = result?;
+            if ended.state != State::Skipped && ended.state > state {
+                state = ended.state;
+            }
+            error = error.or(ended.error.filter(|_| ended.state != State::Skipped));
+            for (name, value) in ended.outputs.parameters {
+                if let Some(Value::Array(list)) = gathered.parameters.get_mut(&name) {
+                    list.push(value);
+                }
+            }
+            for (name, artifacts) in ended.outputs.artifacts {
+                gathered.artifacts.entry(name).or_default().extend(artifacts);
+            }
+        }
+        Ok(Ended { state, outputs: gathered, error })
+    }
+
+    pub(crate) fn without_running(&self, path: &str, status: Status, why: String) -> Result<Ended, Error> {
+        let finished = Finished { reason: Some(why.clone()), ..Finished::new(path, status) };
+        self.record(Event::Finished(&finished))?;
+        let state = match status {
+            Status::Skipped => State::Skipped,
+            Status::Cancelled => State::Cancelled,
+            _ => State::Failed,
+        };
+        Ok(Ended::badly(state, format!("{path}: {why}")))
+    }
+
+    pub(crate) fn record(&self, event: Event<'_>) -> Result<(), Error> {
+        self.watch.record(event).map_err(Error::Watch)
+    }
+}
+
+/// Defaults and types; what is missing is an error unless it may be. A loop's item comes later.
+fn complete(inputs: &mut Inputs, component: &Component, each: Option<&Loop>) -> Result<(), String> {
+    let is_item = |name: &str| each.is_some_and(|each| each.input == name);
+    for (name, input) in &component.inputs {
+        let given = inputs.parameters.get(name).filter(|value| !value.is_null() || !input.optional);
+        match given.or(input.default.as_ref()) {
+            Some(value) => {
+                let value = typed(value, input.kind).map_err(|error| format!("its input '{name}' {error}"))?;
+                inputs.parameters.insert(name.clone(), value);
+            }
+            None if input.optional || is_item(name) => drop(inputs.parameters.remove(name)),
+            None => return Err(format!("nothing gave its input '{name}'")),
+        }
+    }
+    for (name, artifact) in &component.artifacts {
+        if !inputs.artifacts.contains_key(name) && !artifact.optional && !is_item(name) {
+            return Err(format!("nothing gave its artifact '{name}'"));
+        }
+    }
+    Ok(())
+}
+
+/// The inputs of each iteration.
+fn iterations(each: &Loop, inputs: &Inputs, component: &Component) -> Result<Vec<Inputs>, String> {
+    let with = |value: &Value| {
+        let value = match component.inputs.get(&each.input) {
+            Some(input) => typed(value, input.kind).map_err(|error| format!("an item of its loop {error}"))?,
+            None => value.clone(),
+        };
+        let mut inputs = inputs.clone();
+        inputs.parameters.insert(each.input.clone(), value);
+        Ok(inputs)
+    };
+    match &each.items {
+        Items::Raw(items) => items.iter().map(with).collect(),
+        Items::Parameter(name) => match inputs.parameters.get(name) {
+            Some(Value::Array(items)) => items.iter().map(with).collect(),
+            Some(other) => Err(format!("it goes over '{name}', which must be a list, found {other}")),
+            None => Err(format!("it goes over '{name}', which nothing gave")),
+        },
+        Items::Artifacts(name) => {
+            let items =
+                inputs.artifacts.get(name).ok_or_else(|| format!("it goes over '{name}', which nothing gave"))?;
+            Ok(items
+                .iter()
+                .map(|item| {
+                    let mut inputs = inputs.clone();
+                    inputs.artifacts.insert(each.input.clone(), vec![item.clone()]);
+                    inputs
+                })
+                .collect())
+        }
+    }
+}
+
+/// How the DAG ended, and what of its tasks' outputs is its own.
+fn whole(dag: &Dag, ended: &BTreeMap<&str, Ended>) -> Ended {
+    let worst = ended.values().map(|end| end.state).filter(|state| *state != State::Skipped).max();
+    let state = worst.unwrap_or(State::Succeeded);
+    let error = ended.values().find(|end| end.state == state).and_then(|end| end.error.clone());
+    let mut outputs = Outputs::default();
+    for (name, selectors) in &dag.outputs {
+        let value = |from: &Selector| ended.get(from.task.as_str())?.outputs.parameters.get(&from.key).cloned();
+        outputs.parameters.extend(selectors.iter().find_map(value).map(|value| (name.clone(), value)));
+    }
+    for (name, selectors) in &dag.output_artifacts {
+        let value = |from: &Selector| ended.get(from.task.as_str())?.outputs.artifacts.get(&from.key).cloned();
+        let found: Vec<Artifact> = selectors.iter().filter_map(value).flatten().collect();
+        if !found.is_empty() {
+            outputs.artifacts.insert(name.clone(), found);
+        }
+    }
+    Ended { state, outputs, error }
+}
