@@ -1,6 +1,7 @@
 //! A DAG: its tasks begin as what they need ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,8 +83,9 @@ impl Runner<'_> {
                     let (send, path) = (send.clone(), format!("{path}{name}"));
                     running += 1;
                     threads.spawn(move || {
+                        let result = panic::catch_unwind(AssertUnwindSafe(|| self.task(task, ready, &path)));
                         // The receiver waits for all of them.
-                        let _ = send.send((name, self.task(task, ready, &path)));
+                        let _ = send.send((name, result));
                     });
                 }
                 if running == 0 {
@@ -91,7 +93,7 @@ impl Runner<'_> {
                 }
                 let Ok((name, result)) = receive.recv() else { break };
                 running -= 1;
-                match result {
+                match result.unwrap_or_else(|panicked| panic::resume_unwind(panicked)) {
                     Ok(end) => drop(ended.insert(name, end)),
                     Err(error) => {
                         // Nothing new begins, and what runs is stopped.
