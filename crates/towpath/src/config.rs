@@ -63,6 +63,11 @@ pub fn environments_dir() -> PathBuf {
     user_dir("XDG_CACHE_HOME", ".cache").join("towpath/environments")
 }
 
+/// Where models that a server keeps are put to be served from here.
+pub fn models_dir() -> PathBuf {
+    user_dir("XDG_CACHE_HOME", ".cache").join("towpath/models")
+}
+
 impl Context {
     pub fn new(options: Options) -> Self {
         Self {

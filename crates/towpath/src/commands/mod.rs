@@ -223,7 +223,7 @@ impl Command {
             Self::Audit(command) => wait(command.run(ctx)),
             Self::User(command) => wait(command.run(ctx)),
             Self::Token(command) => wait(command.run(ctx)),
-            Self::Serve(command) => wait(command.run()),
+            Self::Serve(command) => wait(command.run(ctx)),
             Self::Server(command) => wait(command.run(ctx)),
         }
     }

@@ -11,7 +11,8 @@ use towpath_serving::runtime::{OnnxRuntime, Python, Runtimes};
 use towpath_serving::{Address, Limits, Options, Source, Tls};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{environments_dir, variable};
+use super::model;
+use crate::config::{Context, environments_dir, variable};
 use crate::error::{Error, Exit};
 use crate::signals;
 
@@ -45,9 +46,10 @@ pub struct Serve {
         conflicts_with = "model"
     )]
     control_token_file: Option<PathBuf>,
-    /// Serve this model file or folder, under this name or its own
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = named_path)]
-    model: Vec<(String, PathBuf)>,
+    /// Serve this model file or folder, or this version of the server's registry (models:/NAME@ALIAS,
+    /// models:/NAME/VERSION, models:/NAME/latest), under this name or its own
+    #[arg(long, value_name = "[NAME=]PATH|URI", value_parser = named_model)]
+    model: Vec<(String, Place)>,
     /// Run requests that wait for a model together, up to this many rows at once
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..=65_536))]
     batch_rows: Option<u32>,
@@ -93,22 +95,55 @@ pub struct Serve {
     until_stdin_closes: bool,
 }
 
-fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+/// Where a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Path(PathBuf),
+    /// What follows `models:/`.
+    Registry(String),
+}
+
+fn named_model(text: &str) -> Result<(String, Place), String> {
+    let place = |text: &str| match text.strip_prefix("models:/") {
+        Some(version) => Place::Registry(version.to_owned()),
+        None => Place::Path(text.into()),
+    };
     match text.split_once('=') {
-        Some((name, path)) if is_valid_name(name) && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        Some((name, path)) if is_valid_name(name) && !path.is_empty() => Ok((name.to_owned(), place(path))),
         Some(_) => Err("expected NAME=PATH".into()),
         None => {
-            let path = PathBuf::from(text);
-            let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_valid_name(name));
+            let place = place(text);
+            let name = match &place {
+                Place::Path(path) => path.file_stem().and_then(|name| name.to_str()),
+                Place::Registry(version) => version.split(['@', '/']).next(),
+            };
+            let name = name.filter(|name| is_valid_name(name));
             let name = name.ok_or("its name is none for a model: give one as NAME=PATH")?.to_owned();
-            Ok((name, path))
+            Ok((name, place))
+        }
+    }
+}
+
+/// The file or folder of a model; what the server has is fetched.
+async fn fetched(ctx: &Context, place: Place) -> Result<PathBuf, Error> {
+    match place {
+        Place::Path(path) => Ok(path),
+        Place::Registry(named) => {
+            let version = model::version_of_uri(ctx, &named).await?;
+            let path = model::download::into_cache(ctx, &version).await?;
+            ctx.ui.note(format!("{} v{} is in {}", version.model, version.version, path.display()));
+            Ok(path)
         }
     }
 }
 
 impl Serve {
-    pub async fn run(self) -> Result<Exit, Error> {
+    pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         log_to_stderr();
+        let mut models = Vec::with_capacity(self.model.len());
+        for (name, place) in self.model {
+            models.push((name, fetched(ctx, place).await?));
+        }
         let source = match (self.control_token_file, self.state_dir) {
             (Some(file), Some(state_dir)) => {
                 let control_token = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
@@ -117,7 +152,7 @@ impl Serve {
             (_, state_dir) => {
                 let max_delay_ms = self.batch_delay;
                 let batching = self.batch_rows.map(|rows| Batching { max_rows: rows as usize, max_delay_ms });
-                Source::Standalone { models: self.model, batching, state_dir }
+                Source::Standalone { models, batching, state_dir }
             }
         };
         let until_stdin_closes = self.until_stdin_closes;
@@ -177,11 +212,15 @@ mod tests {
 
     #[test]
     fn a_model_has_the_name_that_is_given_or_that_of_its_file() {
-        let named = |name: &str, path: &str| Ok((name.to_owned(), PathBuf::from(path)));
-        assert_eq!(named_path("digits=models/a.onnx"), named("digits", "models/a.onnx"));
-        assert_eq!(named_path("models/digits.onnx"), named("digits", "models/digits.onnx"));
-        assert_eq!(named_path("models/digits/"), named("digits", "models/digits/"));
-        assert!(named_path("..").unwrap_err().contains("NAME=PATH"));
-        assert!(named_path("=models").unwrap_err().contains("NAME=PATH"));
+        let named = |name: &str, path: &str| Ok((name.to_owned(), Place::Path(path.into())));
+        assert_eq!(named_model("digits=models/a.onnx"), named("digits", "models/a.onnx"));
+        assert_eq!(named_model("models/digits.onnx"), named("digits", "models/digits.onnx"));
+        assert_eq!(named_model("models/digits/"), named("digits", "models/digits/"));
+        let registered = |name: &str, version: &str| Ok((name.to_owned(), Place::Registry(version.to_owned())));
+        assert_eq!(named_model("models:/digits@production"), registered("digits", "digits@production"));
+        assert_eq!(named_model("models:/digits/latest"), registered("digits", "digits/latest"));
+        assert_eq!(named_model("churn=models:/my churn/1"), registered("churn", "my churn/1"));
+        assert!(named_model("..").unwrap_err().contains("NAME=PATH"));
+        assert!(named_model("=models").unwrap_err().contains("NAME=PATH"));
     }
 }

@@ -6,11 +6,11 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use towpath_api::client::{Client, encoded};
-use towpath_api::models::{Facts, ModelFile};
+use towpath_api::models::{Facts, ModelFile, ModelVersion};
 use towpath_core::{Digest, Kind, names};
 
 use super::{path_of, version};
-use crate::config::Context;
+use crate::config::{Context, models_dir};
 use crate::error::{Error, Exit};
 use crate::ui;
 
@@ -42,29 +42,8 @@ struct Downloaded {
 impl Download {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let version = version(ctx, &self.version).await?;
-        let path = path_of(&version.model, version.version);
-        let client = ctx.client()?;
-        let facts: Facts = client.get(&format!("{path}/facts")).await?;
-        if facts.files.is_empty() {
-            let why = facts.unknown.iter().find(|unknown| unknown.what == "files").map(|unknown| unknown.why.clone());
-            let why = why.unwrap_or_else(|| "it has no files".into());
-            return Err(Error::new(Kind::NotFound, format!("{} v{}: {why}", version.model, version.version)));
-        }
         let into = self.out.unwrap_or_else(|| PathBuf::from(format!("{}-{}", version.model, version.version)));
-        let waiting = ctx.ui.waiting(&format!("Downloading {}", ui::count(facts.files.len() as u64, "file")));
-        let fetched: Vec<bool> = futures_util::stream::iter(&facts.files)
-            .map(|file| fetch(&client, &path, file, &into))
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        drop(waiting);
-        let done = Downloaded {
-            version: format!("{}/{}", version.model, version.version),
-            path: into,
-            files: facts.files.len(),
-            bytes: facts.files.iter().map(|file| file.size).sum(),
-            kept: fetched.iter().filter(|fetched| !**fetched).count(),
-        };
+        let done = fetch_version(ctx, &version, |_| into).await?;
         ctx.ui.show_as(&done, || {
             let files = ui::count(done.files as u64, "file");
             let kept = if done.kept > 0 { format!(", {} of them there already", done.kept) } else { String::new() };
@@ -72,6 +51,50 @@ impl Download {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Fetches the files of a version into a folder of the cache that has the name of their content.
+pub async fn into_cache(ctx: &Context, version: &ModelVersion) -> Result<PathBuf, Error> {
+    let folder = |files: &[ModelFile]| {
+        let mut named: Vec<String> = files
+            .iter()
+            .map(|file| format!("{} {} {}\n", file.sha256.as_deref().unwrap_or("-"), file.size, file.path))
+            .collect();
+        named.sort();
+        models_dir().join(Digest::from_bytes(Sha256::digest(named.concat()).into()).to_string())
+    };
+    Ok(fetch_version(ctx, version, folder).await?.path)
+}
+
+/// Fetches the files of a version that are not in the folder yet.
+async fn fetch_version(
+    ctx: &Context,
+    version: &ModelVersion,
+    into: impl FnOnce(&[ModelFile]) -> PathBuf,
+) -> Result<Downloaded, Error> {
+    let path = path_of(&version.model, version.version);
+    let client = ctx.client()?;
+    let facts: Facts = client.get(&format!("{path}/facts")).await?;
+    if facts.files.is_empty() {
+        let why = facts.unknown.iter().find(|unknown| unknown.what == "files").map(|unknown| unknown.why.clone());
+        let why = why.unwrap_or_else(|| "it has no files".into());
+        return Err(Error::new(Kind::NotFound, format!("{} v{}: {why}", version.model, version.version)));
+    }
+    let into = into(&facts.files);
+    let waiting = ctx.ui.waiting(&format!("Downloading {}", ui::count(facts.files.len() as u64, "file")));
+    let fetched: Vec<bool> = futures_util::stream::iter(&facts.files)
+        .map(|file| fetch(&client, &path, file, &into))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    drop(waiting);
+    Ok(Downloaded {
+        version: format!("{}/{}", version.model, version.version),
+        path: into,
+        files: facts.files.len(),
+        bytes: facts.files.iter().map(|file| file.size).sum(),
+        kept: fetched.iter().filter(|fetched| !**fetched).count(),
+    })
 }
 
 /// False when the file was there already.

@@ -1,6 +1,6 @@
 mod card;
 mod diff;
-mod download;
+pub mod download;
 mod ls;
 mod register;
 mod show;
@@ -8,6 +8,7 @@ mod show;
 use clap::Subcommand;
 use towpath_api::client::encoded;
 use towpath_api::models::{Model as Registered, ModelVersion};
+use towpath_core::Kind;
 
 use crate::config::Context;
 use crate::error::{Error, Exit};
@@ -59,4 +60,11 @@ pub async fn version(ctx: &Context, reference: &str) -> Result<ModelVersion, Err
         _ => return Err(invalid()),
     };
     Ok(ctx.client()?.get(&path).await?)
+}
+
+/// The version that the `NAME/VERSION`, `NAME@ALIAS` or `NAME/latest` of a `models:/` URI names.
+pub async fn version_of_uri(ctx: &Context, named: &str) -> Result<ModelVersion, Error> {
+    let Some(name) = named.strip_suffix("/latest") else { return version(ctx, named).await };
+    let newest = model(ctx, name).await?.versions.into_iter().next();
+    newest.ok_or_else(|| Error::new(Kind::NotFound, format!("{name} has no version")))
 }

@@ -1,7 +1,9 @@
 //! `towpath model` and `towpath experiment` against a server.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -28,6 +30,23 @@ impl Installation {
         let (status, answer) = self.call("POST", &format!("/api/2.0/mlflow/{path}"), None, Some(body)).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
+    }
+
+    /// What `towpath serve` says of a version of the registry that it serves by itself.
+    async fn served_alone(&self, uri: &str) -> Value {
+        let mut command = self.command(env!("CARGO_BIN_EXE_towpath"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--model", uri]).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        // The line of its log about serving has the address.
+        let address = BufReader::new(process.stderr.take().unwrap()).lines().find_map(|line| {
+            let line: Value = serde_json::from_str(&line.unwrap()).ok()?;
+            Some(line["fields"]["address"].as_str()?.to_owned())
+        });
+        let answer = reqwest::get(format!("http://{}/v2/models/digits", address.unwrap())).await.unwrap();
+        let metadata = answer.json().await.unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        metadata
     }
 
     /// A run of an experiment of its own, with a loss and a learning rate.
@@ -107,6 +126,11 @@ async fn a_version_tells_what_made_it_and_what_nobody_knows() {
     let (_, again) = installation.json(&["model", "download", "my churn/1", "--out", "fetched"]);
     assert_eq!(again["kept"], 2);
     assert_eq!(fs::read_to_string(fetched.join("model.pkl")).unwrap(), "bytes");
+
+    for uri in ["models:/digits@production", "digits=models:/digits/latest"] {
+        let metadata = installation.served_alone(uri).await;
+        assert_eq!((&metadata["name"], &metadata["inputs"][0]["shape"]), (&json!("digits"), &json!([-1, 64])));
+    }
 
     // The card is what MLflow shows.
     installation.write("card.md", "# Churn\n\nFor *nobody* yet.\n");
