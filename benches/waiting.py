@@ -44,7 +44,7 @@ def measure(subject):
             subject.run(subject.towpath, "run", "cancel", "1", "--project", f"held-{i}", "--server", server.url)
     what = f"{waiting:,} stages wait, {schedules:,} schedules are planned"
     return [
-        Figure(f"memory of the server, {what}", "MiB", resident / 2**20, "", {}, 100),
+        Figure(f"memory of the server, {what}", "MB", resident / 1e6, "", {}, 100),
         Figure(f"share of a core that it takes, {what}", "%", share, f"over {SECONDS} s", {}, 5),
     ]
 
