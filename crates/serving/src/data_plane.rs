@@ -148,17 +148,7 @@ impl DataPlane {
         }
         let snapshot = self.router.snapshot();
         let route = snapshot.route(call.model)?;
-        let choice = match (call.version, call.variant) {
-            (Some(version), _) => route.pinned(version)?,
-            (None, Some(variant)) => route.variant(variant)?,
-            (None, None) => match route.key_rule() {
-                None => route.choose(call.key)?,
-                Some(rule) => {
-                    let key = routing_key::find(rule, call.headers, route, |revision| read(revision).ok());
-                    route.choose(key.as_deref())?
-                }
-            },
-        };
+        let choice = choose(route, &call, &read)?;
         let deadline = call.received + call.patience;
         let mut features = None;
         let result = match read(&choice.revision) {
@@ -195,6 +185,18 @@ impl DataPlane {
         let outcome = Outcome { id, features, result: result.as_ref() };
         self.record(&snapshot, route, &choice, &call, outcome);
         Ok(Answered { id, model: Arc::clone(&route.model), revision: choice.revision, result })
+    }
+
+    /// Explains what the revision answers that a prediction would be routed to. Neither the log nor the judge sees it.
+    pub(crate) async fn explain(
+        &self,
+        call: Call<'_>,
+        read: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+    ) -> Result<(Arc<LoadedRevision>, Tensor), RequestError> {
+        let snapshot = self.router.snapshot();
+        let revision = choose(snapshot.route(call.model)?, &call, &read)?.revision;
+        let explanation = revision.explain(read(&revision)?, call.received + call.patience).await?;
+        Ok((revision, explanation))
     }
 
     fn record(
@@ -482,6 +484,25 @@ impl DataPlane {
             + labels.accepted
             + labels.duplicate
             + labels.unknown
+    }
+}
+
+/// Where a request goes.
+fn choose(
+    route: &Route,
+    call: &Call<'_>,
+    read: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+) -> Result<Choice, RequestError> {
+    match (call.version, call.variant) {
+        (Some(version), _) => route.pinned(version),
+        (None, Some(variant)) => route.variant(variant),
+        (None, None) => match route.key_rule() {
+            None => route.choose(call.key),
+            Some(rule) => {
+                let key = routing_key::find(rule, call.headers, route, |revision| read(revision).ok());
+                route.choose(key.as_deref())
+            }
+        },
     }
 }
 

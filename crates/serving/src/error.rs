@@ -118,6 +118,8 @@ pub(crate) enum RequestError {
     Deadline { seconds: f64 },
     #[error("the model failed: {0}")]
     Model(String),
+    #[error("no explanation: {0}")]
+    NotExplained(String),
 }
 
 impl RequestError {
@@ -141,6 +143,7 @@ impl RequestError {
             Self::NotReady | Self::NotLogged(_) | Self::Hopeless { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotExplained(_) => StatusCode::NOT_IMPLEMENTED,
         }
     }
 }
@@ -148,7 +151,7 @@ impl RequestError {
 impl Classify for RequestError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::UnsupportedMedia(_) | Self::Load { .. } => Kind::Invalid,
+            Self::Invalid(_) | Self::UnsupportedMedia(_) | Self::Load { .. } | Self::NotExplained(_) => Kind::Invalid,
             Self::UnknownModel(_)
             | Self::UnknownVersion { .. }
             | Self::UnknownVariant { .. }

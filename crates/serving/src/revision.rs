@@ -18,7 +18,7 @@ use crate::lane::Lane;
 use crate::metrics::Histograms;
 use crate::package::{self, Column};
 use crate::protocol;
-use crate::runtime::Runtime;
+use crate::runtime::{ExplainError, Runtime};
 use crate::server::Loader;
 use crate::tensor::Tensor;
 
@@ -45,6 +45,8 @@ pub(crate) struct LoadedRevision {
     pub(crate) histograms: Histograms,
     pub(crate) lane: Arc<Lane>,
     pub(crate) queue: Queue,
+    /// Explanations take far longer than answers and keep none of them waiting.
+    explanations: Arc<Lane>,
     /// Every input and output has its rows first, as many as a request likes.
     by_rows: bool,
     batching: Mutex<Option<Batching>>,
@@ -76,6 +78,7 @@ impl LoadedRevision {
             histograms: Histograms::default(),
             lane,
             queue: Queue::default(),
+            explanations: Lane::fixed(1),
             by_rows,
             batching: Mutex::new(None),
             batches: AtomicU64::new(0),
@@ -139,6 +142,26 @@ impl LoadedRevision {
             Ok(Err(join)) => Err(RequestError::Model(join.to_string())),
             Err(_) => Err(RequestError::Deadline { seconds: started.elapsed().as_secs_f64() }),
         }
+    }
+
+    /// Explains the answers to these inputs, at the latest until `deadline`.
+    pub(crate) async fn explain(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+    ) -> Result<Tensor, RequestError> {
+        let permit = self.explanations.enter(deadline).await?;
+        let (started, revision) = (Instant::now(), Arc::clone(self));
+        let explaining = tokio::task::spawn_blocking(move || {
+            let explanation = revision.runtime.explain(&inputs, deadline);
+            drop(permit);
+            explanation
+        });
+        explaining.await.map_err(|join| RequestError::Model(join.to_string()))?.map_err(|error| match error {
+            ExplainError::Unsupported(detail) => RequestError::NotExplained(detail),
+            ExplainError::TooMuch { .. } => RequestError::Invalid(error.to_string()),
+            ExplainError::Deadline => RequestError::Deadline { seconds: started.elapsed().as_secs_f64() },
+        })
     }
 
     /// Requests that wait are run together from now on, or each alone.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::json_tensor::{self, Nested};
 use super::named_tensors::{check_range, describe};
 use super::signature::Table;
-use super::{body, identify, key, variant};
+use super::{body, explanation, identify, key, variant};
 use crate::data_plane::{Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
@@ -96,10 +96,7 @@ pub(super) async fn score(
     let _place = plane.admission.enter()?;
     let patience = plane.patience(headers);
     let body = body::read(headers, body, plane.limits.body, patience).await?;
-    let rows = match content_type(headers)? {
-        ContentType::Json => from_json(&body)?,
-        ContentType::Csv => from_csv(&body)?,
-    };
+    let rows = read_rows(headers, &body)?;
     let call = Call {
         protocol,
         model,
@@ -118,6 +115,42 @@ pub(super) async fn score(
     };
     identify(&answered, response.headers_mut());
     Ok(response)
+}
+
+/// Of each row what its columns added to the margin.
+pub(super) async fn explain(
+    plane: &DataPlane,
+    model: &str,
+    headers: &HeaderMap,
+    body: Body,
+    received: Instant,
+) -> Result<Response, RequestError> {
+    plane.authenticate(headers)?;
+    let _place = plane.admission.enter()?;
+    let patience = plane.patience(headers);
+    let body = body::read(headers, body, plane.limits.body, patience).await?;
+    let rows = read_rows(headers, &body)?;
+    let call = Call {
+        protocol: Protocol::KserveV1,
+        model: Some(model),
+        version: None,
+        variant: variant(headers),
+        headers,
+        key: key(headers),
+        body: &body,
+        received,
+        patience,
+    };
+    let read = |revision: &LoadedRevision| tensors(&rows, revision.runtime.inputs(), &revision.columns);
+    let (revision, contributions) = plane.explain(call, read).await?;
+    Ok(explanation::respond(&revision, &contributions))
+}
+
+fn read_rows<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Rows<'a>, RequestError> {
+    match content_type(headers)? {
+        ContentType::Json => from_json(body),
+        ContentType::Csv => from_csv(body),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! KServe's first protocol, which is TensorFlow Serving's: `{"instances": [...]}` in,
-//! `{"predictions": [...]}` out.
+//! `{"predictions": [...]}` out, and of KServe's explainers `{"explanations": [...]}`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,11 +32,12 @@ async fn ready(State(plane): Plane, Path(model): Path<String>) -> Response {
 
 async fn predict(State(plane): Plane, Path(call): Path<String>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
     let received = Instant::now();
-    let Some(model) = call.strip_suffix(":predict") else {
-        return plane.rejected(RequestError::UnknownPath(uri.path().to_owned()));
+    let answer = if let Some(model) = call.strip_suffix(":predict") {
+        invocations::score(&plane, Some(model), Protocol::KserveV1, &headers, body, received).await
+    } else if let Some(model) = call.strip_suffix(":explain") {
+        invocations::explain(&plane, model, &headers, body, received).await
+    } else {
+        Err(RequestError::UnknownPath(uri.path().to_owned()))
     };
-    match invocations::score(&plane, Some(model), Protocol::KserveV1, &headers, body, received).await {
-        Ok(response) => response,
-        Err(error) => plane.rejected(error),
-    }
+    answer.unwrap_or_else(|error| plane.rejected(error))
 }

@@ -2,6 +2,7 @@
 
 mod binary;
 mod body;
+mod explanation;
 mod feedback;
 mod grpc;
 mod health;
@@ -29,6 +30,7 @@ use crate::admission::{Client, presented_token};
 use crate::control;
 use crate::data_plane::{Answered, DataPlane};
 use crate::error::RequestError;
+use crate::revision::LoadedRevision;
 use crate::routing_key;
 
 pub(crate) use invocations::read_example;
@@ -155,11 +157,16 @@ fn variant(headers: &HeaderMap) -> Option<&str> {
     headers.get(VARIANT).and_then(|value| value.to_str().ok())
 }
 
-/// Puts revision and prediction id onto an answer.
-fn identify(answered: &Answered, headers: &mut HeaderMap) {
-    if let Some(revision) = &answered.revision.header {
+/// Puts the name of a revision onto an answer.
+fn name_revision(revision: &LoadedRevision, headers: &mut HeaderMap) {
+    if let Some(revision) = &revision.header {
         headers.insert(REVISION, revision.clone());
     }
+}
+
+/// Puts revision and prediction id onto an answer.
+fn identify(answered: &Answered, headers: &mut HeaderMap) {
+    name_revision(&answered.revision, headers);
     if let Some(id) = answered.id.header() {
         headers.insert(PREDICTION_ID, id);
     }

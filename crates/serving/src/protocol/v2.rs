@@ -17,6 +17,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::binary;
+use super::explanation::CONTRIBUTIONS;
 use super::json_tensor::{self, Flat};
 use super::named_tensors::{Given, Inputs, check_outputs, datatype, dimensions};
 use super::{body, identify, key, variant};
@@ -25,7 +26,7 @@ use crate::error::RequestError;
 use crate::metrics::Protocol;
 use crate::revision::LoadedRevision;
 use crate::router::{Arm, Choice};
-use crate::tensor::{Tensor, TensorSpec};
+use crate::tensor::{ElementType, Tensor, TensorSpec};
 
 /// Bytes of JSON in front of binary tensors.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -197,6 +198,8 @@ struct Parameters {
     /// Of a request: all outputs are wanted as bytes.
     #[serde(rename = "binary_data_output")]
     all_binary: Option<bool>,
+    /// Of a request: the answer has an output more, what each column added.
+    explain: bool,
 }
 
 #[derive(Deserialize)]
@@ -336,7 +339,18 @@ where
         })
         .await?;
     let mut response = match &answered.result {
-        Ok(outputs) => respond(&request, &answered, outputs),
+        Ok(outputs) => {
+            let revision = &answered.revision;
+            let explained = if request.parameters.explain {
+                Some(revision.explain(inputs(&request, tensors, revision)?, received + patience).await)
+            } else {
+                None
+            };
+            match explained.transpose() {
+                Ok(explanation) => respond(&request, &answered, outputs, explanation.as_ref()),
+                Err(error) => error.into_response(),
+            }
+        }
         Err(error) => error.clone().into_response(),
     };
     identify(&answered, response.headers_mut());
@@ -394,7 +408,12 @@ fn inputs(
     inputs.all()
 }
 
-fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) -> Response {
+fn respond(
+    request: &InferRequest<'_>,
+    answered: &Answered,
+    tensors: &[Tensor],
+    explanation: Option<&Tensor>,
+) -> Response {
     let revision = &answered.revision;
     let all_binary = request.parameters.all_binary.unwrap_or(false);
     let mut behind = Vec::new();
@@ -407,17 +426,10 @@ fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) 
                 None => continue,
             },
         };
-        let before = behind.len();
-        if binary {
-            binary::encode(&mut behind, &tensor.data, spec.element_type);
-        }
-        outputs.push(InferOutput {
-            name: &spec.name,
-            shape: &tensor.shape,
-            datatype: datatype(spec.element_type),
-            parameters: binary.then(|| BinarySize { binary_data_size: behind.len() - before }),
-            data: (!binary).then_some(Flat(&tensor.data)),
-        });
+        outputs.push(output(&spec.name, spec.element_type, tensor, binary, &mut behind));
+    }
+    if let Some(tensor) = explanation {
+        outputs.push(output(CONTRIBUTIONS, ElementType::F64, tensor, all_binary, &mut behind));
     }
     let any_binary = outputs.iter().any(|output| output.parameters.is_some());
     let prediction_id = answered.id.digits();
@@ -439,6 +451,27 @@ fn respond(request: &InferRequest<'_>, answered: &Answered, tensors: &[Tensor]) 
         return (StatusCode::OK, [(header::CONTENT_TYPE, content_type), (JSON_LENGTH, length)], body).into_response();
     }
     (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// One output in JSON, or its bytes `behind` it.
+fn output<'a>(
+    name: &'a str,
+    element_type: ElementType,
+    tensor: &'a Tensor,
+    binary: bool,
+    behind: &mut Vec<u8>,
+) -> InferOutput<'a> {
+    let before = behind.len();
+    if binary {
+        binary::encode(behind, &tensor.data, element_type);
+    }
+    InferOutput {
+        name,
+        shape: &tensor.shape,
+        datatype: datatype(element_type),
+        parameters: binary.then(|| BinarySize { binary_data_size: behind.len() - before }),
+        data: (!binary).then_some(Flat(&tensor.data)),
+    }
 }
 
 #[cfg(test)]

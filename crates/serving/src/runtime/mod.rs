@@ -1,6 +1,7 @@
 //! What runs a model. A graph is run whole by one runtime or refused by name.
 
 use std::path::Path;
+use std::time::Instant;
 
 pub use onnxruntime::OnnxRuntime;
 pub use python::Python;
@@ -21,8 +22,10 @@ pub trait Runtime: Send + Sync {
 
     fn outputs(&self) -> &[TensorSpec];
 
-    /// The class labels of a classifier, if the graph carries them.
-    fn class_labels(&self) -> Option<&[String]>;
+    /// The class labels of a classifier, if the model carries them.
+    fn class_labels(&self) -> Option<&[String]> {
+        None
+    }
 
     /// Runs one batch. `inputs` are in the order of [`Runtime::inputs`], already checked against
     /// their specs; the answer is in the order of [`Runtime::outputs`].
@@ -39,6 +42,19 @@ pub trait Runtime: Send + Sync {
     /// More runs at once than this only wait for each other; `None` = as many as there are cores for.
     fn runs_at_once(&self) -> Option<usize> {
         None
+    }
+
+    /// What each column of each row added to the margin (what the model sums before it makes its answer of it), and
+    /// behind the columns the margin of an average row. `FP64` of the shape rows by columns + 1, or rows by outputs by
+    /// columns + 1. The inputs are those of [`Runtime::run`]; gives up at `until`.
+    fn explain(&self, _inputs: &[Tensor], _until: Instant) -> Result<Tensor, ExplainError> {
+        let detail = format!("models run by {} are not explained, those of XGBoost and LightGBM are", self.engine());
+        Err(ExplainError::Unsupported(detail))
+    }
+
+    /// The names of the columns of its one matrix, where the model knows them.
+    fn column_names(&self) -> &[String] {
+        &[]
     }
 
     /// What it is run on before it is ready.
@@ -144,6 +160,26 @@ pub enum RunError {
     Node { node: String, detail: String },
     #[error("{detail}")]
     Worker { detail: String },
+}
+
+/// An answer is not explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("the explanation of {rows} rows would have {numbers} numbers, at most {most} are given at once")]
+    TooMuch { rows: usize, numbers: usize, most: usize },
+    #[error("it took too long")]
+    Deadline,
+}
+
+impl Classify for ExplainError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unsupported(_) | Self::TooMuch { .. } => Kind::Invalid,
+            Self::Deadline => Kind::Exhausted,
+        }
+    }
 }
 
 impl Classify for RunError {

@@ -184,10 +184,6 @@ impl Runtime for Model {
         &self.outputs
     }
 
-    fn class_labels(&self) -> Option<&[String]> {
-        None
-    }
-
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
         let failed = |node: &str, detail: String| RunError::Node { node: node.to_owned(), detail };
         let mut given: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());

@@ -38,10 +38,6 @@ impl Runtime for Scripted {
         &self.outputs
     }
 
-    fn class_labels(&self) -> Option<&[String]> {
-        None
-    }
-
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
         if self.behaviour == "echo" {
             return Ok(inputs);
@@ -249,6 +245,13 @@ impl Deployment {
 
     pub(crate) async fn control(&self, request: RequestBuilder) -> Response {
         request.bearer_auth(CONTROL_TOKEN).send().await.unwrap()
+    }
+
+    /// One sample of `/metrics`, by its name and labels.
+    pub(crate) async fn metric(&self, sample: &str) -> u64 {
+        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {sample} in {text}")).parse().unwrap()
     }
 
     pub(crate) async fn prediction(&self, id: &str) -> PredictionRecord {

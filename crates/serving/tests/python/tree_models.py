@@ -1,5 +1,6 @@
 """Writes models of XGBoost and LightGBM into the folder argv[1], with rows and what the libraries themselves
-answer: values equal to thresholds, missing values, infinities, categories seen and unseen."""
+answer: values equal to thresholds, missing values, infinities, categories seen and unseen; and how they, and the
+package `shap`, explain their answers."""
 
 import json
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+import shap
 import xgboost as xgb
 
 FOLDER = Path(sys.argv[1])
@@ -39,12 +41,18 @@ def hard(x, thresholds):
     return np.concatenate(asked)
 
 
-def case(file, rows, expected):
+def case(file, rows, expected, contributions, margins):
+    """`contributions`: for each row, and each of its outputs, one for each column and the mean."""
+    contributions = np.asarray(contributions, dtype=np.float64).reshape(len(rows), -1)
+    margins = np.asarray(margins, dtype=np.float64).reshape(len(rows), -1)
+    sums = contributions.reshape(len(rows), margins.shape[1], -1).sum(axis=2)
+    assert np.allclose(sums, margins, rtol=1e-4, atol=1e-4), file
     number = lambda v: None if np.isnan(v) else str(v) if np.isinf(v) else float(v)  # noqa: E731
     cases.append({
         "file": file,
         "rows": [[number(v) for v in row] for row in rows],
         "expected": np.asarray(expected, dtype=np.float64).tolist(),
+        "contributions": contributions.tolist(),
     })
 
 
@@ -67,9 +75,10 @@ def train_xgb(name, params, y, x, kinds=None, rounds=12):
         rows[-2, 1] = 4
     asked = xgb.DMatrix(rows, feature_types=kinds, enable_categorical=kinds is not None)
     expected = booster.predict(asked)
+    explained = booster.predict(asked, pred_contribs=True), booster.predict(asked, output_margin=True)
     for extension in ("json", "ubj"):
         booster.save_model(FOLDER / f"{name}.{extension}")
-        case(f"{name}.{extension}", rows, expected)
+        case(f"{name}.{extension}", rows, expected, *explained)
 
 
 def train_lgb(name, params, y, x, categorical="auto", rounds=12):
@@ -84,7 +93,17 @@ def train_lgb(name, params, y, x, categorical="auto", rounds=12):
         rows[-1, 1], rows[-2, 1], rows[-3, 1] = 37, -1, np.nan
         rows = rows[~np.isinf(rows).any(axis=1)]
     booster.save_model(FOLDER / f"{name}.txt")
-    case(f"{name}.txt", rows, booster.predict(rows))
+    explained, margins = booster.predict(rows, pred_contrib=True), booster.predict(rows, raw_score=True)
+    if params.get("boosting") == "rf":
+        # The library adds up here what it averages in its answers.
+        explained, margins = explained / rounds, margins / rounds
+    case(f"{name}.txt", rows, booster.predict(rows), explained, margins)
+    if name in ("l_regression", "l_multiclass"):
+        explainer = shap.TreeExplainer(booster, feature_perturbation="tree_path_dependent")
+        values = np.asarray(explainer.shap_values(rows)).reshape(len(rows), x.shape[1], -1)
+        means = np.broadcast_to(np.atleast_1d(explainer.expected_value), (len(rows), values.shape[2]))
+        values = np.concatenate([values, means[:, None]], axis=1).transpose(0, 2, 1).reshape(len(rows), -1)
+        assert np.allclose(values, explained, rtol=1e-6, atol=1e-8), name
 
 
 x = data(400)

@@ -14,6 +14,7 @@ use crate::data_plane::{Answered, Call, DataPlane};
 use crate::error::RequestError;
 use crate::metrics::Protocol;
 use crate::protocol::binary::{self, Datatype};
+use crate::protocol::explanation::CONTRIBUTIONS;
 use crate::protocol::named_tensors::{Given, Inputs, check_outputs, datatype};
 use crate::protocol::{identify, key, variant};
 use crate::revision::LoadedRevision;
@@ -49,10 +50,15 @@ pub(super) async fn model_infer(
         })
         .await
         .map_err(rejected)?;
-    let mut response = match &answered.result {
-        Ok(tensors) => Response::new(encoded(&respond(&request, &answered, tensors))),
-        Err(error) => return Err(status(error)),
-    };
+    let tensors = answered.result.as_ref().map_err(status)?;
+    let mut message = respond(&request, &answered, tensors);
+    if matches!(request.parameters.get("explain"), Some(InferParameter { value: Some(Parameter::Bool(true)) })) {
+        let (revision, deadline) = (&answered.revision, received + patience);
+        let inputs = inputs(&request, revision).map_err(|error| status(&error))?;
+        let explanation = revision.explain(inputs, deadline).await.map_err(|error| status(&error))?;
+        add(&mut message, &request, CONTRIBUTIONS, ElementType::F64, &explanation);
+    }
+    let mut response = Response::new(encoded(&message));
     let mut headers = HeaderMap::new();
     identify(&answered, &mut headers);
     *response.metadata_mut() = MetadataMap::from_headers(headers);
@@ -115,10 +121,9 @@ fn elements(datatype: Datatype, contents: &Contents) -> Result<Data, String> {
     })
 }
 
-/// Raw when the request was, as the protocol has it.
+/// All outputs that the request wants.
 fn respond(request: &ModelInferRequest, answered: &Answered, tensors: &[Tensor]) -> ModelInferResponse {
     let revision = &answered.revision;
-    let raw = !request.raw_input_contents.is_empty();
     let prediction_id = answered.id.digits();
     let text = |text: &str| InferParameter { value: Some(Parameter::Text(text.to_owned())) };
     let parameters = [("revision", text(&revision.info.id)), ("prediction_id", text(&prediction_id))]
@@ -135,20 +140,32 @@ fn respond(request: &ModelInferRequest, answered: &Answered, tensors: &[Tensor])
         if !request.outputs.is_empty() && !request.outputs.iter().any(|output| output.name == spec.name) {
             continue;
         }
-        if raw {
-            let mut bytes = Vec::new();
-            binary::encode(&mut bytes, &tensor.data, spec.element_type);
-            response.raw_output_contents.push(bytes.into());
-        }
-        response.outputs.push(InferTensor {
-            name: spec.name.clone(),
-            datatype: datatype(spec.element_type).to_owned(),
-            shape: tensor.shape.iter().map(|length| *length as i64).collect(),
-            parameters: HashMap::new(),
-            contents: (!raw).then(|| contents(&tensor.data, spec.element_type)),
-        });
+        add(&mut response, request, &spec.name, spec.element_type, tensor);
     }
     response
+}
+
+/// Adds an output, raw when the request was.
+fn add(
+    response: &mut ModelInferResponse,
+    request: &ModelInferRequest,
+    name: &str,
+    element_type: ElementType,
+    tensor: &Tensor,
+) {
+    let raw = !request.raw_input_contents.is_empty();
+    if raw {
+        let mut bytes = Vec::new();
+        binary::encode(&mut bytes, &tensor.data, element_type);
+        response.raw_output_contents.push(bytes.into());
+    }
+    response.outputs.push(InferTensor {
+        name: name.to_owned(),
+        datatype: datatype(element_type).to_owned(),
+        shape: tensor.shape.iter().map(|length| *length as i64).collect(),
+        parameters: HashMap::new(),
+        contents: (!raw).then(|| contents(&tensor.data, element_type)),
+    });
 }
 
 fn contents(data: &Data, element_type: ElementType) -> Contents {

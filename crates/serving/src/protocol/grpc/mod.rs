@@ -265,7 +265,7 @@ fn status(error: &RequestError) -> Status {
         RequestError::UnknownModel(_) | RequestError::UnknownVersion { .. } | RequestError::UnknownVariant { .. } => {
             Code::NotFound
         }
-        RequestError::UnknownPath(_) => Code::Unimplemented,
+        RequestError::UnknownPath(_) | RequestError::NotExplained(_) => Code::Unimplemented,
         RequestError::Unauthenticated => Code::Unauthenticated,
         RequestError::Controlled => Code::FailedPrecondition,
         RequestError::TooLarge { .. }

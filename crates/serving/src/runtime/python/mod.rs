@@ -191,10 +191,6 @@ impl Runtime for PythonRuntime {
         &self.outputs
     }
 
-    fn class_labels(&self) -> Option<&[String]> {
-        None
-    }
-
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
         let mut answer = self.pool.run(&inputs)?;
         let mut outputs = Vec::with_capacity(self.outputs.len());

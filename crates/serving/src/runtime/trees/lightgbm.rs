@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Instant;
 
-use super::softmax;
-use crate::runtime::{RunError, Runtime};
+use super::shap::{self, Step};
+use super::{contributions, softmax};
+use crate::runtime::{ExplainError, RunError, Runtime};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
 /// What LightGBM takes for zero: its constant is one of 32 bits.
@@ -43,6 +45,8 @@ struct Tree {
     leaves: Vec<f64>,
     /// Sets of categories, as bits.
     words: Vec<u32>,
+    /// How many rows of the training data passed each node and then each leaf; empty when the file does not say.
+    covers: Vec<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +69,7 @@ pub(super) struct Model {
     /// What sums are divided by: a random forest averages.
     divisor: f64,
     columns: usize,
+    column_names: Vec<String>,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
 }
@@ -91,12 +96,15 @@ impl Model {
         let divisor = if averages { (trees.len() / width) as f64 } else { 1.0 };
         let shape = if width == 1 { vec![None] } else { vec![None, Some(width)] };
         let spec = |name: &str, shape| TensorSpec { name: name.to_owned(), element_type: ElementType::F64, shape };
+        let names = head.get("feature_names").copied().unwrap_or_default();
+        let names: Vec<String> = names.split_ascii_whitespace().map(str::to_owned).collect();
         Ok(Self {
             trees,
             link: link(head.get("objective").copied().unwrap_or_default())?,
             width,
             divisor,
             columns,
+            column_names: if names.len() == columns { names } else { Vec::new() },
             inputs: vec![spec("X", vec![None, Some(columns)])],
             outputs: vec![spec("predictions", shape)],
         })
@@ -178,7 +186,12 @@ impl Tree {
                 test,
             });
         }
-        Ok(Self { nodes, leaves, words })
+        let mut covers: Vec<f64> = numbers(fields, "internal_count").unwrap_or_default();
+        covers.extend(numbers::<f64>(fields, "leaf_count").unwrap_or_default());
+        if covers.len() != nodes.len() + leaves.len() {
+            covers = Vec::new();
+        }
+        Ok(Self { nodes, leaves, words, covers })
     }
 
     fn leaf(&self, row: &[f64]) -> f64 {
@@ -188,16 +201,16 @@ impl Tree {
         let mut at = 0;
         loop {
             let node = &self.nodes[at as usize];
-            let value = row[node.feature as usize];
-            let value = if value.abs() <= ZERO { 0.0 } else { value };
-            at = if self.goes_left(node, value) { node.left } else { node.right };
+            at = if self.goes_left(node, row) { node.left } else { node.right };
             if at < 0 {
                 return self.leaves[!at as usize];
             }
         }
     }
 
-    fn goes_left(&self, node: &Node, value: f64) -> bool {
+    fn goes_left(&self, node: &Node, row: &[f64]) -> bool {
+        let value = row[node.feature as usize];
+        let value = if value.abs() <= ZERO { 0.0 } else { value };
         match node.test {
             Test::Number { missing: Missing::Nan, missing_goes_left } if value.is_nan() => missing_goes_left,
             Test::Number { missing: Missing::Zero, missing_goes_left } if value.is_nan() || value == 0.0 => {
@@ -214,6 +227,28 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Nodes and leaves in one row of numbers.
+    fn numbered(&self, child: i32) -> u32 {
+        if child < 0 { self.nodes.len() as u32 + !child as u32 } else { child as u32 }
+    }
+}
+
+impl shap::Tree<[f64]> for Tree {
+    fn step(&self, node: u32, row: &[f64]) -> Step {
+        let Some(split) = self.nodes.get(node as usize) else {
+            return Step::Leaf(self.leaves[node as usize - self.nodes.len()]);
+        };
+        let (left, right) = (self.numbered(split.left), self.numbered(split.right));
+        let (taken, other) = if self.goes_left(split, row) { (left, right) } else { (right, left) };
+        Step::Split { column: split.feature, taken, other }
+    }
+
+    fn cover(&self, node: u32) -> f64 {
+        self.covers[node as usize]
+    }
+}
+
 impl Runtime for Model {
     fn inputs(&self) -> &[TensorSpec] {
         &self.inputs
@@ -221,10 +256,6 @@ impl Runtime for Model {
 
     fn outputs(&self) -> &[TensorSpec] {
         &self.outputs
-    }
-
-    fn class_labels(&self) -> Option<&[String]> {
-        None
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -254,6 +285,33 @@ impl Runtime for Model {
         }
         let shape = if self.width == 1 { vec![rows] } else { vec![rows, self.width] };
         Ok(vec![Tensor { shape, data: Data::F64(sums) }])
+    }
+
+    fn explain(&self, inputs: &[Tensor], until: Instant) -> Result<Tensor, ExplainError> {
+        let Some(Data::F64(values)) = inputs.first().map(|input| &input.data) else {
+            return Err(ExplainError::Unsupported("X is not FP64".to_owned()));
+        };
+        if self.trees.iter().any(|tree| !tree.nodes.is_empty() && tree.covers.is_empty()) {
+            let detail = "the trees do not say how many rows passed their nodes (internal_count, leaf_count)";
+            return Err(ExplainError::Unsupported(detail.to_owned()));
+        }
+        contributions(values, self.columns, self.width, until, |row, own| {
+            let width = self.columns + 1;
+            for (index, tree) in self.trees.iter().enumerate() {
+                let output = index % self.width;
+                shap::explain(tree, 0, row, &mut own[output * width..(output + 1) * width])?;
+            }
+            if self.divisor > 1.0 {
+                for contribution in own {
+                    *contribution /= self.divisor;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn column_names(&self) -> &[String] {
+        &self.column_names
     }
 
     fn engine(&self) -> &'static str {

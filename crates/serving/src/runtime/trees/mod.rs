@@ -1,13 +1,19 @@
 //! Gradient-boosted trees as XGBoost and LightGBM store them, run by kernels of our own over flat arrays.
 
 mod lightgbm;
+mod shap;
 mod ubjson;
 mod xgboost;
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
-use super::{LoadError, Runtime};
+use super::{ExplainError, LoadError, Runtime};
+use crate::tensor::{Data, Tensor};
+
+/// Numbers of one explanation: 32 MiB.
+const MAX_CONTRIBUTIONS: usize = 1 << 22;
 
 /// What a folder may call its model, as the flavours of MLflow do.
 const NAMES: [&str; 7] =
@@ -47,6 +53,30 @@ pub(super) fn load(path: &Path) -> Result<Box<dyn Runtime>, LoadError> {
     };
     let document = document.map_err(unreadable("tree"))?;
     Ok(Box::new(xgboost::Model::read(&document).map_err(unreadable("XGBoost"))?))
+}
+
+/// The contributions of all rows; `explain` adds those of one row to its outputs, `columns + 1` numbers for each.
+fn contributions<T>(
+    values: &[T],
+    columns: usize,
+    width: usize,
+    until: Instant,
+    explain: impl Fn(&[T], &mut [f64]) -> Result<(), ExplainError>,
+) -> Result<Tensor, ExplainError> {
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    let numbers = rows.saturating_mul(width).saturating_mul(columns + 1);
+    if numbers > MAX_CONTRIBUTIONS {
+        return Err(ExplainError::TooMuch { rows, numbers, most: MAX_CONTRIBUTIONS });
+    }
+    let mut contributions = vec![0.0; numbers];
+    for (row, own) in values.chunks(columns.max(1)).zip(contributions.chunks_mut(width * (columns + 1))) {
+        if Instant::now() > until {
+            return Err(ExplainError::Deadline);
+        }
+        explain(row, own)?;
+    }
+    let shape = if width == 1 { vec![rows, columns + 1] } else { vec![rows, width, columns + 1] };
+    Ok(Tensor { shape, data: Data::F64(contributions) })
 }
 
 /// In place: the exponentials of the scores of each row, scaled to sum to 1.

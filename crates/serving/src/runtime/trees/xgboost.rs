@@ -2,10 +2,13 @@
 //! `dart`. A row goes left when its value is below the threshold, in 32 bits; a missing value goes the way
 //! that training found better.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
-use super::softmax;
-use crate::runtime::{RunError, Runtime};
+use super::shap::{self, Step};
+use super::{contributions, softmax};
+use crate::runtime::{ExplainError, RunError, Runtime};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
 const LEAF: u32 = u32::MAX;
@@ -38,6 +41,8 @@ enum Link {
 
 pub(super) struct Model {
     nodes: Vec<Node>,
+    /// How much of the training data passed each node; empty when a tree does not say.
+    covers: Vec<f32>,
     /// The root of each tree, and which output it adds to.
     trees: Vec<(u32, usize)>,
     categories: Vec<Vec<u32>>,
@@ -47,6 +52,7 @@ pub(super) struct Model {
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     columns: usize,
+    column_names: Vec<String>,
 }
 
 impl Model {
@@ -67,6 +73,7 @@ impl Model {
         let trees = at(trees, "model")?;
         let mut model = Self {
             nodes: Vec::new(),
+            covers: Vec::new(),
             trees: Vec::new(),
             categories: Vec::new(),
             base: base_scores(text(parameters, "base_score")?, objective, width)?,
@@ -77,6 +84,7 @@ impl Model {
                 if width == 1 || link == Link::Argmax { vec![None] } else { vec![None, Some(width)] },
             )],
             columns,
+            column_names: names(learner, columns),
         };
         let outputs = integers(trees, "tree_info")?;
         let list = at(trees, "trees")?.as_array().ok_or("learner.gradient_booster.model.trees is no list")?;
@@ -88,6 +96,9 @@ impl Model {
             let output = output.ok_or_else(|| format!("tree {index} adds to output {} of {width}", outputs[index]))?;
             let weight = drop.as_ref().map_or(1.0, |drop| drop[index]);
             model.add(tree, output, weight).map_err(|error| format!("tree {index}: {error}"))?;
+        }
+        if model.covers.len() != model.nodes.len() {
+            model.covers = Vec::new();
         }
         Ok(model)
     }
@@ -102,6 +113,7 @@ impl Model {
         if count == 0 || [right.len(), features.len(), values.len(), defaults.len()].iter().any(|len| *len != count) {
             return Err("its arrays are of different lengths".to_owned());
         }
+        self.covers.extend(floats(tree, "sum_hessian").unwrap_or_default().iter().take(count));
         let sets = self.category_sets(tree, count)?;
         let first = u32::try_from(self.nodes.len()).map_err(|_| "there are too many nodes")?;
         for node in 0..count {
@@ -174,23 +186,41 @@ impl Model {
     fn leaf(&self, root: u32, row: &[f32]) -> f32 {
         let mut node = &self.nodes[root as usize];
         while node.feature != LEAF {
-            let value = row[node.feature as usize];
-            let goes_left = if value.is_nan() {
-                node.missing_goes_left
-            } else {
-                match node.categories {
-                    None => value < node.value,
-                    Some(set) => !self.holds(set, value),
-                }
-            };
-            node = &self.nodes[(if goes_left { node.left } else { node.right }) as usize];
+            node = &self.nodes[(if self.goes_left(node, row) { node.left } else { node.right }) as usize];
         }
         node.value
+    }
+
+    fn goes_left(&self, node: &Node, row: &[f32]) -> bool {
+        let value = row[node.feature as usize];
+        if value.is_nan() {
+            return node.missing_goes_left;
+        }
+        match node.categories {
+            None => value < node.value,
+            Some(set) => !self.holds(set, value),
+        }
     }
 
     /// What is no category (below zero, or beyond 2^24) is in no set.
     fn holds(&self, set: u32, value: f32) -> bool {
         (0.0..16_777_216.0).contains(&value) && self.categories[set as usize].binary_search(&(value as u32)).is_ok()
+    }
+}
+
+impl shap::Tree<[f32]> for Model {
+    fn step(&self, node: u32, row: &[f32]) -> Step {
+        let node = &self.nodes[node as usize];
+        if node.feature == LEAF {
+            return Step::Leaf(f64::from(node.value));
+        }
+        let ways = (node.left, node.right);
+        let (taken, other) = if self.goes_left(node, row) { ways } else { (ways.1, ways.0) };
+        Step::Split { column: node.feature, taken, other }
+    }
+
+    fn cover(&self, node: u32) -> f64 {
+        f64::from(self.covers[node as usize])
     }
 }
 
@@ -201,10 +231,6 @@ impl Runtime for Model {
 
     fn outputs(&self) -> &[TensorSpec] {
         &self.outputs
-    }
-
-    fn class_labels(&self) -> Option<&[String]> {
-        None
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -231,6 +257,30 @@ impl Runtime for Model {
         }
         let shape = if self.outputs[0].shape.len() == 1 { vec![rows] } else { vec![rows, width] };
         Ok(vec![Tensor { shape, data: Data::F32(sums) }])
+    }
+
+    fn explain(&self, inputs: &[Tensor], until: Instant) -> Result<Tensor, ExplainError> {
+        let Some(Data::F32(values)) = inputs.first().map(|input| &input.data) else {
+            return Err(ExplainError::Unsupported("X is not FP32".to_owned()));
+        };
+        if self.covers.len() != self.nodes.len() {
+            let detail = "the trees do not say how much of the training data passed their nodes (sum_hessian)";
+            return Err(ExplainError::Unsupported(detail.to_owned()));
+        }
+        contributions(values, self.columns, self.base.len(), until, |row, own| {
+            let width = self.columns + 1;
+            for (root, output) in &self.trees {
+                shap::explain(self, *root, row, &mut own[output * width..(output + 1) * width])?;
+            }
+            for (own, base) in own.chunks_mut(width).zip(&self.base) {
+                own[self.columns] += f64::from(*base);
+            }
+            Ok(())
+        })
+    }
+
+    fn column_names(&self) -> &[String] {
+        &self.column_names
     }
 
     fn engine(&self) -> &'static str {
@@ -278,6 +328,13 @@ fn base_scores(text: &str, objective: &str, width: usize) -> Result<Vec<f32>, St
         _ => score,
     };
     Ok(scores.into_iter().map(margin).collect())
+}
+
+/// Those that training was given, when there is one for each column.
+fn names(learner: &Value, columns: usize) -> Vec<String> {
+    let names = learner.get("feature_names").and_then(Value::as_array);
+    let names: Vec<String> = names.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    if names.len() == columns { names } else { Vec::new() }
 }
 
 fn at<'v>(value: &'v Value, key: &str) -> Result<&'v Value, String> {
