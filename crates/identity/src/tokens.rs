@@ -30,11 +30,14 @@ pub struct Token {
 pub struct Secret(String);
 
 impl Secret {
+    /// How every secret begins.
+    pub const PREFIX: &'static str = "tp_";
+
     /// A new one, from the system's randomness.
     pub fn random() -> Result<Self, IdentityError> {
         let mut bytes = [0_u8; 32];
         getrandom::fill(&mut bytes).map_err(|e| IdentityError::Random(e.to_string()))?;
-        Ok(Self(format!("tp_{}", URL_SAFE_NO_PAD.encode(bytes))))
+        Ok(Self(format!("{}{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(bytes))))
     }
 
     pub fn reveal(&self) -> &str {

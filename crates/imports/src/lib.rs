@@ -9,7 +9,7 @@ mod recorded;
 mod records;
 mod take;
 mod tensorboard;
-mod wandb;
+pub mod wandb;
 
 use std::collections::BTreeMap;
 use std::path::Path;

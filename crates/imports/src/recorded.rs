@@ -55,7 +55,7 @@ pub(crate) fn id_of(parts: &[&str]) -> String {
 }
 
 /// A name as metrics and parameters may have it: other characters become `_`.
-pub(crate) fn key_of(name: &str) -> String {
+pub fn key_of(name: &str) -> String {
     let allowed = |c: char| if c.is_alphanumeric() || "_-. :/".contains(c) { c } else { '_' };
     let parts: Vec<String> = name
         .split('/')
@@ -63,6 +63,9 @@ pub(crate) fn key_of(name: &str) -> String {
         .map(|part| if part == ".." { "__".to_owned() } else { part.chars().map(allowed).collect() })
         .collect();
     let key: String = parts.join("/").chars().take(250).collect();
+    // Neither a path upwards, nor one that ends where it was cut.
+    let key = key.trim_end_matches('/').to_owned();
+    let key = key.strip_prefix("..").map_or(key.clone(), |rest| format!("__{rest}"));
     if key.is_empty() { "_".to_owned() } else { key }
 }
 
@@ -87,6 +90,10 @@ mod tests {
         assert_eq!(key_of("train/loss (smoothed)"), "train/loss _smoothed_");
         assert_eq!((key_of("/a//../b/"), key_of("é%")), ("a/__/b".to_owned(), "é_".to_owned()));
         assert_eq!((key_of(""), key_of("/")), ("_".to_owned(), "_".to_owned()));
+        assert_eq!(
+            (key_of("..a/.."), key_of(&format!("{}/b", "a".repeat(249)))),
+            ("__a/__".to_owned(), "a".repeat(249))
+        );
         assert_eq!(id_of(&["a", "b"]).len(), 32);
     }
 }

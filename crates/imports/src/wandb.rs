@@ -1,6 +1,8 @@
 //! Offline runs of Weights & Biases: `.wandb` files. A project becomes an experiment, the config
 //! parameters, numbers of the history series, the rest of the summary tags, files artifacts.
 
+pub mod mapping;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -8,12 +10,11 @@ use std::path::Path;
 use serde_json::Value as Json;
 use towpath_core::Timestamp;
 use towpath_core::protobuf::{Value, fields};
-use towpath_tracking::metrics::Point;
 use towpath_tracking::runs::RunStatus;
 use towpath_tracking::{Lifecycle, adopt};
 
 use crate::ImportError;
-use crate::recorded::{Recorded, files_where, id_of, key_of};
+use crate::recorded::{Recorded, files_where};
 use crate::records::crc32;
 
 const ZLIB: u32 = 0xEDB8_8320;
@@ -132,17 +133,9 @@ impl Run {
         let explicit = fields(message).find(|(number, _)| *number == 2).and_then(|(_, step)| {
             fields(step.bytes()).find(|(number, _)| *number == 1).map(|(_, number)| number.int())
         });
-        let step = row.get("_step").and_then(Json::as_i64).or(explicit).unwrap_or(0);
-        let at = row.get("_timestamp").and_then(Json::as_f64).map_or(self.started, |s| (s * 1000.0).max(0.0) as i64);
-        self.latest = self.latest.max(at);
-        let mut flat = Vec::new();
-        for (name, value) in row.iter().filter(|(name, _)| !name.starts_with('_')) {
-            flatten(name, value, &mut flat);
-        }
-        for (name, value) in flat {
-            if let Some(value) = number(value) {
-                self.series.entry(key_of(&name)).or_default().push(Point { step, at, value });
-            }
+        for (name, point) in mapping::points(&row, explicit.unwrap_or(0), self.started) {
+            self.latest = self.latest.max(point.at);
+            self.series.entry(name).or_default().push(point);
         }
     }
 
@@ -151,11 +144,7 @@ impl Run {
         if self.id.is_empty() {
             return Err(ImportError::content(files, "the .wandb file beside it does not say which run it is"));
         }
-        let mut config = Vec::new();
-        for (name, value) in self.config.iter().filter(|(name, _)| *name != "_wandb") {
-            flatten(name, value, &mut config);
-        }
-        let params = config.into_iter().map(|(name, value)| (key_of(&name), shown(value))).collect();
+        let params = mapping::params(&self.config);
         let name = if self.name.is_empty() { &self.id } else { &self.name };
         let mut tags =
             BTreeMap::from([("mlflow.runName".to_owned(), name.clone()), ("wandb.run_id".to_owned(), self.id.clone())]);
@@ -170,15 +159,13 @@ impl Run {
                 tags.insert(key.to_owned(), value.clone());
             }
         }
-        for (key, value) in self.summary.iter().filter(|(key, _)| !key.starts_with('_')) {
-            tags.insert(key_of(&format!("wandb.summary.{key}")), shown(value));
-        }
-        let experiment = if self.project.is_empty() { "uncategorized" } else { &self.project };
+        tags.extend(mapping::summary_tags(&self.summary));
+        let experiment = mapping::experiment(&self.project);
         let run = adopt::Run {
             datasets: Vec::new(),
             model_inputs: Vec::new(),
             model_outputs: Vec::new(),
-            run_id: id_of(&["wandb", &self.entity, experiment, &self.id]),
+            run_id: mapping::run_id(&self.entity, experiment, &self.id),
             name: name.clone(),
             user: self.entity.clone(),
             status: match self.exit_code {
@@ -210,35 +197,7 @@ fn items(message: &[u8]) -> impl Iterator<Item = (String, Json)> {
             }
         }
         let name = if nested.is_empty() { key } else { nested.join(".") };
-        // Python writes NaN and Infinity as no JSON has them.
-        let value = serde_json::from_str(&json).unwrap_or(Json::String(json));
+        let value = mapping::json(&json).unwrap_or(Json::String(json));
         (!name.is_empty()).then_some((name, value))
     })
-}
-
-fn flatten<'j>(name: &str, value: &'j Json, out: &mut Vec<(String, &'j Json)>) {
-    match value {
-        Json::Object(inner) => inner.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out)),
-        other => out.push((name.to_owned(), other)),
-    }
-}
-
-fn number(value: &Json) -> Option<f64> {
-    match value {
-        Json::Number(number) => number.as_f64(),
-        Json::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn shown(value: &Json) -> String {
-    match value {
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use towpath_core::{Actor, Kind};
-use towpath_identity::{Identity, Scope, accounts_exist, header, tokens};
+use towpath_identity::{Identity, Scope, Secret, accounts_exist, header, tokens};
 
 use crate::App;
 use crate::error::ApiError;
@@ -32,6 +32,18 @@ pub(crate) async fn identify(State(app): State<App>, mut request: Request, next:
         }
         Err(error) => error.into_response(),
     }
+}
+
+/// The same for a client that is never without a key: on a server without accounts any key that is none
+/// of ours is as good as none.
+pub(crate) async fn identify_key(state: State<App>, mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(header::secret);
+    if given.is_some_and(|secret| !secret.starts_with(Secret::PREFIX))
+        && !state.store.look_up(accounts_exist).await.unwrap_or(true)
+    {
+        request.headers_mut().remove(AUTHORIZATION);
+    }
+    identify(state, request, next).await
 }
 
 async fn identity(app: &App, secret: Option<String>) -> Result<Identity, ApiError> {

@@ -29,6 +29,25 @@ pub(crate) fn put(tx: &mut Tx<'_>, run: &RunInfo, param: &KeyValue) -> Result<()
     }
 }
 
+/// Sets parameters, whatever they were: other trackers' clients may change theirs. `run` must be active.
+pub fn replace<'p>(
+    tx: &mut Tx<'_>,
+    run: &RunInfo,
+    params: impl IntoIterator<Item = (&'p String, &'p String)>,
+) -> Result<(), TrackingError> {
+    for (key, value) in params {
+        validate::key("key", key)?;
+        let value = validate::truncated(value, validate::PARAM_VALUE);
+        tx.run(
+            "insert into run_params (run, key, value) values ($1, $2, $3) \
+             on conflict (run, key) do update set value = excluded.value",
+            &[&run.id, key, &value],
+        )?;
+    }
+    crate::runs::notify(tx, run);
+    Ok(())
+}
+
 /// Logs one parameter.
 pub fn log(tx: &mut Tx<'_>, run_id: &str, param: &KeyValue) -> Result<(), TrackingError> {
     validate::key("key", &param.key)?;

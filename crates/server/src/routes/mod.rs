@@ -7,7 +7,7 @@ use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::App;
-use crate::auth::identify;
+use crate::auth::{identify, identify_key};
 use crate::metrics;
 
 pub(crate) mod audit;
@@ -50,6 +50,11 @@ pub(crate) fn router(app: App) -> Router {
     let mut tracking = towpath_mlflow::State::new(app.store.clone(), app.artifacts.clone(), app.runs.vault().clone());
     tracking.webhooks = app.webhooks;
     let mlflow = towpath_mlflow::router(tracking.clone());
+    let wandb = towpath_wandb::State {
+        store: app.store.clone(),
+        artifacts: app.artifacts.clone(),
+        vault: app.runs.vault().clone(),
+    };
     let known = Router::new()
         .nest("/api/v1", api)
         .merge(events::router())
@@ -58,8 +63,11 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app.clone())
         .merge(mlflow)
         .layer(from_fn_with_state(app.clone(), identify));
+    let keyed = towpath_wandb::router(wandb.clone()).layer(from_fn_with_state(app.clone(), identify_key));
     known
+        .merge(keyed)
         .merge(towpath_mlflow::parts(tracking))
+        .merge(towpath_wandb::open(wandb))
         .merge(health::router().with_state(app.clone()))
         .merge(schedules::hooks().with_state(app.clone()))
         .merge(page::router().with_state(app.clone()))
