@@ -2,18 +2,17 @@
 
 Both serve the same trained pipeline: Towpath its ONNX export, with every prediction logged; MLflow
 the pipeline itself (its scikit-learn flavour) and the ONNX export (its ONNX flavour, on ONNX
-Runtime). wrk asks from the same machine over kept-alive connections; CPU time is that of the serving
-process with its children, from /proc, and does not depend on how busy the machine is as latencies do.
+Runtime).
 """
 
 import json
-import shutil
 import urllib.request
 
 import digits
 import mlflow
 import onnx
-from processes import free_port, run
+import wrk
+from processes import free_port
 from report import Figure
 
 CONCURRENCY = [1, 8, 32]
@@ -21,22 +20,16 @@ SECONDS = 8
 #: A fiftieth of MLflow's CPU time for a request.
 FRACTION = 50
 
-#: Posts the body of a file; prints JSON at the end, times in microseconds.
-WRK = """\
+#: Posts the body of a file.
+POST = """\
 wrk.method = "POST"
 wrk.body = io.open(os.getenv("BODY")):read("a")
 wrk.headers["Content-Type"] = "application/json"
-function done(summary, latency)
-  local e = summary.errors
-  io.write(string.format('{"requests": %d, "micros": %d, "p50": %d, "p99": %d, "failed": %d}',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
-end
 """
 
 
 def measure(subject):
-    install_wrk()
+    wrk.install()
     trained = digits.train(subject.dir / "model")
     mlflow.sklearn.save_model(trained.pipeline, subject.dir / "sklearn")
     mlflow.onnx.save_model(onnx.load(trained.onnx / "model.onnx"), subject.dir / "onnx")
@@ -62,11 +55,6 @@ def rows(n, ours, peers):
     ]
 
 
-def install_wrk():
-    if shutil.which("wrk") is None:
-        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "wrk")
-
-
 def towpath(subject, trained):
     """Service and URL."""
     port = free_port()
@@ -89,7 +77,7 @@ def models_serve(subject, flavour):
 def load(subject, service, url, body):
     """By concurrency: CPU milliseconds of a request, quantiles in milliseconds, requests a second."""
     script, request = subject.dir / "post.lua", subject.dir / "request.json"
-    script.write_text(WRK)
+    script.write_text(POST + wrk.DONE)
     request.write_text(json.dumps(body))
     found = {}
     with service:
@@ -98,22 +86,9 @@ def load(subject, service, url, body):
         ))
         if 0 not in digits_of(answered):
             raise RuntimeError(f"{url} does not take the image for a zero: {answered}")
+        environment = dict(subject.environment, BODY=str(request))
         for n in CONCURRENCY:
-            wrk = ["wrk", "--threads", 1, "--connections", n, "--script", script]
-            environment = dict(subject.environment, BODY=str(request))
-            run(*wrk, "--duration", "2s", url, env=environment)
-            before = service.cpu_seconds()
-            printed = run(*wrk, "--duration", f"{SECONDS}s", url, env=environment)
-            used = service.cpu_seconds() - before
-            summary = json.loads(printed[printed.index('{"requests"'):])
-            if summary["failed"] or not summary["requests"]:
-                raise RuntimeError(f"{url} at {n}: {summary}")
-            found[n] = {
-                "cpu": 1000 * used / summary["requests"],
-                "p50": summary["p50"] / 1000,
-                "p99": summary["p99"] / 1000,
-                "rate": 1e6 * summary["requests"] / summary["micros"],
-            }
+            found[n] = wrk.load(service, url, script, n, SECONDS, environment=environment)
     return found
 
 

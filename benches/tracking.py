@@ -1,19 +1,17 @@
 """Tracking beside `mlflow server`, each on a SQLite file of its own, over kept-alive connections.
 
-The same requests to both: single points, batches, new runs, a run, a search, a history. CPU time is
-that of the server with its children, from /proc, and does not depend on how busy the machine is as
-latencies do. MLflow gets fewer requests, because each takes it tens of milliseconds; what it is asked
-for (10,000 runs, 100,000 points) is put into its database by its own store.
+The same requests to both: single points, batches, new runs, a run, a search, a history. What MLflow is
+asked for (10,000 runs, 100,000 points) is put into its tables.
 """
 
 import json
 import sqlite3
-import threading
 import time
 import urllib.parse
 from http.client import HTTPConnection
 from pathlib import Path
 
+import wrk
 from processes import free_port, peak_memory, run, tree
 from report import Figure, median
 
@@ -22,8 +20,8 @@ RUNS = 10_000
 MANY_RUNS = 1_000_000
 POINTS = 100_000
 INGESTED = 1_000_000
-#: Requests of each kind: ours, and MLflow's.
-REQUESTS = {"ours": 4000, "theirs": 60}
+#: Seconds of each kind of request.
+SECONDS = 4
 #: A hundredth of MLflow's CPU time.
 FRACTION = 100
 
@@ -53,7 +51,48 @@ SEARCH = {
 }
 
 
+#: Before each kind: the run, and a first time, so that each load logs points that are not there yet.
+NEXT = """\
+local run, first, i = os.getenv("RUN"), os.time() * 1000000, 0
+local json = {["Content-Type"] = "application/json"}
+local function post(path, ...)
+  return wrk.format("POST", "/api/2.0/mlflow/" .. path, json, string.format(...))
+end
+local points = {}
+"""
+KINDS = {
+    "log-metric": """\
+function request()
+  i = i + 1
+  return post("runs/log-metric", '{"run_id":"%s","key":"loss","value":%.17g,"timestamp":%d,"step":%d}',
+    run, i / 7, first + i, i)
+end
+""",
+    "log-batch of 100": """\
+function request()
+  i = i + 1
+  for p = 1, 100 do
+    points[p] = string.format('{"key":"batch","value":%.17g,"timestamp":%d,"step":%d}', p / 7, first + i, i * 100 + p)
+  end
+  return post("runs/log-batch", '{"run_id":"%s","metrics":[%s]}', run, table.concat(points, ","))
+end
+""",
+    "create-run": """\
+function request()
+  i = i + 1
+  return post("runs/create", '{"experiment_id":"0","start_time":%d,"run_name":"r%d"}', i, i)
+end
+""",
+    "get-run": """\
+function request()
+  return wrk.format("GET", "/api/2.0/mlflow/runs/get?run_id=" .. run)
+end
+""",
+}
+
+
 def measure(subject):
+    wrk.install()
     ours = Towpath(subject)
     with ours.service:
         found = ours.measure()
@@ -65,7 +104,7 @@ def measure(subject):
 
 def figures(found, peer, name):
     rows = []
-    for what in ("log-metric", "log-batch of 100", "create-run", "get-run"):
+    for what in KINDS:
         for n in CONCURRENCY:
             ours, theirs = found[what, n], peer[what, n]
 
@@ -121,86 +160,41 @@ class Client:
 class Tracked:
     """What is measured of either server."""
 
-    def __init__(self, url, service, requests):
-        self.url, self.service, self.requests = url, service, requests
+    def __init__(self, subject, url, service):
+        self.url, self.service = url, service
+        self.folder, self.environment = subject.dir, subject.environment
 
     def measure(self):
         run_id = self.create(Client(self.url))
-        found = {}
-        for n in CONCURRENCY:
-            for what, request in self.kinds(run_id).items():
-                found[what, n] = self.load(n, request)
-        return found
+        return {(what, n): self.load(n, what, run_id) for n in CONCURRENCY for what in KINDS}
 
     def create(self, client):
         return client.post("runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]["run_id"]
 
-    def kinds(self, run_id):
-        """By name, the request number `i` as method, path and body."""
-        def metric(i):
-            body = {"run_id": run_id, "key": "loss", "value": i / 7, "timestamp": 1_700_000_000_000 + i, "step": i}
-            return "POST", "runs/log-metric", body
-
-        def batch(i):
-            points = [
-                {"key": "batch", "value": p / 7, "timestamp": 1_700_000_000_000 + i, "step": i * 100 + p} for p in range(100)
-            ]
-            return "POST", "runs/log-batch", {"run_id": run_id, "metrics": points}
-
-        return {
-            "log-metric": metric,
-            "log-batch of 100": batch,
-            "create-run": lambda i: ("POST", "runs/create", {"experiment_id": "0", "start_time": i, "run_name": f"r{i}"}),
-            "get-run": lambda _: ("GET", f"runs/get?run_id={run_id}", None),
-        }
-
-    def load(self, concurrency, request, count=None):
-        count = count or self.requests
-        each = count // concurrency
-        latencies, failed = [], []
-
-        def client(number):
-            try:
-                connection, times = Client(self.url), []
-                for i in range(each):
-                    method, path, body = request(number * each + i)
-                    body = json.dumps(body) if body else None
-                    begun = time.perf_counter()
-                    connection.raw(method, path, body)
-                    times.append(1000 * (time.perf_counter() - begun))
-                latencies.extend(times)
-            except Exception as error:
-                failed.append(error)
-
-        threads = [threading.Thread(target=client, args=(number,)) for number in range(concurrency)]
-        before, begun = self.service.cpu_seconds(), time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seconds, used = time.perf_counter() - begun, self.service.cpu_seconds() - before
-        if failed:
-            raise failed[0]
-        latencies.sort()
-        return {
-            "cpu": 1000 * used / len(latencies),
-            "p50": median(latencies),
-            "p99": latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))],
-            "rate": len(latencies) / seconds,
-        }
+    def load(self, concurrency, what, run_id):
+        script = self.folder / "load.lua"
+        script.write_text(NEXT + KINDS[what] + wrk.DONE)
+        environment = dict(self.environment, RUN=run_id)
+        return wrk.load(self.service, self.url, script, concurrency, SECONDS, warm_up=1, environment=environment)
 
     def asked(self, times, method, path, body=None):
-        return self.load(1, lambda _: (method, path, body), times)
-
+        """Again and again over one connection."""
+        client, body = Client(self.url), body and json.dumps(body)
+        before, latencies = self.service.cpu_seconds(), []
+        for _ in range(times):
+            begun = time.perf_counter()
+            client.raw(method, path, body)
+            latencies.append(1000 * (time.perf_counter() - begun))
+        return {"cpu": 1000 * (self.service.cpu_seconds() - before) / times, "p50": median(latencies)}
 
 class Towpath(Tracked):
     def __init__(self, subject):
-        self.folder, port = subject.dir / "server", free_port()
+        self.data, port = subject.dir / "server", free_port()
         begun = time.perf_counter()
-        command = [subject.towpath, "server", "--listen", f"127.0.0.1:{port}", "--data-dir", self.folder]
+        command = [subject.towpath, "server", "--listen", f"127.0.0.1:{port}", "--data-dir", self.data]
         url = f"http://127.0.0.1:{port}"
         service = subject.service(*command, ready=f"{url}/readyz")
-        super().__init__(url, service, REQUESTS["ours"])
+        super().__init__(subject, url, service)
         first = 1000 * (time.perf_counter() - begun)
         service.stop()
         # A second start: the database is there.
@@ -254,14 +248,14 @@ class Towpath(Tracked):
         client.post("runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": 5})
 
     def size(self):
-        return sum(path.stat().st_size for path in self.folder.glob("towpath.db"))
+        return sum(path.stat().st_size for path in self.data.glob("towpath.db"))
 
     def fill(self, client, count):
         """An experiment with so many runs, written into the tables: by the API it would take minutes."""
         name = f"runs-{count}"
         experiment = client.post("experiments/create", {"name": name})["experiment_id"]
         client.post("runs/log-metric", {"run_id": self.create(client), "key": "acc", "value": 0, "timestamp": 1})
-        database = sqlite3.connect(self.folder / "towpath.db", timeout=120)
+        database = sqlite3.connect(self.data / "towpath.db", timeout=120)
         key = database.execute("select id from metric_keys where name = 'acc'").fetchone()[0]
         with database:
             first = database.execute("update sequences set value = value + ? where name = 'tracked_runs' returning value", (count,))
@@ -297,7 +291,7 @@ class Mlflow(Tracked):
         begun = time.perf_counter()
         service = subject.service(*command, ready=f"{url}/health")
         self.start = 1000 * (time.perf_counter() - begun)
-        super().__init__(url, service, REQUESTS["theirs"])
+        super().__init__(subject, url, service)
         self.subject = subject
 
     def measure(self):

@@ -62,7 +62,7 @@ impl State {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, ApiError> + Send + 'static,
     {
-        self.store.write(Durability::Relaxed, work).await
+        self.store.write_briefly(work).await
     }
 
     /// Control: the registry.

@@ -18,7 +18,7 @@ use towpath_pipeline::engine::stage::Inputs;
 use towpath_pipeline::executor::usage::Sample;
 use towpath_plan::decide::{Action, Decision};
 use towpath_plan::pipeline::{Pipeline, Stage};
-use towpath_store::{Durability, Store, Tx, Vault};
+use towpath_store::{Store, Tx, Vault};
 use towpath_tracking::metrics::Metric;
 use towpath_tracking::runs::{self as tracked, RunStatus};
 use towpath_tracking::{KeyValue, batch, tags};
@@ -100,7 +100,7 @@ impl<'a> DatabaseJournal<'a> {
         &self,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, JournalError> {
-        Ok(self.runtime.block_on(self.store.write(Durability::Relaxed, work))?)
+        Ok(self.runtime.block_on(self.store.write_briefly(work))?)
     }
 
     /// Changes what is known of a stage; a copy of it, to be written.

@@ -14,6 +14,7 @@ mod checkpoint;
 mod postgres;
 mod sqlite;
 pub(crate) mod value;
+mod writer;
 
 pub(crate) use postgres::PgPool;
 use postgres::PgTx;
@@ -99,6 +100,21 @@ impl Store {
                 self.notify.send(notifications);
                 Ok(value)
             }
+        }
+    }
+
+    /// Like [`Store::write`] with [`Durability::Relaxed`], for a few rows: in the calling thread where the
+    /// database is SQLite and nobody else writes, because the way to another thread and back takes as
+    /// long as they do.
+    pub async fn write_briefly<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        match &*self.db {
+            Db::Sqlite(sqlite) => sqlite.write_briefly(work).await,
+            Db::Postgres(_) => self.write(Durability::Relaxed, work).await,
         }
     }
 

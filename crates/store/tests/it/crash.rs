@@ -46,14 +46,34 @@ async fn what_was_committed_moves_into_the_database_while_nothing_else_is_writte
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towpath.db");
     let store = Store::open(&path.display().to_string(), Arc::new(SystemClock)).await.unwrap();
-    let text = "x".repeat(6 << 20);
+    let text = "x".repeat(9 << 20);
     let written = store.write(Durability::Relaxed, move |tx| {
         tx.run("insert into projects (name, created_at, created_by) values ($1, 0, 'local')", &[&text])
     });
     written.await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    while path.metadata().unwrap().len() < 6 << 20 {
+    while path.metadata().unwrap().len() < 9 << 20 {
         assert!(Instant::now() < deadline, "the WAL stays as it is");
         std::thread::yield_now();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wal_starts_over_however_long_is_written_without_a_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("towpath.db").display().to_string();
+    let store = Store::open(&path, Arc::new(SystemClock)).await.unwrap();
+    let text = Arc::new("x".repeat(1 << 20));
+    for i in 0..200 {
+        let text = Arc::clone(&text);
+        let written = store.write_briefly(move |tx| {
+            tx.run(
+                "insert into projects (name, created_at, created_by) values ($1, 0, 'local')",
+                &[&format!("{i}{text}")],
+            )
+        });
+        written.await.unwrap();
+    }
+    let wal = dir.path().join("towpath.db-wal").metadata().unwrap().len();
+    assert!(wal < 100 << 20, "{wal} bytes of 200 MiB that were written");
 }

@@ -4,6 +4,8 @@ use towpath_store::{Durability, Store, StoreError, sequence};
 crate::store_suite!(
     an_error_rolls_back_its_own_transaction_only,
     concurrent_writers_never_get_the_same_number,
+    brief_writes_and_others_get_along,
+    a_brief_write_that_panics_leaves_nothing_behind,
     listeners_hear_of_commits_and_not_of_rollbacks,
     a_listener_to_chosen_topics_hears_of_no_others,
     a_look_up_sees_what_was_committed_and_changes_nothing,
@@ -36,6 +38,49 @@ async fn concurrent_writers_never_get_the_same_number(store: Store) {
     }
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=40).collect::<Vec<i64>>());
+}
+
+async fn brief_writes_and_others_get_along(store: Store) {
+    let writers: Vec<_> = (0..200)
+        .map(|i| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                match i % 4 {
+                    0 => store.write(Durability::Full, |tx| sequence::next(tx, "n")).await,
+                    1 => store.write(Durability::Relaxed, |tx| sequence::next(tx, "n")).await,
+                    _ => store.write_briefly(|tx| sequence::next(tx, "n")).await,
+                }
+            })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for writer in writers {
+        numbers.push(writer.await.unwrap().unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=200).collect::<Vec<i64>>());
+}
+
+async fn a_brief_write_that_panics_leaves_nothing_behind(store: Store) {
+    let panicking = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let written = store.write_briefly(|tx| {
+                sequence::next(tx, "n")?;
+                assert!(tx.opt("select 1", &[])?.is_none(), "on purpose");
+                Ok::<_, StoreError>(())
+            });
+            written.await
+        }
+    });
+    assert!(!matches!(panicking.await, Ok(Ok(()))));
+    assert_eq!(store.write_briefly(|tx| sequence::next(tx, "n")).await.unwrap(), 1);
+    let failing = store.write_briefly(|tx| {
+        sequence::next(tx, "n")?;
+        Err::<(), _>(StoreError::Constraint("no".into()))
+    });
+    assert!(failing.await.is_err());
+    assert_eq!(store.write(Durability::Full, |tx| sequence::next(tx, "n")).await.unwrap(), 2);
 }
 
 async fn listeners_hear_of_commits_and_not_of_rollbacks(store: Store) {
