@@ -6,6 +6,16 @@ pub fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
+/// Whether a text is such an id: 32 lowercase hex digits.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a text is the id of a logged model: `m-` and an id.
+pub fn is_model_id(text: &str) -> bool {
+    text.strip_prefix("m-").is_some_and(is_id)
+}
+
 /// A new id as UUIDs are usually written, with hyphens.
 pub fn new_uuid() -> String {
     uuid::Uuid::now_v7().to_string()

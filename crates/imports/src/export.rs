@@ -1,16 +1,17 @@
 //! What is here goes into a running MLflow server: experiments, runs with their histories and files,
-//! logged models, the registry. Servers give ids of their own; the tag `towpath.run_id` keeps ours, so
-//! that an export that broke off goes on, and one that is made again adds what is new.
+//! logged models, the registry. Servers give ids of their own; the tag `towpath.run_id` keeps ours (a
+//! Towpath takes it as the id), so that an export that broke off goes on. The tag `towpath.exported` says
+//! what was brought: one that is made again brings only what has changed since.
 
+mod files;
 mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::TryStreamExt as _;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
-use towpath_core::Timestamp;
+use towpath_core::{Digest, Timestamp};
 use towpath_store::{Store, objects};
 use towpath_tracking::artifacts::{Artifacts, path_of_uri};
 use towpath_tracking::experiments::Experiment;
@@ -18,15 +19,14 @@ use towpath_tracking::logged_models::LoggedModel;
 use towpath_tracking::metrics::{self, Point};
 use towpath_tracking::runs::Run;
 use towpath_tracking::search::{self, Query};
+use towpath_tracking::tags::{self, BROUGHT, MODEL_ID, RUN_ID};
 use towpath_tracking::{View, batch, views};
 
+use self::files::File;
+pub(crate) use self::files::Files;
 use crate::mlflow::rest::{Credentials, Rest, int, real};
 use crate::{ImportError, mlflow};
 
-/// Tags of what was exported: whose copy it is, and that the copy is whole.
-const RUN_ID: &str = "towpath.run_id";
-const MODEL_ID: &str = "towpath.model_id";
-const EXPORTED: &str = "towpath.exported";
 /// Runs and models of a page.
 const PAGE: usize = 500;
 
@@ -37,6 +37,7 @@ pub struct Exported {
     pub runs: usize,
     pub new_runs: usize,
     pub points: usize,
+    pub new_points: usize,
     pub logged_models: usize,
     pub new_logged_models: usize,
     pub files: u64,
@@ -57,23 +58,52 @@ pub async fn export(
     url: &str,
     credentials: Credentials,
 ) -> Result<Exported, ImportError> {
+    let files = Files::Stored(Artifacts::new(objects::open(artifact_root)?));
+    records(store, files, Numbers::Same, url, credentials).await
+}
+
+/// Which numbers the versions of registered models get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Those that they have here: the registry moves.
+    Same,
+    /// The next ones: others bring versions of the same models.
+    Next,
+}
+
+pub(crate) async fn records(
+    store: &Store,
+    files: Files,
+    numbers: Numbers,
+    url: &str,
+    credentials: Credentials,
+) -> Result<Exported, ImportError> {
     let rest = mlflow::Server::open(url, credentials).await?.rest;
-    let files = Artifacts::new(objects::open(artifact_root)?);
-    let mut export =
-        Export { store, files, rest, done: Exported::default(), runs: BTreeMap::new(), models: BTreeMap::new() };
+    let to_towpath = rest.is_towpath().await?;
+    let mut export = Export {
+        store,
+        files,
+        rest,
+        to_towpath,
+        done: Exported::default(),
+        runs: BTreeMap::new(),
+        models: BTreeMap::new(),
+    };
     for experiment in store.read(views::experiments).await? {
         let id = experiment.id;
         let experiment = store.read(move |tx| towpath_tracking::experiments::get(tx, id)).await?;
         export.experiment(&experiment).await?;
     }
-    export.registry().await?;
+    export.registry(numbers).await?;
     Ok(export.done)
 }
 
 struct Export<'e> {
     store: &'e Store,
-    files: Artifacts,
+    files: Files,
     rest: Rest,
+    /// The other server is a Towpath.
+    to_towpath: bool,
     done: Exported,
     /// Ours to theirs: id and artifact address.
     runs: BTreeMap<String, There>,
@@ -85,8 +115,55 @@ struct Export<'e> {
 struct There {
     id: String,
     artifact_uri: String,
-    /// It was brought there whole.
-    complete: bool,
+    /// What of it was brought there last, and when that began.
+    brought: Option<(String, i64)>,
+    /// As it was found, with tags, parameters and latest points; nothing for one that is new.
+    found: Value,
+    /// What is being brought; nothing when all of it is there.
+    bringing: Option<(String, i64)>,
+}
+
+impl There {
+    fn run(run: &Value) -> Self {
+        Self {
+            id: text(&run["info"]["run_id"]),
+            artifact_uri: text(&run["info"]["artifact_uri"]),
+            brought: brought(&run["data"]["tags"]),
+            found: run["data"].clone(),
+            bringing: None,
+        }
+    }
+
+    fn model(model: &Value) -> Self {
+        let info = &model["info"];
+        Self {
+            id: text(&info["model_id"]),
+            artifact_uri: text(&info["artifact_uri"]),
+            brought: brought(&info["tags"]),
+            found: model["data"].clone(),
+            bringing: None,
+        }
+    }
+
+    /// Whether something of it is to be brought; `content` stands for all of it.
+    fn begin(&mut self, content: String, now: i64) -> bool {
+        let is_there = self.brought.as_ref().is_some_and(|(brought, _)| *brought == content);
+        self.bringing = (!is_there).then_some((content, now));
+        !is_there
+    }
+
+    /// The tag that says so when all of it is there.
+    fn seal(&self) -> Option<Value> {
+        let (content, at) = self.bringing.as_ref()?;
+        Some(json!({"key": BROUGHT, "value": format!("{content} {at}")}))
+    }
+}
+
+/// What the tag of something that was brought says.
+fn brought(tags: &Value) -> Option<(String, i64)> {
+    let tag = tag(tags, BROUGHT)?;
+    let (content, at) = tag.split_once(' ')?;
+    Some((content.to_owned(), at.parse().ok()?))
 }
 
 impl Export<'_> {
@@ -94,15 +171,16 @@ impl Export<'_> {
         let theirs = self.experiment_there(experiment).await?;
         self.done.experiments += 1;
         let known = self.known_runs(&theirs).await?;
-        for run in self.runs_of(experiment.id).await? {
-            self.run(&theirs, &run, known.get(&run.info.run_id).cloned()).await?;
+        let runs = self.runs_of(experiment.id).await?;
+        for run in &runs {
+            self.run(&theirs, run, known.get(&run.info.run_id).cloned()).await?;
         }
         let known = self.known_models(&theirs).await?;
         for model in self.logged_models_of(experiment.id).await? {
             self.logged_model(&theirs, &model, known.get(&model.model_id).cloned()).await?;
         }
-        for run in self.runs_of(experiment.id).await? {
-            self.links(&run).await?;
+        for run in &runs {
+            self.finish(run).await?;
         }
         Ok(())
     }
@@ -126,16 +204,8 @@ impl Export<'_> {
             "filter": format!("tags.`{RUN_ID}` != ''"),
         });
         let found = self.rest.all("/runs/search", asked, "runs").await?;
-        let known = found.iter().map(|run| {
-            let tags = &run["data"]["tags"];
-            let there = There {
-                id: text(&run["info"]["run_id"]),
-                artifact_uri: text(&run["info"]["artifact_uri"]),
-                complete: tag(tags, EXPORTED).is_some(),
-            };
-            (tag(tags, RUN_ID).unwrap_or_default(), there)
-        });
-        Ok(known.collect())
+        let known = |run: &Value| (tag(&run["data"]["tags"], RUN_ID).unwrap_or_default(), There::run(run));
+        Ok(found.iter().map(known).collect())
     }
 
     async fn known_models(&self, experiment: &str) -> Result<BTreeMap<String, There>, ImportError> {
@@ -144,16 +214,8 @@ impl Export<'_> {
             Err(ImportError::Refused { status: 404, .. }) => Vec::new(),
             found => found?,
         };
-        let known = found.iter().filter_map(|model| {
-            let info = &model["info"];
-            let there = There {
-                id: text(&info["model_id"]),
-                artifact_uri: text(&info["artifact_uri"]),
-                complete: tag(&info["tags"], EXPORTED).is_some(),
-            };
-            Some((tag(&info["tags"], MODEL_ID)?, there))
-        });
-        Ok(known.collect())
+        let known = |model: &Value| Some((tag(&model["info"]["tags"], MODEL_ID)?, There::model(model)));
+        Ok(found.iter().filter_map(known).collect())
     }
 
     async fn runs_of(&self, experiment: i64) -> Result<Vec<Run>, ImportError> {
@@ -188,64 +250,118 @@ impl Export<'_> {
 
     async fn run(&mut self, experiment: &str, run: &Run, known: Option<There>) -> Result<(), ImportError> {
         self.done.runs += 1;
-        let there = match known {
-            Some(there) => there,
+        let now = self.store.now().millis();
+        let known = match known {
+            Some(there) => Some(there),
             None => self.create_run(experiment, run).await?,
         };
-        self.runs.insert(run.info.run_id.clone(), there.clone());
+        let Some(mut there) = known else { return Ok(()) };
+        let series = self.series(run).await?;
+        let files = self.files.below(&run.info.artifact_uri).await?;
+        if there.begin(content_of_run(run, &series, files.as_deref()), now) {
+            self.log(&there, run, &series).await?;
+            self.upload(&run.info.artifact_uri, files, &there).await?;
+        }
+        self.runs.insert(run.info.run_id.clone(), there);
+        Ok(())
+    }
+
+    async fn series(&mut self, run: &Run) -> Result<BTreeMap<String, Vec<Point>>, ImportError> {
         let keys: BTreeSet<String> = run.metrics.iter().map(|metric| metric.key.clone()).collect();
         let mut series = BTreeMap::new();
         for key in keys {
             let (run_id, of) = (run.info.run_id.clone(), key.clone());
-            let points = self.store.read(move |tx| metrics::history(tx, &run_id, &of, 0, None)).await?;
-            self.done.points += points.len();
-            series.insert(key, points);
+            series.insert(key, self.store.read(move |tx| metrics::history(tx, &run_id, &of, 0, None)).await?);
         }
-        if !there.complete {
-            self.log(&there.id, run, &series).await?;
-            self.upload(&run.info.artifact_uri, &there.artifact_uri).await?;
-            let status = run.info.status.as_str();
-            let ended = run.info.end_time.map(Timestamp::millis);
-            self.rest.post("/runs/update", &json!({"run_id": there.id, "status": status, "end_time": ended})).await?;
-            if ended.is_some() {
-                let whole = json!({"run_id": there.id, "key": EXPORTED, "value": "complete"});
-                self.rest.post("/runs/set-tag", &whole).await?;
-            }
-        }
-        self.compare(run, &there, &series).await
+        Ok(series)
     }
 
-    async fn create_run(&mut self, experiment: &str, run: &Run) -> Result<There, ImportError> {
-        let mut tags = run.tags.clone();
+    /// `None`, and a difference that says so, when it was deleted there.
+    async fn create_run(&mut self, experiment: &str, run: &Run) -> Result<Option<There>, ImportError> {
+        let mut tags = self.tags_there(run);
         tags.insert(RUN_ID.into(), run.info.run_id.clone());
-        // A parent that was brought there has another id there.
-        if let Some(parent) = tags.get_mut("mlflow.parentRunId")
-            && let Some(there) = self.runs.get(parent.as_str())
-        {
-            parent.clone_from(&there.id);
-        }
         let asked = json!({
             "experiment_id": experiment, "user_id": run.info.user, "run_name": run.info.name,
             "start_time": run.info.start_time.millis(), "tags": pairs(&tags),
         });
-        let made = self.rest.post("/runs/create", &asked).await?;
-        self.done.new_runs += 1;
-        let info = &made["run"]["info"];
-        Ok(There { id: text(&info["run_id"]), artifact_uri: text(&info["artifact_uri"]), complete: false })
+        match self.rest.post("/runs/create", &asked).await {
+            Err(ImportError::Refused { code, .. }) if code == "RESOURCE_ALREADY_EXISTS" => {
+                let found = self.rest.get("/runs/get", &[("run_id", &run.info.run_id)]).await?;
+                if found["run"]["info"]["lifecycle_stage"] == "deleted" {
+                    self.done.differences.push(format!("run {}: it is deleted there", run.info.run_id));
+                    return Ok(None);
+                }
+                Ok(Some(There::run(&found["run"])))
+            }
+            made => {
+                let mut there = There::run(&made?["run"]);
+                there.found = Value::Null;
+                self.done.new_runs += 1;
+                Ok(Some(there))
+            }
+        }
     }
 
-    async fn log(&self, run_id: &str, run: &Run, series: &BTreeMap<String, Vec<Point>>) -> Result<(), ImportError> {
-        let batch = |what: &str, values: &[Value]| json!({"run_id": run_id, what: values});
-        let params = pairs(&run.params);
-        for params in params.chunks(batch::PARAMS) {
+    /// The tags of a run as they are there: a parent that was brought has another id on some servers, and
+    /// a Towpath writes its own tags itself.
+    fn tags_there(&self, run: &Run) -> BTreeMap<String, String> {
+        let mut tags = run.tags.clone();
+        tags.retain(|key, _| key != BROUGHT && !(self.to_towpath && tags::is_reserved(key)));
+        if let Some(parent) = tags.get_mut(tags::PARENT)
+            && let Some(there) = self.runs.get(parent.as_str())
+        {
+            parent.clone_from(&there.id);
+        }
+        tags
+    }
+
+    /// Logs what is not there.
+    async fn log(
+        &mut self,
+        there: &There,
+        run: &Run,
+        series: &BTreeMap<String, Vec<Point>>,
+    ) -> Result<(), ImportError> {
+        let batch = |what: &str, values: &[Value]| json!({"run_id": there.id, what: values});
+        let (params, tags) = (texts(&there.found["params"]), texts(&there.found["tags"]));
+        // What has another value there cannot be changed, and is found by the comparison.
+        let lacking = run.params.iter().filter(|(key, _)| !params.contains_key(*key));
+        let lacking: Vec<Value> = lacking.map(|(key, value)| json!({"key": key, "value": value})).collect();
+        for params in lacking.chunks(batch::PARAMS) {
             self.rest.post("/runs/log-batch", &batch("params", params)).await?;
         }
-        let points: Vec<Value> =
-            series.iter().flat_map(|(key, points)| points.iter().map(move |point| metric(key, point))).collect();
-        for points in points.chunks(batch::METRICS) {
+        if !there.found.is_null() {
+            let mut changed = self.tags_there(run);
+            changed.retain(|key, value| tags.get(key) != Some(value));
+            for tags in pairs(&changed).chunks(batch::TAGS) {
+                self.rest.post("/runs/log-batch", &batch("tags", tags)).await?;
+            }
+        }
+        let latest: BTreeSet<String> =
+            there.found["metrics"].as_array().into_iter().flatten().map(|metric| text(&metric["key"])).collect();
+        let mut lacking = Vec::new();
+        for (key, points) in series {
+            let known = if latest.contains(key) { self.history(&there.id, key).await? } else { BTreeSet::new() };
+            let points = points.iter().filter(|point| !known.contains(&place_of(point)));
+            lacking.extend(points.map(|point| metric(key, point)));
+        }
+        self.done.new_points += lacking.len();
+        for points in lacking.chunks(batch::METRICS) {
             self.rest.post("/runs/log-batch", &batch("metrics", points)).await?;
         }
         Ok(())
+    }
+
+    /// The points of a series there.
+    async fn history(&self, run_id: &str, key: &str) -> Result<BTreeSet<(i64, i64, u64)>, ImportError> {
+        let asked = [("run_id", run_id), ("metric_key", key), ("max_results", "25000")];
+        let history = self.rest.all_by_query("/metrics/get-history", &asked, "metrics").await?;
+        let point = |point: &Value| Point {
+            step: int(&point["step"]),
+            at: int(&point["timestamp"]),
+            value: real(&point["value"]),
+        };
+        Ok(history.iter().map(|found| place_of(&point(found))).collect())
     }
 
     async fn logged_model(
@@ -255,15 +371,18 @@ impl Export<'_> {
         known: Option<There>,
     ) -> Result<(), ImportError> {
         self.done.logged_models += 1;
-        let there = match known {
+        let now = self.store.now().millis();
+        let mut there = match known {
             Some(there) => there,
             None => self.create_model(experiment, model).await?,
         };
+        let files = self.files.below(&model.artifact_uri).await?;
+        let is_there = !there.begin(content_of_model(model, files.as_deref()), now);
         self.models.insert(model.model_id.clone(), there.clone());
-        if there.complete {
+        if is_there {
             return Ok(());
         }
-        self.upload(&model.artifact_uri, &there.artifact_uri).await?;
+        self.upload(&model.artifact_uri, files, &there).await?;
         for measured in &model.metrics {
             let Some(run) = self.runs.get(&measured.run_id) else { continue };
             let m = &measured.metric;
@@ -277,7 +396,7 @@ impl Export<'_> {
         let place = format!("/logged-models/{}", there.id);
         let status = json!({"model_id": there.id, "status": model.status.as_str()});
         self.rest.call(Method::PATCH, &place, &status).await?;
-        let whole = json!({"model_id": there.id, "tags": [{"key": EXPORTED, "value": "complete"}]});
+        let whole = json!({"model_id": there.id, "tags": [there.seal()]});
         self.rest.call(Method::PATCH, &format!("{place}/tags"), &whole).await?;
         Ok(())
     }
@@ -290,15 +409,34 @@ impl Export<'_> {
             "experiment_id": experiment, "name": model.name, "model_type": model.model_type,
             "source_run_id": run, "params": pairs(&model.params), "tags": pairs(&tags),
         });
-        let made = self.rest.post("/logged-models", &asked).await?;
-        self.done.new_logged_models += 1;
-        let info = &made["model"]["info"];
-        Ok(There { id: text(&info["model_id"]), artifact_uri: text(&info["artifact_uri"]), complete: false })
+        match self.rest.post("/logged-models", &asked).await {
+            Err(ImportError::Refused { code, .. }) if code == "RESOURCE_ALREADY_EXISTS" => {
+                let found = self.rest.get(&format!("/logged-models/{}", model.model_id), &[]).await?;
+                Ok(There::model(&found["model"]))
+            }
+            made => {
+                self.done.new_logged_models += 1;
+                Ok(There::model(&made?["model"]))
+            }
+        }
     }
 
-    /// What a run read and which models it read and made.
-    async fn links(&self, run: &Run) -> Result<(), ImportError> {
-        let Some(there) = self.runs.get(&run.info.run_id).filter(|there| !there.complete) else { return Ok(()) };
+    /// What a run read and which models it read and made, how it ended, and that it is there as a whole.
+    async fn finish(&mut self, run: &Run) -> Result<(), ImportError> {
+        let Some(there) = self.runs.get(&run.info.run_id).cloned() else { return Ok(()) };
+        if let Some(seal) = there.seal() {
+            self.links(run, &there).await?;
+            let asked = json!({
+                "run_id": there.id, "status": run.info.status.as_str(), "run_name": run.info.name,
+                "end_time": run.info.end_time.map(Timestamp::millis),
+            });
+            self.rest.post("/runs/update", &asked).await?;
+            self.rest.post("/runs/log-batch", &json!({"run_id": there.id, "tags": [seal]})).await?;
+        }
+        self.compare(run, &there).await
+    }
+
+    async fn links(&self, run: &Run, there: &There) -> Result<(), ImportError> {
         let datasets: Vec<Value> = run
             .datasets
             .iter()
@@ -325,59 +463,67 @@ impl Export<'_> {
         Ok(())
     }
 
-    /// Files that both servers store themselves.
-    async fn upload(&mut self, ours: &str, theirs: &str) -> Result<(), ImportError> {
-        let Some(from) = path_of_uri(ours) else {
-            self.done.files_elsewhere += 1;
+    /// Files that the other server stores itself.
+    async fn upload(&mut self, ours: &str, files: Option<Vec<File>>, there: &There) -> Result<(), ImportError> {
+        let (Some(files), Some(to)) = (files.as_deref(), path_of_uri(&there.artifact_uri)) else {
+            self.done.files_elsewhere += usize::from(files.is_none_or(|files| !files.is_empty()));
             return Ok(());
         };
-        let files = self.files.files(from).await?;
-        let Some(to) = path_of_uri(theirs) else {
-            self.done.files_elsewhere += usize::from(!files.is_empty());
-            return Ok(());
-        };
-        for file in files {
-            let download = self.files.get(&format!("{from}/{}", file.path), None).await?;
-            let body = download.body.map_err(std::io::Error::other);
-            self.rest.upload(&format!("{to}/{}", file.path), reqwest::Body::wrap_stream(body)).await?;
-            self.done.files += 1;
-            self.done.bytes += file.size;
-        }
+        let sent_at = there.brought.as_ref().map(|(_, at)| *at);
+        let sent = self.files.send(&self.rest, ours, files, to, sent_at).await?;
+        self.done.files += sent.files;
+        self.done.bytes += sent.bytes;
         Ok(())
     }
 
     /// Reads a run there again: parameters, and every point.
-    async fn compare(
-        &mut self,
-        run: &Run,
-        there: &There,
-        series: &BTreeMap<String, Vec<Point>>,
-    ) -> Result<(), ImportError> {
+    async fn compare(&mut self, run: &Run, there: &There) -> Result<(), ImportError> {
         let found = self.rest.get("/runs/get", &[("run_id", &there.id)]).await?;
-        let params: BTreeMap<String, String> = found["run"]["data"]["params"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|param| (text(&param["key"]), text(&param["value"])))
-            .collect();
+        let params = texts(&found["run"]["data"]["params"]);
         let mut differs = |what: String| self.done.differences.push(format!("run {}: {what}", run.info.run_id));
-        if params != run.params {
-            differs("other parameters".into());
+        for (key, value) in run.params.iter().filter(|(key, value)| params.get(*key) != Some(*value)) {
+            differs(format!("param '{key}' is not '{value}'"));
         }
-        for (key, points) in series {
-            let asked = [("run_id", there.id.as_str()), ("metric_key", key), ("max_results", "25000")];
-            let history = self.rest.all_by_query("/metrics/get-history", &asked, "metrics").await?;
-            let there: BTreeSet<(i64, i64, u64)> = history
-                .iter()
-                .map(|point| (int(&point["step"]), int(&point["timestamp"]), bits(real(&point["value"]))))
-                .collect();
-            let lost = points.iter().filter(|p| !there.contains(&(p.step, p.at, bits(p.value)))).count();
+        for (key, points) in self.series(run).await? {
+            self.done.points += points.len();
+            let known = self.history(&there.id, &key).await?;
+            let lost = points.iter().filter(|point| !known.contains(&place_of(point))).count();
             if lost > 0 {
-                differs(format!("metric '{key}' lacks {lost} of {} points", points.len()));
+                let what = format!("metric '{key}' lacks {lost} of {} points", points.len());
+                self.done.differences.push(format!("run {}: {what}", run.info.run_id));
             }
         }
         Ok(())
     }
+}
+
+/// A text that stands for all of a run that is brought.
+fn content_of_run(run: &Run, series: &BTreeMap<String, Vec<Point>>, files: Option<&[File]>) -> String {
+    let mut text = format!("{:?}", (&run.info.name, run.info.status, run.info.end_time, &run.params, &run.datasets));
+    text += &format!("{:?}", (&run.model_inputs, &run.model_outputs));
+    for (key, value) in run.tags.iter().filter(|(key, _)| !key.starts_with(tags::OURS)) {
+        text += &format!("{key:?}{value:?}");
+    }
+    for (key, points) in series {
+        text += &format!("{key:?}");
+        points.iter().for_each(|point| text += &format!("{:?}", place_of(point)));
+    }
+    shortened(&text, files)
+}
+
+fn content_of_model(model: &LoggedModel, files: Option<&[File]>) -> String {
+    let text = format!("{:?}", (&model.status, &model.metrics, &model.params, &model.tags));
+    shortened(&text, files)
+}
+
+fn shortened(text: &str, files: Option<&[File]>) -> String {
+    let files = format!("{files:?}");
+    Digest::of(format!("{text}\n{files}").as_bytes()).as_str()[..32].to_owned()
+}
+
+/// What makes two points the same.
+fn place_of(point: &Point) -> (i64, i64, u64) {
+    (point.step, point.at, bits(point.value))
 }
 
 /// All NaN are one value, and so are both zeros.
@@ -392,6 +538,11 @@ fn metric(key: &str, point: &Point) -> Value {
 
 fn pairs(texts: &BTreeMap<String, String>) -> Vec<Value> {
     texts.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
+}
+
+fn texts(list: &Value) -> BTreeMap<String, String> {
+    let pairs = list.as_array().into_iter().flatten();
+    pairs.map(|pair| (text(&pair["key"]), text(&pair["value"]))).collect()
 }
 
 fn tag(tags: &Value, key: &str) -> Option<String> {

@@ -2,11 +2,14 @@
 //! histories; and what is here goes into a running MLflow server. What was taken over or brought there
 //! is read again and compared; doing it again adds what is new.
 
+mod dvc_experiments;
+mod dvclive;
 mod error;
 mod export;
 mod mlflow;
 mod recorded;
 mod records;
+mod sync;
 mod take;
 mod tensorboard;
 pub mod wandb;
@@ -14,11 +17,25 @@ pub mod wandb;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use dvc_experiments::DvcExperiment;
+pub use dvclive::is_record;
 pub use error::ImportError;
 pub use export::{Exported, export};
 pub use mlflow::rest::{Credentials, Rest};
+pub use sync::{Synced, sync};
 pub use take::{Report, take};
 use towpath_tracking::adopt;
+
+/// The experiment of a folder whose runs name none: the folder's name, or that of the folder around one
+/// that has the name DVCLive gives.
+pub fn experiment_of(folder: &Path) -> String {
+    let name = |folder: &Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let around = folder.parent().and_then(name);
+    match (name(folder), around) {
+        (Some(own), Some(around)) if own == "dvclive" => around,
+        (own, _) => own.unwrap_or_else(|| "Default".into()),
+    }
+}
 
 /// Where records come from.
 #[derive(Debug)]
@@ -51,6 +68,35 @@ impl Source {
     /// Offline runs of Weights & Biases: a `.wandb` file, or all below a folder.
     pub fn wandb(path: &Path) -> Result<Self, ImportError> {
         Self::recorded(wandb::read(path)?, path)
+    }
+
+    /// The folders of DVCLive at or below a path: their runs make one experiment.
+    pub fn dvclive(path: &Path, experiment: &str) -> Result<Self, ImportError> {
+        Self::recorded(dvclive::read(path, experiment)?, path)
+    }
+
+    /// Experiments of DVC, as runs of one experiment.
+    pub fn dvc_experiments(experiments: &[DvcExperiment], experiment: &str) -> Result<Self, ImportError> {
+        Ok(Self(Kind::Recorded(dvc_experiments::read(experiments, experiment)?)))
+    }
+
+    /// What was logged offline: MLflow's `mlruns/` or database, Weights & Biases' offline runs, folders of
+    /// DVCLive or TensorBoard. The runs of the latter two belong to an experiment.
+    pub async fn offline(address: &str, experiment: Option<&str>) -> Result<Self, ImportError> {
+        let path = Path::new(address);
+        if !path.is_dir() || mlflow::Folder::open(path)?.has_experiments()? {
+            let is_wandb = path.extension().is_some_and(|extension| extension == "wandb");
+            return if is_wandb { Self::wandb(path) } else { Self::mlflow(address, Credentials::None).await };
+        }
+        let path = path.canonicalize().map_err(ImportError::file(path))?;
+        let experiment = experiment.map_or_else(|| experiment_of(&path), str::to_owned);
+        if !dvclive::folders(&path)?.is_empty() {
+            return Self::dvclive(&path, &experiment);
+        }
+        match Self::wandb(&path) {
+            Err(ImportError::NoRuns(_)) => Self::tensorboard(&path, &experiment),
+            found => found,
+        }
     }
 
     fn recorded(recorded: recorded::Recorded, path: &Path) -> Result<Self, ImportError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
 use towpath_core::{Digest, Timestamp};
 use towpath_tracking::{Lifecycle, adopt};
 use walkdir::WalkDir;
@@ -67,6 +68,38 @@ pub fn key_of(name: &str) -> String {
     let key = key.trim_end_matches('/').to_owned();
     let key = key.strip_prefix("..").map_or(key.clone(), |rest| format!("__{rest}"));
     if key.is_empty() { "_".to_owned() } else { key }
+}
+
+/// The values in a value, each under its path of names.
+pub(crate) fn flatten<'j>(name: &str, value: &'j Json, between: &str, out: &mut Vec<(String, &'j Json)>) {
+    match value {
+        Json::Object(inner) => {
+            inner.iter().for_each(|(key, value)| flatten(&format!("{name}{between}{key}"), value, between, out))
+        }
+        other => out.push((name.to_owned(), other)),
+    }
+}
+
+/// A number, or a word that stands for one.
+pub(crate) fn number(value: &Json) -> Option<f64> {
+    match value {
+        Json::Number(number) => number.as_f64(),
+        Json::String(text) => match text.as_str() {
+            "NaN" | "nan" => Some(f64::NAN),
+            "Infinity" | "inf" => Some(f64::INFINITY),
+            "-Infinity" | "-inf" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A value as a parameter or a tag has it.
+pub(crate) fn shown(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Files below a folder, or the file itself, by path.

@@ -48,6 +48,17 @@ pub async fn take(
     by: &Actor,
 ) -> Result<Report, ImportError> {
     let files = Artifacts::new(objects::open(artifact_root)?);
+    records(source, store, Some(files), served, by).await
+}
+
+/// The same; without an artifact root files stay where they are, and runs and models name their folders.
+pub(crate) async fn records(
+    source: &Source,
+    store: &Store,
+    files: Option<Artifacts>,
+    served: Option<&Path>,
+    by: &Actor,
+) -> Result<Report, ImportError> {
     let mut taking = Taking { source, store, files, served, by, report: Report::default(), moved: Vec::new() };
     for (theirs, experiment) in source.experiments().await? {
         taking.report.experiments += 1;
@@ -69,7 +80,7 @@ pub async fn take(
 struct Taking<'t> {
     source: &'t Source,
     store: &'t Store,
-    files: Artifacts,
+    files: Option<Artifacts>,
     served: Option<&'t Path>,
     by: &'t Actor,
     report: Report,
@@ -90,10 +101,7 @@ impl Taking<'_> {
         let theirs = run.artifact_uri.take().unwrap_or_default();
         // A run that had ended was taken over with all its files.
         let complete = known.is_some_and(|known| known.end_time.is_some());
-        if !self.files_of(&theirs, &ours, complete).await? {
-            self.report.files_elsewhere += 1;
-            run.artifact_uri = Some(theirs);
-        }
+        run.artifact_uri = self.place_of_files(theirs, &ours, complete).await?;
         self.report.runs += 1;
         self.report.points += series.values().map(Vec::len).sum::<usize>();
         let adopted = {
@@ -117,10 +125,7 @@ impl Taking<'_> {
             })
             .await?;
         let theirs = model.artifact_uri.take().unwrap_or_default();
-        if !self.files_of(&theirs, &ours, known).await? {
-            self.report.files_elsewhere += 1;
-            model.artifact_uri = Some(theirs);
-        }
+        model.artifact_uri = self.place_of_files(theirs, &ours, known).await?;
         self.report.logged_models += 1;
         let new = self.store.write(Durability::Relaxed, move |tx| adopt::logged_model(tx, experiment, &model)).await?;
         self.report.new_logged_models += usize::from(new);
@@ -143,18 +148,40 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Brings files along; `None` when they are where ours are, or else where they stay.
+    async fn place_of_files(
+        &mut self,
+        theirs: String,
+        ours: &str,
+        complete: bool,
+    ) -> Result<Option<String>, ImportError> {
+        let Some(files) = self.files.clone() else {
+            let Some(folder) = folder_of(&theirs, self.served).map(|folder| folder.display().to_string()) else {
+                self.report.files_elsewhere += usize::from(!theirs.is_empty());
+                return Ok(Some(theirs));
+            };
+            self.moved.push((theirs, folder.clone()));
+            return Ok(Some(folder));
+        };
+        if self.copy(&files, &theirs, ours, complete).await? {
+            return Ok(None);
+        }
+        self.report.files_elsewhere += 1;
+        Ok(Some(theirs))
+    }
+
     /// Copies what lies at an address of the source, unless it was copied before; false when it is out
     /// of reach.
-    async fn files_of(&mut self, theirs: &str, ours: &str, complete: bool) -> Result<bool, ImportError> {
+    async fn copy(&mut self, files: &Artifacts, theirs: &str, ours: &str, complete: bool) -> Result<bool, ImportError> {
         if theirs.is_empty() {
             return Ok(true);
         }
         let Some(to) = artifacts::path_of_uri(ours) else { return Ok(false) };
         let copied = match (folder_of(theirs, self.served), self.source.server(), artifacts::path_of_uri(theirs)) {
             (Some(folder), ..) if complete || !folder.is_dir() => (0, 0),
-            (Some(folder), ..) => self.files.put_folder(to, &folder).await?,
+            (Some(folder), ..) => files.put_folder(to, &folder).await?,
             (None, Some(_), Some(_)) if complete => (0, 0),
-            (None, Some(server), Some(from)) => self.download(server, from, to).await?,
+            (None, Some(server), Some(from)) => download(files, server, from, to).await?,
             _ => return Ok(false),
         };
         self.report.files += copied.0;
@@ -162,24 +189,24 @@ impl Taking<'_> {
         self.moved.push((theirs.to_owned(), ours.to_owned()));
         Ok(true)
     }
+}
 
-    /// Files that a server stores; one that is here with its size is not fetched again.
-    async fn download(&self, server: &Rest, from: &str, to: &str) -> Result<(u64, u64), ImportError> {
-        let found = server.files(from).await?;
-        let fetched = futures_util::stream::iter(found)
-            .map(|file| async move {
-                let place = format!("{to}/{}", file.path);
-                if self.files.size(&place).await.ok() == Some(file.size) {
-                    return Ok(None);
-                }
-                let body = server.download(&format!("{from}/{}", file.path)).await?;
-                Ok::<_, ImportError>(Some(self.files.put(&place, body).await?))
-            })
-            .buffer_unordered(FILES_AT_ONCE);
-        let sizes: Vec<Option<u64>> = fetched.try_collect().await?;
-        let sizes: Vec<u64> = sizes.into_iter().flatten().collect();
-        Ok((sizes.len() as u64, sizes.iter().sum()))
-    }
+/// Files that a server stores; one that is here with its size is not fetched again.
+async fn download(files: &Artifacts, server: &Rest, from: &str, to: &str) -> Result<(u64, u64), ImportError> {
+    let found = server.files(from).await?;
+    let fetched = futures_util::stream::iter(found)
+        .map(|file| async move {
+            let place = format!("{to}/{}", file.path);
+            if files.size(&place).await.ok() == Some(file.size) {
+                return Ok(None);
+            }
+            let body = server.download(&format!("{from}/{}", file.path)).await?;
+            Ok::<_, ImportError>(Some(files.put(&place, body).await?))
+        })
+        .buffer_unordered(FILES_AT_ONCE);
+    let sizes: Vec<Option<u64>> = fetched.try_collect().await?;
+    let sizes: Vec<u64> = sizes.into_iter().flatten().collect();
+    Ok((sizes.len() as u64, sizes.iter().sum()))
 }
 
 /// What of a run is not here as it was there.

@@ -133,7 +133,7 @@ impl Caller {
 
 /// Tags of the server's own say which pipeline run and stage a run belongs to: no client sets them.
 pub(crate) fn may_tag<'k>(keys: impl IntoIterator<Item = &'k str>) -> Result<(), ApiError> {
-    match keys.into_iter().find(|key| key.starts_with(tags::OURS)) {
+    match keys.into_iter().find(|key| tags::is_reserved(key)) {
         Some(key) => Err(ApiError::denied(format!("tag '{key}' is written by the server only"))),
         None => Ok(()),
     }

@@ -38,6 +38,10 @@ pub enum TrackingError {
         "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' for run ID='{run_id}'. Attempted logging new value '{new}'."
     )]
     ParamChanged { run_id: String, key: String, old: String, new: String },
+    #[error("Run with id={0} already exists.")]
+    RunExists(String),
+    #[error("Logged model with ID '{0}' already exists.")]
+    LoggedModelExists(String),
     #[error("No tag with name: {key} in {of} with id {id}")]
     NoTag { key: String, of: &'static str, id: String },
     #[error("Logged model with ID '{0}' not found.")]
@@ -144,7 +148,7 @@ impl Classify for TrackingError {
             | Self::NoModel(_)
             | Self::NoVersion { .. }
             | Self::NoArtifact(_) => Kind::NotFound,
-            Self::ExperimentExists(_) | Self::ModelExists(_) | Self::LineageChanged { .. } => {
+            Self::ExperimentExists(_) | Self::ModelExists(_) | Self::RunExists(_) | Self::LoggedModelExists(_) | Self::LineageChanged { .. } => {
                 Kind::Conflict
             }
             Self::RunIsEvidence { .. } | Self::DefaultExperiment | Self::AliasReserved { .. } | Self::VersionReleased { .. } | Self::ModelReserved(_) => {

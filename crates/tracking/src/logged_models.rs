@@ -10,7 +10,7 @@ use towpath_store::{Row, Tx, sequence};
 
 use crate::metrics::{self, Metric};
 use crate::runs::{self, RunInfo};
-use crate::{KeyValue, Lifecycle, TrackingError, experiments, rows, run_names, validate};
+use crate::{KeyValue, Lifecycle, TrackingError, experiments, rows, run_names, tags, validate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
@@ -115,7 +115,14 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewModel) -> Result<LoggedM
     }
     validate::length("model_type", new.model_type.as_deref().unwrap_or(""), validate::EXPERIMENT_NAME)?;
     let id = sequence::next(tx, "logged_models")?;
-    let model_id = format!("m-{}", ids::new_id());
+    let model_id = match new.tags.iter().find(|t| t.key == tags::MODEL_ID && ids::is_model_id(&t.value)) {
+        // Deleted ones too.
+        Some(brought) if tx.opt("select id from logged_models where model_id = $1", &[&brought.value])?.is_some() => {
+            return Err(TrackingError::LoggedModelExists(brought.value.clone()));
+        }
+        Some(brought) => brought.value.clone(),
+        None => format!("m-{}", ids::new_id()),
+    };
     tx.run(
         "insert into logged_models (id, model_id, experiment, name, model_type, source_run_id, artifact_uri, \
          status, lifecycle_stage, created_at, updated_at) \

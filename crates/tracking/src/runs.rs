@@ -118,7 +118,13 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, new: &NewRun) -> Resu
     };
     validate::length("run_name", &name, validate::RUN_TAG_VALUE)?;
     validate::length("user_id", &new.user, validate::KEY)?;
-    let run_id = ids::new_id();
+    let run_id = match new.tags.iter().find(|t| t.key == tags::RUN_ID && ids::is_id(&t.value)) {
+        Some(brought) if info(tx, &brought.value).is_ok() => {
+            return Err(TrackingError::RunExists(brought.value.clone()));
+        }
+        Some(brought) => brought.value.clone(),
+        None => ids::new_id(),
+    };
     let info = RunInfo {
         id: sequence::next(tx, "tracked_runs")?,
         artifact_uri: format!("{}/{run_id}/artifacts", experiment.artifact_location),

@@ -8,12 +8,24 @@ pub const RUN_NAME: &str = "mlflow.runName";
 pub const USER: &str = "mlflow.user";
 pub const PARENT: &str = "mlflow.parentRunId";
 pub const COMMIT: &str = "mlflow.source.git.commit";
-/// Tags that the server writes; clients do not.
+/// How the names of our own tags begin.
 pub const OURS: &str = "towpath.";
 /// Ours: `<project>/<n>` of the pipeline run.
 pub const PIPELINE_RUN: &str = "towpath.pipeline_run";
 /// Ours: the stage of the pipeline run.
 pub const STAGE: &str = "towpath.stage";
+
+/// Ours, set by whoever brings a run from elsewhere: the id that it has there, and keeps here.
+pub const RUN_ID: &str = "towpath.run_id";
+/// The same of a logged model.
+pub const MODEL_ID: &str = "towpath.model_id";
+/// Ours, set by whoever brings a run from elsewhere: what of it was brought, and when.
+pub const BROUGHT: &str = "towpath.exported";
+
+/// Whether only the server writes a tag.
+pub fn is_reserved(key: &str) -> bool {
+    key.starts_with(OURS) && ![RUN_ID, MODEL_ID, BROUGHT].contains(&key)
+}
 
 /// Values over 8000 characters are cut off. `run` must be active.
 pub(crate) fn put(tx: &mut Tx<'_>, run: &RunInfo, tag: &KeyValue) -> Result<(), TrackingError> {

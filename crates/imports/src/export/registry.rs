@@ -1,19 +1,21 @@
 //! Registered models, with their versions under the same numbers.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use towpath_tracking::registry::models::RegisteredModel;
 use towpath_tracking::registry::versions::ModelVersion;
 use towpath_tracking::{Lifecycle, runs, views};
 
-use super::{Export, pairs};
+use super::{Export, Numbers, pairs, text};
 use crate::ImportError;
 
 /// Models of a page.
 const PAGE: i64 = 100;
 
 impl Export<'_> {
-    pub(super) async fn registry(&mut self) -> Result<(), ImportError> {
+    pub(super) async fn registry(&mut self, numbers: Numbers) -> Result<(), ImportError> {
         let mut after: Option<String> = None;
         loop {
             let from = after.clone();
@@ -21,16 +23,19 @@ impl Export<'_> {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.name.clone());
             for (model, versions) in &page {
-                self.model(model, versions).await?;
+                let asked = json!({"name": model.name, "description": model.description, "tags": pairs(&model.tags)});
+                accepted(self.rest.post("/registered-models/create", &asked).await)?;
+                self.done.models += 1;
+                match numbers {
+                    Numbers::Same => self.model(model, versions).await?,
+                    Numbers::Next => self.more_versions(model, versions).await?,
+                }
             }
         }
     }
 
     async fn model(&mut self, model: &RegisteredModel, versions: &[ModelVersion]) -> Result<(), ImportError> {
         let name = &model.name;
-        let asked = json!({"name": name, "description": model.description, "tags": pairs(&model.tags)});
-        accepted(self.rest.post("/registered-models/create", &asked).await)?;
-        self.done.models += 1;
         // Numbers count up there: one that was deleted here is made and deleted there.
         let newest = versions.iter().map(|version| version.version).max().unwrap_or(0);
         for number in 1..=newest {
@@ -64,6 +69,55 @@ impl Export<'_> {
             self.rest.post("/registered-models/alias", &asked).await?;
         }
         Ok(())
+    }
+
+    /// Versions that are not there get the next numbers; aliases that nobody has set lead to them.
+    async fn more_versions(&mut self, model: &RegisteredModel, versions: &[ModelVersion]) -> Result<(), ImportError> {
+        let name = &model.name;
+        let quote = if name.contains('\'') { '"' } else { '\'' };
+        let asked = json!({"filter": format!("name = {quote}{name}{quote}"), "max_results": 1000});
+        let found = self.rest.all("/model-versions/search", asked, "model_versions").await?;
+        let mut numbers: BTreeMap<(String, String), String> = found
+            .iter()
+            .map(|version| ((text(&version["run_id"]), text(&version["source"])), text(&version["version"])))
+            .collect();
+        let mut ours: Vec<&ModelVersion> = versions.iter().collect();
+        ours.sort_by_key(|version| version.version);
+        for version in ours {
+            self.done.versions += 1;
+            let (source, run, _) = self.source_of(version).await?;
+            let key = (run.unwrap_or_default(), source);
+            if !numbers.contains_key(&key) {
+                let made = match self.create_version(name, Some(version)).await {
+                    Err(ImportError::Refused { status: 400 | 403, message, .. }) => {
+                        self.done.differences.push(format!("{name} v{}: {message}", version.version));
+                        continue;
+                    }
+                    made => made?,
+                };
+                numbers.insert(key.clone(), made);
+            }
+            for (alias, _) in model.aliases.iter().filter(|(_, number)| **number == version.version) {
+                self.free_alias(name, alias, &numbers[&key]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An alias that is there stays where it leads.
+    async fn free_alias(&mut self, model: &str, alias: &str, version: &str) -> Result<(), ImportError> {
+        match self.rest.get("/registered-models/alias", &[("name", model), ("alias", alias)]).await {
+            Err(ImportError::Refused { status: 400 | 404, .. }) => {}
+            found => return found.map(|_| ()),
+        }
+        let asked = json!({"name": model, "alias": alias, "version": version});
+        match self.rest.post("/registered-models/alias", &asked).await {
+            Err(ImportError::Refused { status: 400 | 403, message, .. }) => {
+                self.done.differences.push(format!("alias {alias} of {model}: {message}"));
+                Ok(())
+            }
+            set => set.map(|_| ()),
+        }
     }
 
     /// Whether the number is taken there. A deleted one cannot be asked for: it is taken when a later

@@ -30,6 +30,12 @@ impl Folder {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// Whether it is one of MLflow's.
+    pub(crate) fn has_experiments(&self) -> Result<bool, ImportError> {
+        let is_experiment = |folder: &PathBuf| folder.join("meta.yaml").is_file();
+        Ok(folders(&self.root)?.iter().any(is_experiment))
+    }
+
     pub(crate) fn experiments(&self) -> Result<BTreeMap<String, adopt::Experiment>, ImportError> {
         let mut found = BTreeMap::new();
         for folder in [folders(&self.root)?, folders(&self.root.join(".trash"))?].concat() {

@@ -138,15 +138,43 @@ impl Rest {
         Ok(response.bytes_stream().boxed())
     }
 
-    /// Stores a file; sent once, for its bytes come only once.
-    pub(crate) async fn upload(&self, path: &str, body: reqwest::Body) -> Result<(), ImportError> {
-        let sent = self.request(Method::PUT, &artifact(path)).body(body).send().await;
+    /// Stores a file; `body` begins it anew when it has to be sent again.
+    pub(crate) async fn upload<F>(&self, path: &str, body: impl Fn() -> F) -> Result<(), ImportError>
+    where
+        F: Future<Output = Result<reqwest::Body, ImportError>>,
+    {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match self.request(Method::PUT, &artifact(path)).body(body().await?).send().await {
+                Ok(response) if is_passing(response.status()) => {}
+                Ok(response) => return refused(response).await.map(|_| ()),
+                // A broken connection, for one.
+                Err(_) => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        let sent = self.request(Method::PUT, &artifact(path)).body(body().await?).send().await;
         let response = sent.map_err(|source| ImportError::unreachable(&self.base, &source))?;
         refused(response).await.map(|_| ())
     }
 
+    /// Whether the server is a Towpath: it keeps ids that it is told, and writes its own tags itself.
+    pub(crate) async fn is_towpath(&self) -> Result<bool, ImportError> {
+        let request = || self.with_credentials(self.http.get(format!("{}/api/3.0/mlflow/server-info", self.base)));
+        match self.json(request).await {
+            Ok(info) => Ok(info["towpath"].is_string()),
+            // Servers of before have no such route.
+            Err(ImportError::Refused { status: 404 | 405, .. } | ImportError::NoServer { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/2.0/mlflow{path}", self.base));
+        self.with_credentials(self.http.request(method, format!("{}/api/2.0/mlflow{path}", self.base)))
+    }
+
+    fn with_credentials(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.credentials {
             Credentials::None => request,
             Credentials::Token(token) => request.bearer_auth(token),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use towpath_tracking::metrics::Point;
 
-use crate::recorded::id_of;
 pub use crate::recorded::key_of;
+use crate::recorded::{id_of, number, shown};
 
 /// An object: a config without the wrapping of its values, a summary, a row of a history.
 pub type Object = BTreeMap<String, Json>;
@@ -88,26 +88,6 @@ fn flatten<'j>(name: &str, value: &'j Json, out: &mut Vec<(String, &'j Json)>) {
         Json::Object(inner) if inner.contains_key("_type") => {}
         Json::Object(inner) => inner.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out)),
         other => out.push((name.to_owned(), other)),
-    }
-}
-
-fn number(value: &Json) -> Option<f64> {
-    match value {
-        Json::Number(number) => number.as_f64(),
-        Json::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn shown(value: &Json) -> String {
-    match value {
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 

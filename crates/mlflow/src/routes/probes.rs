@@ -20,5 +20,7 @@ pub(crate) async fn server_info() -> Json<Value> {
         "workspaces_enabled": false,
         "multipart_uploads_enabled": true,
         "multipart_downloads_enabled": false,
+        // Which server this is, for `towpath sync` and `towpath export`.
+        "towpath": env!("CARGO_PKG_VERSION"),
     }))
 }

@@ -37,7 +37,7 @@ fn human(done: &Exported) -> String {
     let mut lines = vec![
         format!("Experiments: {}", done.experiments),
         format!("Runs: {}, {} of them new", done.runs, done.new_runs),
-        format!("Points: {}", done.points),
+        format!("Points: {}, {} sent", done.points, done.new_points),
         format!("Logged models: {}, {} of them new", done.logged_models, done.new_logged_models),
         format!("Files: {} sent, {}", done.files, ui::bytes(done.bytes)),
         format!("Models: {}, with {} versions, {} of them new", done.models, done.versions, done.new_versions),

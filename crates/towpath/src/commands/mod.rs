@@ -51,6 +51,7 @@ mod serve;
 mod server;
 mod stage;
 mod status;
+mod sync;
 mod token;
 mod trace;
 mod transfer_scope;
@@ -99,6 +100,7 @@ pub enum Command {
     Import(import::Import),
     #[command(subcommand)]
     Export(export::Export),
+    Sync(sync::Sync),
     ImportUrl(import_url::ImportUrl),
     Update(update::Update),
     Get(get::Get),
@@ -185,6 +187,7 @@ impl Command {
             Self::Pull(command) => command.run(ctx),
             Self::Import(command) => command.run(ctx),
             Self::Export(command) => wait(command.run(ctx)),
+            Self::Sync(command) => wait(command.run(ctx)),
             Self::ImportUrl(command) => command.run(ctx),
             Self::Update(command) => command.run(ctx),
             Self::Get(command) => command.run(ctx),

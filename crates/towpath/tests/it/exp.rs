@@ -296,3 +296,36 @@ fn experiments_travel_by_git_remotes_with_their_data() {
     home.ok(&["exp", "remove", "-g", "origin", "theirs"]);
     assert_eq!(home.ok(&["exp", "list", "origin", "--name-only"]), "ours\n");
 }
+
+#[test]
+fn experiments_and_what_dvclive_wrote_in_them_become_runs_of_a_server() {
+    let home = repository();
+    home.ok(&["exp", "run", "--name", "first", "-S", "lr=0.5"]);
+    home.git(&["checkout", "--quiet", "--force", "HEAD"]);
+    // The real DVCLive saves an experiment of its own.
+    let program = "
+import dvclive
+with dvclive.Live(exp_name='live', dvcyaml='sub/dvc.yaml') as live:
+    live.log_param('depth', 3)
+    for step in range(4):
+        live.log_metric('train/loss', 1 / (step + 1), timestamp=True)
+        live.next_step()
+";
+    fs::create_dir(home.path("sub")).unwrap();
+    let python = std::path::absolute(towpath_testkit::python::program("python").unwrap()).unwrap();
+    let output = home.command(python).args(["-c", program]).output().unwrap();
+    assert!(output.status.success(), "{}", crate::program::text(&output.stderr));
+    assert_eq!(home.ok(&["exp", "list", "--name-only"]).split_whitespace().count(), 2);
+
+    let data = home.outside("data");
+    fs::create_dir(&data).unwrap();
+    let import = || parsed(&home.ok(&["--json", "import", "dvc-exp", "--data-dir", data.to_str().unwrap()]));
+    let report = import();
+    let counted =
+        |report: &Value| ["runs", "new_runs", "points", "new_points"].map(|name| report[name].as_u64().unwrap());
+    assert_eq!(counted(&report)[..2], [2, 2], "{report}");
+    assert!(counted(&report)[3] >= 5, "{report}");
+    assert_eq!(report["differences"], serde_json::json!([]));
+    let again = import();
+    assert_eq!((counted(&again)[1], counted(&again)[3]), (0, 0), "{again}");
+}

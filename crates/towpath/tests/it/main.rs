@@ -20,5 +20,6 @@ mod predict;
 mod program;
 mod repro;
 mod sandbox;
+mod sync;
 mod tracking_faults;
 mod users;

@@ -8,6 +8,7 @@ mod removal;
 mod runs;
 mod search;
 mod traces;
+mod upstream;
 mod webhooks;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod names;
 mod overrides;
 mod queue;
 mod record;
+pub mod records;
 mod remove;
 mod rename;
 mod run;

@@ -5,6 +5,7 @@ use towpath_core::{Actor, SystemClock};
 use towpath_imports::{Credentials, Report, Source};
 use towpath_store::Store;
 
+use crate::commands::exp::records::records;
 use crate::config::{Context, variable};
 use crate::error::{Error, Exit};
 use crate::ui;
@@ -57,6 +58,8 @@ pub enum Records {
     Mlflow(Mlflow),
     Tensorboard(Tensorboard),
     Wandb(Wandb),
+    Dvclive(Dvclive),
+    DvcExp(DvcExp),
 }
 
 /// Take over experiments, runs, files, logged and registered models of MLflow
@@ -92,6 +95,28 @@ pub struct Wandb {
     destination: Place,
 }
 
+/// Take over the folders of DVCLive, a run for each
+#[derive(clap::Args, Debug)]
+pub struct Dvclive {
+    /// A folder that DVCLive wrote, or one with some below it
+    path: PathBuf,
+    /// The experiment that the runs belong to [default: the name of the folder]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    #[command(flatten)]
+    destination: Place,
+}
+
+/// Take over the experiments of the DVC repository here (refs/exps), a run for each
+#[derive(clap::Args, Debug)]
+pub struct DvcExp {
+    /// The experiment that the runs belong to [default: the name of the repository's folder]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    #[command(flatten)]
+    destination: Place,
+}
+
 impl Records {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let (source, served, destination) = match self {
@@ -102,6 +127,15 @@ impl Records {
                 let path = folder.canonicalize().map_err(Error::io("read", &folder))?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 (Source::tensorboard(&path, &experiment.unwrap_or(name))?, None, destination)
+            }
+            Self::Dvclive(Dvclive { path, experiment, destination }) => {
+                let path = path.canonicalize().map_err(Error::io("read", &path))?;
+                let experiment = experiment.unwrap_or_else(|| towpath_imports::experiment_of(&path));
+                (Source::dvclive(&path, &experiment)?, None, destination)
+            }
+            Self::DvcExp(DvcExp { experiment, destination }) => {
+                let (experiments, repository) = records(ctx)?;
+                (Source::dvc_experiments(&experiments, &experiment.unwrap_or(repository))?, None, destination)
             }
             Self::Wandb(Wandb { path, destination }) => (Source::wandb(&path)?, None, destination),
         };
