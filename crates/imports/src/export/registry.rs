@@ -75,8 +75,9 @@ impl Export<'_> {
     async fn more_versions(&mut self, model: &RegisteredModel, versions: &[ModelVersion]) -> Result<(), ImportError> {
         let name = &model.name;
         let quote = if name.contains('\'') { '"' } else { '\'' };
-        let asked = json!({"filter": format!("name = {quote}{name}{quote}"), "max_results": 1000});
-        let found = self.rest.all("/model-versions/search", asked, "model_versions").await?;
+        let asked = [("filter", format!("name = {quote}{name}{quote}")), ("max_results", "1000".to_owned())];
+        let asked = asked.each_ref().map(|(key, value)| (*key, value.as_str()));
+        let found = self.rest.all_by_query("/model-versions/search", &asked, "model_versions").await?;
         let mut numbers: BTreeMap<(String, String), String> = found
             .iter()
             .map(|version| ((text(&version["run_id"]), text(&version["source"])), text(&version["version"])))
