@@ -18,6 +18,7 @@ use towpath_stats::judge::Observation;
 use crate::admission::{Admission, Clients, TokenHash};
 use crate::error::{RequestError, RevisionError};
 use crate::evidence::Judge;
+use crate::memory_budget::MemoryBudget;
 use crate::metrics::Protocol;
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::{Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog};
@@ -47,6 +48,7 @@ pub(crate) struct DataPlane {
     pub(crate) control_token: Option<TokenHash>,
     pub(crate) state_dir: Option<StateDir>,
     pub(crate) loader: Loader,
+    pub(crate) memory_budget: Option<Arc<MemoryBudget>>,
     /// The table in force; its lock is held while a new one is taken in.
     pub(crate) table: tokio::sync::Mutex<Option<RoutingTable>>,
     /// Something was decided: store it durably and tell who watches.

@@ -13,6 +13,7 @@ mod error;
 mod evidence;
 mod lane;
 mod listen;
+mod memory_budget;
 mod metrics;
 mod package;
 mod persist;

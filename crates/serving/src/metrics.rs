@@ -152,6 +152,21 @@ pub(crate) fn render(plane: &DataPlane) -> String {
         "Writes of the prediction log that failed, for example because the disk is full.",
     );
     out.sample("towpath_prediction_log_failures_total", "", plane.log.failures());
+    if let Some(budget) = &plane.memory_budget {
+        let occupied = budget.occupied();
+        out.family(
+            "towpath_models_loaded",
+            "gauge",
+            "Models in memory; others are loaded by the next request for them.",
+        );
+        out.sample("towpath_models_loaded", "", occupied.models);
+        out.family("towpath_model_bytes", "gauge", "Size of their files.");
+        out.sample("towpath_model_bytes", "", occupied.bytes);
+        out.family("towpath_model_loads_total", "counter", "Loads of models, the first ones too.");
+        out.sample("towpath_model_loads_total", "", occupied.loads);
+        out.family("towpath_model_evictions_total", "counter", "Models put out of memory to make room.");
+        out.sample("towpath_model_evictions_total", "", occupied.evictions);
+    }
     out.family("towpath_labels_total", "counter", "Labels received, by what became of them.");
     let counts = plane.counters.labels();
     for (result, count) in [

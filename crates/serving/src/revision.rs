@@ -26,6 +26,9 @@ use crate::tensor::Tensor;
 /// own. Shorter ones run where the request is read, which saves two thread switches.
 const INLINE_MICROS: u64 = 2_000;
 
+/// Elements of one row of an input: more are taken for a damaged file.
+const MAX_ELEMENTS: usize = 1 << 28;
+
 /// Runs of one model at once grow to this many for each core, while they take no longer for it.
 const RUNS_OF_A_CORE: usize = 4;
 
@@ -61,6 +64,17 @@ impl LoadedRevision {
     pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
         let runtime = loader(&info)?;
         let description = package::describe(Path::new(&info.path))?;
+        for input in runtime.inputs() {
+            let lengths = input.shape.iter().map(|length| length.unwrap_or(1));
+            let elements = lengths.fold(1_usize, usize::saturating_mul);
+            if elements > MAX_ELEMENTS {
+                let detail = format!(
+                    "a row of input '{}' has {elements} elements, at most {MAX_ELEMENTS} are taken",
+                    input.name
+                );
+                return Err(RevisionError::WarmUp(detail));
+            }
+        }
         let label_output = runtime.outputs().iter().position(|output| output.name.contains("label")).unwrap_or(0);
         let mut specs = runtime.inputs().iter().chain(runtime.outputs());
         let by_rows = specs.all(|spec| spec.shape.first() == Some(&None));

@@ -16,6 +16,7 @@ use crate::data_plane::{Counters, DataPlane};
 use crate::error::ServeError;
 use crate::evidence::Judge;
 use crate::listen::{Address, Listener, Tls};
+use crate::memory_budget::MemoryBudget;
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::PredictionLog;
 use crate::repository::Repository;
@@ -64,6 +65,8 @@ pub struct Limits {
     /// For requests in flight when the process is told to end.
     pub drain: Duration,
     pub on_log_failure: OnLogFailure,
+    /// Bytes of the files of all models in memory; those unused for longest are put out. `None` = all stay.
+    pub memory_budget: Option<u64>,
 }
 
 /// What to do with predictions while they cannot be logged.
@@ -85,6 +88,7 @@ impl Default for Limits {
             deadline: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             on_log_failure: OnLogFailure::Answer,
+            memory_budget: None,
         }
     }
 }
@@ -196,6 +200,7 @@ impl DataPlane {
     ) -> Result<Self, ServeError> {
         let (stored, first_bad) = state_dir.as_ref().map(StateDir::stored).unwrap_or_default();
         let log = PredictionLog::open(state_dir.as_ref().map(StateDir::predictions), Arc::clone(&clock))?;
+        let memory_budget = limits.memory_budget.map(MemoryBudget::new);
         let judge = Arc::new(Judge::restored(stored.judge.clone(), first_bad));
         Ok(Self {
             router: router::Router::default(),
@@ -210,7 +215,10 @@ impl DataPlane {
             clock,
             control_token,
             state_dir,
-            loader,
+            loader: memory_budget
+                .as_ref()
+                .map_or_else(|| Arc::clone(&loader), |budget| budget.within(Arc::clone(&loader))),
+            memory_budget,
             table: tokio::sync::Mutex::new(None),
             decided: Notify::new(),
             watchers: watch::Sender::new(0),

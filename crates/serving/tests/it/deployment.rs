@@ -1,7 +1,7 @@
 //! A data plane for a test, and what the tests say to it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -168,6 +168,14 @@ impl Deployment {
         let source = Source::Standalone { models, batching, state_dir: None };
         let loader: Loader = Arc::new(move |revision| runtimes.load(revision));
         Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, loader, |_| {}).await
+    }
+
+    /// Serves real models in memory for so many bytes of their files.
+    pub(crate) async fn of_files_within(models: &[(String, PathBuf)], bytes: u64) -> Self {
+        let source = Source::Standalone { models: models.to_vec(), batching: None, state_dir: None };
+        let loader: Loader = Arc::new(move |revision| Runtimes::default().load(revision));
+        let state = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_source(state, source, loader, |limits| limits.memory_budget = Some(bytes)).await
     }
 
     async fn start_source(

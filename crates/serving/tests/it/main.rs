@@ -4,12 +4,14 @@
 
 mod clients;
 mod control;
+mod damaged;
 mod deployment;
 mod drain;
 mod faults;
 mod feedback;
 mod listen;
 mod load;
+mod memory_budget;
 mod onnx_models;
 mod onnx_runtime;
 mod packages;

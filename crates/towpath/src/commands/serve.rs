@@ -69,6 +69,10 @@ pub struct Serve {
     /// Answer this many requests of one client at once, by its token or else its address
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_of_client: Option<u32>,
+    /// Keep models in memory up to this size of their files; those unused for longest are put out, and loaded again
+    /// by the next request for them
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=16_777_216))]
+    memory_budget: Option<u64>,
     /// Run ONNX graphs that the own interpreter does not run with this library of ONNX Runtime
     /// (libonnxruntime.so), or with that of its Python package: 'fetch' gets it once by uv. Without it
     /// ORT_DYLIB_PATH, the usual folders and what was fetched are looked at
@@ -170,6 +174,7 @@ impl Serve {
             body: self.max_body.map_or(defaults.body, |mib| mib as usize * 1024 * 1024),
             concurrent: self.max_requests.map_or(defaults.concurrent, |most| most as usize),
             concurrent_of_client: self.max_requests_of_client.map(|most| most as usize),
+            memory_budget: self.memory_budget.map(|mib| mib << 20),
             ..defaults
         };
         let python = Python {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use super::shap::{self, Step};
-use super::{contributions, softmax};
+use super::{MAX_WIDTH, contributions, softmax};
 use crate::runtime::{ExplainError, RunError, Runtime};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
@@ -78,7 +78,11 @@ impl Model {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut sections = text.split("\nTree=");
         let head = sections.next().map(fields).unwrap_or_default();
-        let columns = number::<usize>(&head, "max_feature_idx")? + 1;
+        let last = number::<usize>(&head, "max_feature_idx")?;
+        if last >= MAX_WIDTH {
+            return Err(format!("'max_feature_idx' is {last}, at most {MAX_WIDTH} columns are taken"));
+        }
+        let columns = last + 1;
         let width = number::<usize>(&head, "num_tree_per_iteration")?.max(1);
         let mut trees = Vec::new();
         for (index, section) in sections.enumerate() {

@@ -12,6 +12,9 @@ use std::time::Instant;
 use super::{ExplainError, LoadError, Runtime};
 use crate::tensor::{Data, Tensor};
 
+/// Columns of a row and outputs of a model: more are taken for a damaged file.
+const MAX_WIDTH: usize = 1 << 20;
+
 /// Numbers of one explanation: 32 MiB.
 const MAX_CONTRIBUTIONS: usize = 1 << 22;
 

@@ -90,6 +90,10 @@ impl Reader<'_> {
             if self.byte()? != b'#' {
                 return Err(format!("a typed array without a length at byte {}", self.at));
             }
+            // Nothing would stand for their items, so that any length could be claimed.
+            if b"ZTF".contains(&kind) {
+                return Err(self.unknown(kind));
+            }
             let length = self.length()?;
             // Of every type an item has a byte at least: a length that lies allocates nothing.
             items.reserve(length.min(self.bytes.len() - self.at));
@@ -138,6 +142,14 @@ mod tests {
         assert_eq!(read(bytes).unwrap(), json!({ "a": "hi", "b": [1.0, -2.0], "c": [true, false, -1] }));
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_typed_array_whose_items_take_no_bytes_is_refused() {
+        for kind in ["Z", "T", "F"] {
+            let bytes = [b"[$", kind.as_bytes(), b"#L\x7f\xff\xff\xff\xff\xff\xff\xff"].concat();
+            assert!(read(&bytes).unwrap_err().contains("unknown type"), "{kind}");
         }
     }
 

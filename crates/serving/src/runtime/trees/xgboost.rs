@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::shap::{self, Step};
-use super::{contributions, softmax};
+use super::{MAX_WIDTH, contributions, softmax};
 use crate::runtime::{ExplainError, RunError, Runtime};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
@@ -59,7 +59,10 @@ impl Model {
     pub(super) fn read(document: &Value) -> Result<Self, String> {
         let learner = at(document, "learner")?;
         let parameters = at(learner, "learner_model_param")?;
-        let count = |name: &str| number(parameters, name).map(|value| value as usize);
+        let count = |name: &str| {
+            let count = number(parameters, name)? as usize;
+            if count > MAX_WIDTH { Err(format!("'{name}' is {count}, at most {MAX_WIDTH} are run")) } else { Ok(count) }
+        };
         let columns = count("num_feature")?;
         let width = count("num_class")?.max(count("num_target").unwrap_or(1)).max(1);
         let objective = text(at(learner, "objective")?, "name")?;
