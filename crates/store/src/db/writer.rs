@@ -148,7 +148,7 @@ impl Queue {
         let mut job: Box<dyn Job> = Box::new(Write { work, durability, result: None, reply: Some(reply) });
         loop {
             match self.jobs.try_send(job) {
-                Ok(()) => break drop(self.waiting.fetch_add(1, Ordering::AcqRel)),
+                Ok(()) => break,
                 Err(mpsc::TrySendError::Full(back)) => {
                     job = back;
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -156,6 +156,7 @@ impl Queue {
                 Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Closed.into()),
             }
         }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
         answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 }
