@@ -27,7 +27,9 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn open(root: &Path) -> Result<Self, ImportError> {
         fs::read_dir(root).map_err(ImportError::file(root))?;
-        Ok(Self { root: root.to_owned() })
+        // Versions of models name their files by whole paths.
+        let root = root.canonicalize().map_err(ImportError::file(root))?;
+        Ok(Self { root })
     }
 
     /// Whether it is one of MLflow's.
