@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value as Json;
-use towpath_core::Timestamp;
+use towpath_core::{Clock as _, SystemClock, Timestamp};
 use towpath_tracking::metrics::Point;
 use towpath_tracking::runs::RunStatus;
 use towpath_tracking::{Lifecycle, adopt, tags};
@@ -205,8 +205,7 @@ fn is_being_written(folder: &Path, changed: i64) -> bool {
     if let Some(repository) = folder.ancestors().find(|folder| folder.join(".dvc").is_dir()) {
         return fs::read_to_string(signal(repository)).is_ok_and(|text| is_alive(&text));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(changed.max(0) as u64)) < QUIET
+    SystemClock.now().since(Timestamp(changed)) < QUIET
 }
 
 /// Whether the process that a signal of DVCLive names is there: one that was killed leaves its signal.

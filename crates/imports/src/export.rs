@@ -499,16 +499,12 @@ impl Export<'_> {
 
 /// A text that stands for all of a run that is brought.
 fn content_of_run(run: &Run, series: &BTreeMap<String, Vec<Point>>, files: Option<&[File]>) -> String {
-    let mut text = format!("{:?}", (&run.info.name, run.info.status, run.info.end_time, &run.params, &run.datasets));
-    text += &format!("{:?}", (&run.model_inputs, &run.model_outputs));
-    for (key, value) in run.tags.iter().filter(|(key, _)| !key.starts_with(tags::OURS)) {
-        text += &format!("{key:?}{value:?}");
-    }
-    for (key, points) in series {
-        text += &format!("{key:?}");
-        points.iter().for_each(|point| text += &format!("{:?}", place_of(point)));
-    }
-    shortened(&text, files)
+    let info = (&run.info.name, run.info.status, run.info.end_time);
+    let tags: Vec<_> = run.tags.iter().filter(|(key, _)| !key.starts_with(tags::OURS)).collect();
+    let series: Vec<_> =
+        series.iter().map(|(key, points)| (key, points.iter().map(place_of).collect::<Vec<_>>())).collect();
+    let all = (info, &run.params, &run.datasets, &run.model_inputs, &run.model_outputs, tags, series);
+    shortened(&format!("{all:?}"), files)
 }
 
 fn content_of_model(model: &LoggedModel, files: Option<&[File]>) -> String {

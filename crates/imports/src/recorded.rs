@@ -74,7 +74,9 @@ pub fn key_of(name: &str) -> String {
 pub(crate) fn flatten<'j>(name: &str, value: &'j Json, between: &str, out: &mut Vec<(String, &'j Json)>) {
     match value {
         Json::Object(inner) => {
-            inner.iter().for_each(|(key, value)| flatten(&format!("{name}{between}{key}"), value, between, out))
+            for (key, value) in inner {
+                flatten(&format!("{name}{between}{key}"), value, between, out);
+            }
         }
         other => out.push((name.to_owned(), other)),
     }

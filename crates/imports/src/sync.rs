@@ -32,7 +32,7 @@ pub async fn sync(source: &Source, url: &str, credentials: Credentials) -> Resul
     let running = store
         .read(|tx| {
             let row = tx.opt("select count(*) as n from tracked_runs where status = 'RUNNING'", &[])?;
-            Ok::<_, towpath_store::StoreError>(row.map_or(Ok(0), |row| row.int("n"))?)
+            row.map_or(Ok(0), |row| row.int("n"))
         })
         .await?;
     Ok(Synced { sent, running: running as usize })
