@@ -141,7 +141,6 @@ impl Export<'_> {
         let asked = match version {
             None => json!({"name": model, "source": "s3://deleted/version"}),
             Some(version) => {
-                self.done.new_versions += 1;
                 let (source, run, model_id) = self.source_of(version).await?;
                 json!({
                     "name": model, "source": source, "run_id": run, "model_id": model_id,
@@ -150,6 +149,7 @@ impl Export<'_> {
             }
         };
         let made = self.rest.post("/model-versions/create", &asked).await?;
+        self.done.new_versions += usize::from(version.is_some());
         Ok(made["model_version"]["version"].as_str().unwrap_or_default().to_owned())
     }
 
