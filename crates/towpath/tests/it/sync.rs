@@ -92,6 +92,6 @@ fn what_was_logged_offline_is_at_the_server_once_however_often_it_is_synced() {
     assert!(shown.contains("FAILED") && shown.contains("changed") && shown.contains("late"), "{shown}");
 
     let (code, said) = home.fails(&["--server", &server.url, "sync", "nowhere"]);
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 2, "{said}");
     assert!(said.contains("'nowhere' is neither a folder mlruns/ nor a database"), "{said}");
 }
