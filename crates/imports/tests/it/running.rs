@@ -83,7 +83,8 @@ async fn records_come_from_a_running_server_and_its_postgresql_and_go_into_anoth
     assert_eq!((done.versions, done.new_versions), (2, 2), "{done:?}");
     place.python_with("exported", &to.url);
     let again = export(&place.store, &root, &to.url, Credentials::None).await.unwrap();
-    let nothing_new = Exported { new_runs: 0, new_logged_models: 0, files: 0, bytes: 0, new_versions: 0, ..done };
+    let nothing_new =
+        Exported { new_runs: 0, new_points: 0, new_logged_models: 0, files: 0, bytes: 0, new_versions: 0, ..done };
     assert_eq!(again, nothing_new);
 
     let nowhere = Source::mlflow("http://127.0.0.1:9", Credentials::None).await.unwrap_err().to_string();

@@ -176,8 +176,11 @@ async fn generated_searches_find_what_mlflows_own_store_finds() {
             let query = Query { filter, order_by: order, limit: 1000, page_token: None };
             let ours = runtime.block_on(store.read(move |tx| search::runs::search(tx, &[0], View::Active, &query)));
             let ours = ours.ok().map(|page| page.items.into_iter().map(|run| run.info.name).collect::<Vec<_>>());
-            hits.set(hits.get() + usize::from(ours.as_ref().is_some_and(|found| !found.is_empty())));
-            prop_assert_eq!(ours, theirs);
+            // What MLflow refuses, such as a list of one for a name, may mean something here.
+            if let Some(theirs) = theirs {
+                hits.set(hits.get() + usize::from(!theirs.is_empty()));
+                prop_assert_eq!(ours, Some(theirs));
+            }
             Ok(())
         });
         (compared.map_err(|error: TestError<_>| error.to_string()), hits.get())
