@@ -72,10 +72,22 @@ pub fn key_of(name: &str) -> String {
 
 /// The values in a value, each under its path of names.
 pub(crate) fn flatten<'j>(name: &str, value: &'j Json, between: &str, out: &mut Vec<(String, &'j Json)>) {
+    flatten_but(|_| false, name, value, between, out);
+}
+
+/// The same, without the objects that are `left_out`.
+pub(crate) fn flatten_but<'j>(
+    left_out: fn(&serde_json::Map<String, Json>) -> bool,
+    name: &str,
+    value: &'j Json,
+    between: &str,
+    out: &mut Vec<(String, &'j Json)>,
+) {
     match value {
+        Json::Object(inner) if left_out(inner) => {}
         Json::Object(inner) => {
             for (key, value) in inner {
-                flatten(&format!("{name}{between}{key}"), value, between, out);
+                flatten_but(left_out, &format!("{name}{between}{key}"), value, between, out);
             }
         }
         other => out.push((name.to_owned(), other)),

@@ -4,6 +4,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use towpath_core::Actor;
+use towpath_edge::Refusal as _;
 use towpath_identity::Identity;
 use towpath_store::Tx;
 use towpath_tracking::logged_models::{self, LoggedModel, NewModel};
@@ -21,7 +22,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Identity>().cloned().map(Self).ok_or_else(ApiError::unauthenticated)
+        towpath_edge::caller(parts).map(Self)
     }
 }
 
@@ -32,14 +33,10 @@ impl Caller {
 
     /// Experiments and the registry: users only.
     pub(crate) fn may_write(&self) -> Result<(), ApiError> {
-        match self.0.stage() {
-            Some(stage) => Err(ApiError::denied(format!(
-                "the token of stage '{}' may only write its own run and models; the server registers the model when the pipeline run succeeds",
-                stage.stage
-            ))),
-            None if self.0.may_write() => Ok(()),
-            None => Err(ApiError::denied(format!("the token of '{}' does not carry the role 'write'", self.0.actor))),
-        }
+        towpath_edge::user_may_write(
+            &self.0,
+            " and models; the server registers the model when the pipeline run succeeds",
+        )
     }
 
     /// Writing to a run.

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use towpath_core::{Classify, Kind};
+use towpath_edge::Refusal;
 use towpath_tracking::TrackingError;
 
 /// `{"error_code": ..., "message": ...}` with its status.
@@ -27,18 +28,6 @@ impl ApiError {
         ))
     }
 
-    pub(crate) fn denied(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
-    }
-
-    pub(crate) fn unauthenticated() -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            code: "UNAUTHENTICATED",
-            message: "this server asks for a token: set MLFLOW_TRACKING_TOKEN".into(),
-        }
-    }
-
     pub(crate) fn unimplemented(what: &str) -> Self {
         Self {
             status: StatusCode::NOT_IMPLEMENTED,
@@ -49,22 +38,37 @@ impl ApiError {
 
     /// The one place that maps kinds to MLflow's codes.
     pub(crate) fn classified(error: &(impl Classify + ?Sized)) -> Self {
-        let (status, code) = match error.kind() {
-            Kind::Invalid => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE"),
-            Kind::NotFound => (StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST"),
-            // MLflow answers 400 to what exists already.
-            Kind::Conflict => (StatusCode::BAD_REQUEST, "RESOURCE_ALREADY_EXISTS"),
-            Kind::Denied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
-            Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
-            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
-            // Not among the statuses that the client retries: a full disk stays full.
-            Kind::Exhausted => (StatusCode::INSUFFICIENT_STORAGE, "RESOURCE_EXHAUSTED"),
-            Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        let kind = error.kind();
+        let code = match kind {
+            Kind::Invalid => "INVALID_PARAMETER_VALUE",
+            Kind::NotFound => "RESOURCE_DOES_NOT_EXIST",
+            Kind::Conflict => "RESOURCE_ALREADY_EXISTS",
+            Kind::Denied => "PERMISSION_DENIED",
+            Kind::Unauthenticated => "UNAUTHENTICATED",
+            Kind::Unavailable => "TEMPORARILY_UNAVAILABLE",
+            Kind::Exhausted => "RESOURCE_EXHAUSTED",
+            Kind::Internal => "INTERNAL_ERROR",
         };
+        // MLflow answers 400 to what exists already.
+        let status = if kind == Kind::Conflict { StatusCode::BAD_REQUEST } else { towpath_edge::status(kind) };
         if code == "INTERNAL_ERROR" {
             tracing::error!(%error, "an MLflow call failed");
         }
         Self { status, code, message: error.to_string() }
+    }
+}
+
+impl Refusal for ApiError {
+    fn unauthenticated() -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "UNAUTHENTICATED",
+            message: "this server asks for a token: set MLFLOW_TRACKING_TOKEN".into(),
+        }
+    }
+
+    fn denied(message: String) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message }
     }
 }
 

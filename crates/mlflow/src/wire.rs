@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use towpath_core::Timestamp;
 use towpath_tracking::experiments::Experiment;
 use towpath_tracking::inputs::{Dataset, DatasetInput, DatasetSummary};
 use towpath_tracking::logged_models::LoggedModel;
@@ -235,10 +234,4 @@ pub(crate) fn model_version(version: &ModelVersion) -> Value {
         .set("aliases", &version.aliases)
         .set("model_id", &version.model_id)
         .done()
-}
-
-/// `Thu, 01 Jan 2026 00:00:00 GMT`, as HTTP has it (RFC 9110).
-pub(crate) fn http_date(time: Timestamp) -> Option<String> {
-    let time = jiff::Timestamp::from_millisecond(time.millis()).ok()?;
-    Some(time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }

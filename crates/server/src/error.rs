@@ -97,22 +97,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(crate) fn status(kind: Kind) -> StatusCode {
-    match kind {
-        Kind::Invalid => StatusCode::BAD_REQUEST,
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Conflict => StatusCode::CONFLICT,
-        Kind::Denied => StatusCode::FORBIDDEN,
-        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Exhausted => StatusCode::INSUFFICIENT_STORAGE,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = status(self.kind);
+        let status = towpath_edge::status(self.kind);
         if self.kind == Kind::Internal {
             tracing::error!(detail = %self.detail, "a request failed by our fault");
         }

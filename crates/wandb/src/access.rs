@@ -14,7 +14,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Identity>().cloned().map(Self).ok_or_else(ApiError::unauthenticated)
+        towpath_edge::caller(parts).map(Self)
     }
 }
 
@@ -30,13 +30,7 @@ impl Caller {
     }
 
     pub(crate) fn may_write(&self) -> Result<(), ApiError> {
-        match self.0.stage() {
-            Some(stage) => Err(ApiError::denied(format!(
-                "the token of stage '{}' may only write its own run, which the client of Weights & Biases does not know: log with MLflow's, or with a user's token",
-                stage.stage
-            ))),
-            None if self.0.may_write() => Ok(()),
-            None => Err(ApiError::denied(format!("the token of '{}' does not carry the role 'write'", self.0.actor))),
-        }
+        let instead = ", which the client of Weights & Biases does not know: log with MLflow's, or with a user's token";
+        towpath_edge::user_may_write(&self.0, instead)
     }
 }

@@ -4,9 +4,9 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
+use towpath_edge::Refusal as _;
 
 use crate::ApiError;
 
@@ -48,15 +48,9 @@ pub(crate) async fn upload(
 ) -> Result<StatusCode, ApiError> {
     let sealed = address.replace('-', "+").replace('_', "/");
     let opened = state.vault.open(PLACE, &sealed).and_then(|target| serde_json::from_str::<Target>(&target).ok());
-    let target = opened
-        .filter(|target| target.until >= state.store.now())
-        .ok_or_else(|| ApiError::denied("this address lets no file in: it is not one of this server, or too old"))?;
-    let mut seen = 0_u64;
-    let bounded = body.into_data_stream().map(move |chunk| {
-        let chunk = chunk.map_err(|e| e.to_string())?;
-        seen += chunk.len() as u64;
-        if seen > FILE { Err(format!("it has more than {FILE} bytes")) } else { Ok(chunk) }
-    });
-    state.artifacts.put(&target.path, bounded).await?;
+    let target = opened.filter(|target| target.until >= state.store.now()).ok_or_else(|| {
+        ApiError::denied("this address lets no file in: it is not one of this server, or too old".into())
+    })?;
+    state.artifacts.put(&target.path, towpath_edge::bounded(body, FILE)).await?;
     Ok(StatusCode::OK)
 }

@@ -5,7 +5,8 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use towpath_core::{Classify, Kind};
+use towpath_core::Classify;
+use towpath_edge::Refusal;
 use towpath_tracking::TrackingError;
 
 /// `{"errors": [{"message": ...}]}` with its status.
@@ -20,37 +21,29 @@ impl ApiError {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
 
-    pub(crate) fn denied(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::FORBIDDEN, message: message.into() }
-    }
-
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, message: message.into() }
     }
 
-    pub(crate) fn unauthenticated() -> Self {
+    pub(crate) fn classified(error: &(impl Classify + ?Sized)) -> Self {
+        let status = towpath_edge::status(error.kind());
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(%error, "a call of the wandb client failed");
+        }
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl Refusal for ApiError {
+    fn unauthenticated() -> Self {
         Self {
             status: StatusCode::UNAUTHORIZED,
             message: "this server asks for a token: set WANDB_API_KEY to one".into(),
         }
     }
 
-    pub(crate) fn classified(error: &(impl Classify + ?Sized)) -> Self {
-        let status = match error.kind() {
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Denied => StatusCode::FORBIDDEN,
-            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            // The client keeps what it has and asks again: somebody may make room.
-            Kind::Exhausted => StatusCode::INSUFFICIENT_STORAGE,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(%error, "a call of the wandb client failed");
-        }
-        Self { status, message: error.to_string() }
+    fn denied(message: String) -> Self {
+        Self { status: StatusCode::FORBIDDEN, message }
     }
 }
 

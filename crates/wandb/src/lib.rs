@@ -47,6 +47,15 @@ impl State {
     {
         self.store.write(Durability::Relaxed, work).await
     }
+
+    /// For a few rows.
+    async fn write_briefly<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.store.write_briefly(work).await
+    }
 }
 
 impl From<StoreError> for ApiError {

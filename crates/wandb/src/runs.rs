@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use towpath_core::{Timestamp, names};
+use towpath_edge::Refusal as _;
 use towpath_imports::wandb::mapping::{self, Object};
 use towpath_store::Tx;
 use towpath_tracking::artifacts::path_of_uri;
@@ -336,5 +337,5 @@ pub(crate) async fn alert(state: &crate::State, caller: Caller, variables: &Vari
         tags::set(tx, &run.info.run_id, &KeyValue::new("wandb.alert", &told))?;
         Ok(json!({"notifyScriptableRunAlert": {"success": true}}))
     };
-    state.write(write).await
+    state.write_briefly(write).await
 }

@@ -24,6 +24,8 @@ use crate::runs::Named;
 
 const HISTORY: &str = "wandb-history.jsonl";
 const SUMMARY: &str = "wandb-summary.json";
+/// Lines that take no longer than the way to another thread.
+const FEW: usize = 64;
 
 #[derive(Default, Deserialize)]
 struct Request {
@@ -92,6 +94,7 @@ pub(crate) async fn receive(
     let body = body.map_err(|e| ApiError::invalid(e.body_text()))?;
     let named = Named::new(entity, &project, run)?;
     let read = Read::of(&body)?;
+    let few = read.rows.len() <= FEW;
     let now = state.store.now();
     let write = move |tx: &mut Tx<'_>| {
         let run_id = named.run_id();
@@ -134,6 +137,10 @@ pub(crate) async fn receive(
         }
         Ok(())
     };
-    state.write(write).await?;
+    if few {
+        state.write_briefly(write).await?;
+    } else {
+        state.write(write).await?;
+    }
     Ok(Json(json!({"exitcode": null, "limits": {}})))
 }

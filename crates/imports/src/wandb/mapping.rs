@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use towpath_tracking::metrics::Point;
 
 pub use crate::recorded::key_of;
-use crate::recorded::{id_of, number, shown};
+use crate::recorded::{flatten_but, id_of, number, shown};
 
 /// An object: a config without the wrapping of its values, a summary, a row of a history.
 pub type Object = BTreeMap<String, Json>;
@@ -26,7 +26,7 @@ pub fn experiment(project: &str) -> &str {
 pub fn params(config: &Object) -> BTreeMap<String, String> {
     let mut flat = Vec::new();
     for (name, value) in config.iter().filter(|(name, _)| *name != "_wandb") {
-        flatten(name, value, &mut flat);
+        flatten_but(is_media, name, value, ".", &mut flat);
     }
     flat.into_iter().map(|(name, value)| (key_of(&name), shown(value))).collect()
 }
@@ -44,7 +44,7 @@ pub fn points(row: &Object, step: i64, started: i64) -> Vec<(String, Point)> {
     let at = row.get("_timestamp").and_then(Json::as_f64).map_or(started, |s| (s * 1000.0).max(0.0) as i64);
     let mut flat = Vec::new();
     for (name, value) in row.iter().filter(|(name, _)| !name.starts_with('_')) {
-        flatten(name, value, &mut flat);
+        flatten_but(is_media, name, value, ".", &mut flat);
     }
     let point = |(name, value): (String, &Json)| Some((key_of(&name), Point { step, at, value: number(value)? }));
     flat.into_iter().filter_map(point).collect()
@@ -82,13 +82,9 @@ fn with_numbers_quoted(text: &str) -> String {
     out
 }
 
-/// Media (`{"_type": "image-file", ...}`) are left out.
-fn flatten<'j>(name: &str, value: &'j Json, out: &mut Vec<(String, &'j Json)>) {
-    match value {
-        Json::Object(inner) if inner.contains_key("_type") => {}
-        Json::Object(inner) => inner.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out)),
-        other => out.push((name.to_owned(), other)),
-    }
+/// `{"_type": "image-file", ...}`
+fn is_media(object: &serde_json::Map<String, Json>) -> bool {
+    object.contains_key("_type")
 }
 
 #[cfg(test)]

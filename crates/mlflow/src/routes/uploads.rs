@@ -10,7 +10,6 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use towpath_tracking::uploads::{self, Upload};
 
-use super::artifacts::bounded;
 use super::{Answer, empty};
 use crate::ApiError;
 use crate::access::Caller;
@@ -92,7 +91,7 @@ async fn put_part(
     if !(1..=upload.parts).contains(&number) {
         return Err(ApiError::invalid(format!("the upload has parts 1 to {}, not {number}", upload.parts)));
     }
-    let size = state.artifacts.put_part(&upload, number, bounded(body, state.upload_limit)).await?;
+    let size = state.artifacts.put_part(&upload, number, towpath_edge::bounded(body, state.upload_limit)).await?;
     let mut answer = empty().into_response();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{number}-{size}\"")) {
         answer.headers_mut().insert(header::ETAG, etag);
