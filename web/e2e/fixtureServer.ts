@@ -6,7 +6,7 @@ import { extname, join } from "node:path";
 
 import type { Changed } from "../src/api/types";
 import { CSP } from "./browser";
-import { answer } from "./fixtures";
+import { NOW, answer, card } from "./fixtures";
 
 export interface FixtureServer {
   url: string;
@@ -29,6 +29,14 @@ export async function serveFixtures(): Promise<FixtureServer> {
       response.writeHead(200, { "content-type": "text/event-stream" }).write(": hello\n\n");
       streams.add(response);
       response.on("close", () => streams.delete(response));
+    } else if (url.pathname === "/api/v1/models/digits/card" && request.method === "PUT") {
+      receive(request, (body) => {
+        posted.push(`PUT ${url.pathname} ${body}`);
+        const { markdown, replaces } = JSON.parse(body) as { markdown: string; replaces: string };
+        if (replaces !== card.now.digest) return json(response, 409, { title: "Conflict", status: 409, detail: "the card of digits was changed meanwhile", kind: "conflict" });
+        card.now = { markdown, digest: `${card.now.digest}+`, edited_by: "reviewer-1", edited_at: NOW };
+        json(response, 200, card.now);
+      });
     } else if (url.pathname.startsWith("/api/") && request.method === "POST") {
       receive(request, (body) => {
         posted.push(`POST ${url.pathname} ${body}`);

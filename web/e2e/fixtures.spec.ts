@@ -6,9 +6,11 @@ import type { BrowserContext, Page } from "playwright-core";
 
 import { NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
 import { delta, evidence } from "../src/format/number";
+import { lineDiff } from "../src/format/lines";
 import { inPast, rounded, sentence, withoutVerb } from "../src/format/text";
+import { closer, further, moved } from "../src/pages/experiments/zoom";
 import { pointsOf } from "../src/pages/deployments/evidenceSeries";
-import { NOW, rollout } from "./fixtures";
+import { NOW, card, rollout } from "./fixtures";
 import { serveFixtures, type FixtureServer } from "./fixtureServer";
 
 let server: FixtureServer;
@@ -53,11 +55,13 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "runs", path: "/p/digits", heading: /digits/ },
   { name: "experiments", path: "/experiments", heading: /Experiments/ },
   { name: "tracked-run", path: "/experiments/1/runs/r1", heading: /brisk-heron-118/ },
+  { name: "tracked-run-zoomed", path: "/experiments/1/runs/r2?steps=400000~600000", heading: /plain|heron|\w/ },
   { name: "mlflow-link", path: "/#/experiments/1/runs/r1", heading: /brisk-heron-118/ },
   { name: "compare", path: "/compare?runs=r1,r2,r3", heading: /Compare 3 runs/ },
   { name: "models", path: "/models", heading: /Models/ },
   { name: "model", path: "/models/digits", heading: /digits/ },
   { name: "version", path: "/models/digits/8", heading: /digits v8/ },
+  { name: "versions-compared", path: "/versions?a=digits/7&b=digits/8&all=1", heading: /digits v7 and v8/ },
   { name: "releases", path: "/releases", heading: /Releases/ },
   { name: "deployments", path: "/deployments", heading: /Deployments/ },
   { name: "deployment", path: "/deployments/digits/production", heading: /digits in production/ },
@@ -125,6 +129,79 @@ describe("what a person does", () => {
       assert.ok(server.posted.includes('POST /api/v1/releases {"model":"digits","version":8,"environment":"production","reason":"Labels were late."}'), server.posted.join("\n"));
     }));
 
+  test("a card is edited where it stands, and what is in it never runs", () =>
+    visit("/models/digits", async (page) => {
+      const panel = page.getByRole("region", { name: "Card", exact: true });
+      await panel.getByRole("heading", { level: 4, name: "Limits" }).waitFor();
+      await panel.getByText(/<script>alert\("no"\)<\/script> not this <kept>/).waitFor();
+      assert.deepEqual(await panel.getByRole("link").evaluateAll((links) => links.map((link) => link.getAttribute("href"))), ["https://example.org/digits"]);
+      await panel.getByRole("button", { name: "Edit card" }).click();
+      const text = panel.getByLabel("Card of digits, in Markdown");
+      assert.equal(await text.evaluate((element) => element === document.activeElement), true);
+      assert.equal(await panel.getByRole("button", { name: "Save card" }).isDisabled(), true);
+      await text.fill("# Digits\n\nFor forms.\n");
+      await panel.getByRole("button", { name: "Read" }).click();
+      await panel.getByText("For forms.").waitFor();
+      await panel.getByRole("button", { name: "Write" }).click();
+      await text.press("Control+Enter");
+      await panel.getByText("edited by reviewer-1").waitFor();
+      await panel.getByText("For forms.").waitFor();
+      assert.ok(server.posted.some((line) => line.startsWith('PUT /api/v1/models/digits/card {"markdown":"# Digits')), server.posted.join("\n"));
+    }));
+
+  test("a card that somebody else changed meanwhile is not replaced unseen", () =>
+    visit("/models/digits", async (page) => {
+      const panel = page.getByRole("region", { name: "Card", exact: true });
+      const began = card.now;
+      card.now = { ...began, markdown: "# Digits\n\nFirst.\n" };
+      await page.reload();
+      await panel.getByRole("button", { name: "Edit card" }).click();
+      await panel.getByRole("textbox").fill("# Digits\n\nMine.\n");
+      card.now = { markdown: "# Digits\n\nTheirs.\n", digest: "theirs", edited_by: "ds-2", edited_at: NOW };
+      await panel.getByRole("button", { name: "Save card" }).click();
+      const notice = panel.getByRole("alert");
+      await notice.getByText("ds-2 changed the card").waitFor();
+      const lines = await notice.getByRole("region", { name: "From their card to yours" }).locator("div").allInnerTexts();
+      assert.deepEqual(lines.map((line) => line.trim()).filter(Boolean), ["# Digits", "-Theirs.", "+Mine."]);
+      assert.deepEqual(await axe(page), []);
+      await shoot(page, "model-card-conflict");
+      await notice.getByRole("button", { name: "Replace theirs with mine" }).click();
+      await panel.getByText("Mine.").waitFor();
+      assert.equal(card.now.markdown, "# Digits\n\nMine.\n");
+    }));
+
+  test("who may not write is not offered to", () =>
+    visit("/models/digits", async (page) => {
+      await page.route("**/api/v1/me", (route) => route.fulfill({ json: { user: "guest", roles: ["read"], admin: false, open: false, server_version: "0" } }));
+      await page.reload();
+      await page.getByRole("region", { name: "Card", exact: true }).getByText("edited by").waitFor();
+      await page.getByText("guest").first().waitFor();
+      assert.equal(await page.getByRole("button", { name: "Edit card" }).count(), 0);
+    }));
+
+  test("two versions are chosen by keys and compared, only what differs at first", () =>
+    visit("/models/digits", async (page) => {
+      await page.getByRole("link", { name: "v8", exact: true }).first().waitFor();
+      await page.keyboard.press("j");
+      await page.keyboard.press("x");
+      await page.keyboard.press("j");
+      await page.keyboard.press("x");
+      await page.getByRole("link", { name: /^Compare v7 and v8/ }).waitFor();
+      await page.keyboard.press("c");
+      await page.getByRole("heading", { level: 1, name: "digits v7 and v8" }).waitFor();
+      const params = page.getByRole("region", { name: "Params", exact: true });
+      await params.getByText("2 different, 1 the same").waitFor();
+      assert.equal(await params.getByRole("rowheader", { name: "seed" }).count(), 0);
+      await page.getByRole("region", { name: "Files", exact: true }).getByText("other content").waitFor();
+      await page.getByRole("region", { name: "Data", exact: true }).getByText("200 added, 0 removed, 1 changed").click();
+      await page.getByText("~ 17.png").waitFor();
+      await page.getByRole("switch", { name: "Only differences" }).uncheck();
+      await params.getByRole("rowheader", { name: "seed" }).waitFor();
+      await page.waitForURL((url) => url.searchParams.get("all") === "1");
+      await page.getByRole("button", { name: "Swap" }).click();
+      await page.getByRole("heading", { level: 1, name: "digits v8 and v7" }).waitFor();
+    }));
+
   test("the grid shows each stage of each run, is walked by keys and leads to the stage", () =>
     visit("/p/digits", async (page) => {
       const cells = page.getByRole("grid", { name: "States of stages" });
@@ -184,6 +261,43 @@ describe("what a person does", () => {
     visit("/releases/58/rollout", async (page) => {
       await page.getByRole("button", { name: "Recompute" }).click();
       await page.getByText("3 of 3 decisions come out equal.").waitFor();
+    }));
+
+  test("a long series comes as its pixels show it, and finer where it is dragged over", () =>
+    visit("/experiments/1/runs/r2", async (page) => {
+      const asked: URLSearchParams[] = [];
+      page.on("request", (request) => {
+        const url = new URL(request.url());
+        if (url.pathname.endsWith("/tracking/metrics") && url.searchParams.get("key") === "grad_norm") asked.push(url.searchParams);
+      });
+      await page.reload();
+      const panel = page.getByRole("region", { name: "grad_norm", exact: true });
+      const says = panel.getByRole("status");
+      await says.getByText(/ of 1,000,000 points$/).waitFor();
+      const width = (await panel.boundingBox())?.width ?? 0;
+      const points = Number(asked[0]?.get("points"));
+      assert.ok(points >= 2 * width - 20 && points < 2 * width + 200, `${points} points for ${width} px`);
+      const over = await panel.locator(".u-over").boundingBox();
+      assert.ok(over);
+      await page.mouse.move(over.x + over.width * 0.4, over.y + 60);
+      await page.mouse.down();
+      await page.mouse.move(over.x + over.width * 0.6, over.y + 60, { steps: 4 });
+      await page.mouse.up();
+      await says.getByText(/ of (19|20)\d,\d{3} points, step (39|40)\d,\d{3} to (59|60)\d,\d{3}$/).waitFor();
+      const finer = asked.at(-1);
+      assert.ok(Number(finer?.get("from")) > 390_000 && Number(finer?.get("to")) < 610_000, String(finer));
+      await page.waitForURL((url) => url.searchParams.get("steps") === `${finer?.get("from")}~${finer?.get("to")}`);
+      // The other chart of the page shows the same steps, and has no more to ask for.
+      await page.getByRole("region", { name: "val_loss", exact: true }).getByRole("status").getByText(/^0 points, step (39|40)/).waitFor();
+      // Without dragging: closer, along, further, and all of it.
+      await panel.getByRole("button", { name: "Zoom in: grad_norm" }).press("Enter");
+      await says.getByText(/of (9|10)\d,\d{3} points,/).waitFor();
+      await panel.getByRole("button", { name: "Later: grad_norm" }).click();
+      await says.getByText(/step (49|50)\d,\d{3} to (59|60)\d,\d{3}$/).waitFor();
+      await panel.getByRole("button", { name: "Zoom out: grad_norm" }).click();
+      await panel.getByRole("button", { name: "Whole series of grad_norm" }).click();
+      await says.getByText(/ of 1,000,000 points$/).waitFor();
+      await page.waitForURL((url) => !url.searchParams.has("steps"));
     }));
 
   test("the filter goes to the server as it is written", () =>
@@ -280,6 +394,23 @@ describe("what a person does", () => {
 });
 
 describe("numbers and words", () => {
+  test("a chart is looked at closer, further and along within what there is", () => {
+    const whole = { from: 0, to: 1_000 };
+    assert.deepEqual(closer(whole), { from: 250, to: 750 });
+    assert.deepEqual(closer({ from: 4, to: 5 }), { from: 4, to: 5 });
+    assert.deepEqual(further({ from: 250, to: 750 }, whole), null);
+    assert.deepEqual(further({ from: 900, to: 1_000 }, whole), { from: 850, to: 1_000 });
+    assert.deepEqual(moved({ from: 800, to: 1_000 }, 1, whole), { from: 800, to: 1_000 });
+    assert.deepEqual(moved({ from: 100, to: 300 }, -1, whole), { from: 0, to: 200 });
+  });
+
+  test("two texts differ by the lines that were taken and added", () => {
+    const shown = (a: string, b: string) => lineDiff(a, b).map(({ sign, text }) => sign + text);
+    assert.deepEqual(shown("a\nb\nc", "a\nx\nc\nd"), [" a", "-b", "+x", " c", "+d"]);
+    assert.deepEqual(shown("", "a"), ["-", "+a"]);
+    assert.deepEqual(shown("same", "same"), [" same"]);
+  });
+
   test("a change that four decimals do not show is only said to be small", () => {
     assert.equal(delta(0.9639, 0.9722), "+0.0083");
     assert.equal(delta(0.2573655, 0.2573651), "<0.0001");

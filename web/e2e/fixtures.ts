@@ -5,10 +5,13 @@
  */
 import type {
   Backfill,
+  Card,
   Commit,
   Deployment,
   Experiment,
+  Facts,
   Grid,
+  Json,
   LedgerEntry,
   Me,
   MetricSeries,
@@ -29,6 +32,7 @@ import type {
   Trace,
   TrackedRun,
   Verified,
+  VersionComparison,
 } from "../src/api/types";
 
 /** The tests freeze the browser's clock here. */
@@ -389,14 +393,26 @@ export const trackedRuns: TrackedRun[] = NAMES.map((name, index) => {
     stage: "train@mlp",
     metrics: (failed
       ? { val_loss: { value: "NaN", step: 9 } }
-      : { val_accuracy: { value: accuracy, step: 60 }, val_loss: { value: 0.0896 + index * 0.006, step: 60 } }) as TrackedRun["metrics"],
+      : index === 1
+        ? { val_loss: { value: 0.0956, step: 60 }, grad_norm: { value: 2.1, step: 999_999 } }
+        : { val_accuracy: { value: accuracy, step: 60 }, val_loss: { value: 0.0896 + index * 0.006, step: 60 } }) as TrackedRun["metrics"],
     params: { lr: ["0.003", "0.003", "0.001", "0.003", "0.0003", "0.1"][index] ?? "0.01", hidden: ["96", "96", "128", "64", "64"][index] ?? "32", l2: index % 3 === 2 ? "1e-5" : "1e-4", batch: index % 2 ? "32" : "64" },
     tags: { "towpath.stage": "train@mlp" },
-    model_versions: index === 1 ? ["digits v9"] : index === 3 ? ["digits v8, production 25 %"] : [],
+    model_versions: index === 1 ? [{ model: "digits", version: 9 }] : index === 3 ? [{ model: "digits", version: 8 }] : [],
   };
 });
 
-export function series(runIds: string[], key: string): MetricSeries[] {
+/** A million points, of which as many are sent as are asked for. */
+function longSeries(id: string, asked: URLSearchParams): MetricSeries {
+  const [from, to] = [Number(asked.get("from") ?? 0), Number(asked.get("to") ?? 999_999)];
+  const total = to - from + 1;
+  const sent = Math.min(total, Number(asked.get("points")));
+  const steps = Array.from({ length: sent }, (_, index) => Math.round(from + (index * (total - 1)) / Math.max(sent - 1, 1)));
+  return { run_id: id, key: "grad_norm", total, steps, times: steps.map((step) => NOW - HOUR + step), values: steps.map((step) => 2 + Math.sin(step / 50_000) + 0.3 * Math.sin(step / 3)) };
+}
+
+export function series(runIds: string[], key: string, asked: URLSearchParams): MetricSeries[] {
+  if (key === "grad_norm") return runIds.map((id) => longSeries(id, asked));
   return runIds.map((id) => {
     const index = Number(id.slice(1)) - 1;
     const random = noise(index + (key === "val_loss" ? 1 : 50));
@@ -404,6 +420,7 @@ export function series(runIds: string[], key: string): MetricSeries[] {
     return {
       run_id: id,
       key,
+      total: steps.length,
       steps,
       times: steps.map((step) => NOW - HOUR + step * SECOND),
       values: steps.map((step) => {
@@ -445,7 +462,87 @@ function version(number: number): ModelVersion {
   };
 }
 
-export const model: Model = { name: "digits", created_at: NOW - 30 * DAY, description: "Handwritten digits, 8 × 8", aliases: { production: 7, staging: 8 }, versions: [version(8), version(7), version(6)] };
+const CARD = `# Digits
+
+Reads one handwritten digit in an image of **8 × 8** pixels. See [the data](https://example.org/digits).
+
+## Limits
+
+- Trained on scanned forms only: photographs are not covered.
+- [x] looked at by *reviewer-1*
+
+| digit | recall |
+|:--|--:|
+| 1 | 0.98 |
+| 8 | 0.91 |
+
+\`\`\`python
+model.predict(pixels / 16)
+\`\`\`
+
+Shown, not run: <script>alert("no")</script> [not this](javascript:alert(1)) &lt;kept&gt;
+`;
+
+/** The card as it is now; a test changes it. */
+export const card: { now: Card } = { now: { markdown: CARD, digest: hash("c0"), edited_by: "ds-1", edited_at: NOW - 5 * DAY } };
+
+export const facts: Facts = {
+  model: "digits",
+  version: 8,
+  created_at: NOW - DAY,
+  created_by: "towpath",
+  aliases: ["staging"],
+  description: null,
+  location: "mlflow-artifacts:/models/d81f44c0",
+  tracking_run: "r4",
+  pipeline_run: "digits/116",
+  commit: hash("b3370aa1").slice(0, 40),
+  author: "ds-1",
+  trainer: "ds-2",
+  data: [item("data/pixels.csv", "a94e6d12", 812_000), item("data/labels.csv", "1c70e4aa", 5_400), { ...item("data/images.dir", "77aa", 4_100_000), files: 1_797 }],
+  datasets: [{ name: "digits-eval", digest: "1f3a", context: "evaluation" }],
+  params: { "mlp.hidden": 64, seed: 20261 },
+  metrics: { accuracy: 0.9722, macro_f1: 0.9716, drift: "NaN" },
+  evaluation_hash: hash("6b0c"),
+  environment: { hash: hash("e41b09d7"), locked: true, packages: ["numpy==2.1.0", "onnx==1.17.0", "onnxruntime==1.20.1", "scikit-learn==1.7.0", "scipy==1.14.1", "skl2onnx==1.18.0", "threadpoolctl==3.5.0"] },
+  flavors: ["onnx"],
+  signature: { inputs: [{ name: "pixels", kind: "float32[?, 64]" }], outputs: [{ name: "label", kind: "int64[?]" }, { name: "scores", kind: "float32[?, 10]" }], params: [] },
+  files: [
+    { path: "MLmodel", size: 612, sha256: hash("0a").slice(0, 64) },
+    { path: "digits.onnx", size: 1_203_388, sha256: hash("d81f44c0") },
+  ],
+  size: 1_204_000,
+  content: hash("d81f44c0"),
+  unknown: [{ what: "sha256", why: "large files are still to be read: ask again" }],
+};
+
+const change = (key: string, a: Json, b: Json, word?: string): VersionComparison["params"][number] => ({
+  key,
+  a,
+  b,
+  ...(typeof a === "number" && typeof b === "number" ? { difference: b - a } : {}),
+  ...(word ? { word } : {}),
+});
+
+export const compared: VersionComparison = {
+  a: "digits/7",
+  b: "digits/8",
+  same_content: false,
+  same_evaluation: true,
+  origin: [change("commit", hash("2c81e5d0").slice(0, 40), hash("b3370aa1").slice(0, 40)), change("author", "ds-1", "ds-1"), change("pipeline run", "digits/115", "digits/116")],
+  params: [change("mlp.hidden", 48, 64), change("seed", 20261, 20261), change("mlp.dropout", null, 0.1)],
+  metrics: [change("accuracy", 0.9639, 0.9722, "better"), change("val_loss", 0.09, 0.11, "worse"), change("rows", 360, 360, "same")],
+  data: [
+    { path: "data/images", a: hash("77aa").slice(0, 32), b: hash("88bb").slice(0, 32), files: { added: 200, removed: 0, changed: 1, names: ["+ 1798.png", "~ 17.png"] } },
+    { path: "data/labels.csv", a: hash("1c70e4aa").slice(0, 32), b: hash("1c70e4aa").slice(0, 32), files: null },
+  ],
+  signature: [change("input pixels", "float32[?, 64]", "float32[?, 64]")],
+  packages: [change("numpy", "==2.0.2", "==2.1.0"), change("scipy", "==1.14.1", "==1.14.1")],
+  files: [change("digits.onnx", 1_100_210, 1_203_388, "other content"), change("MLmodel", 612, 612, "other content"), change("input_example.json", 212, 212, "same")],
+  unknown: [{ what: "a: environment", why: "there is no lock of what was installed" }],
+};
+
+export const model: Model = { name: "digits", created_at: NOW - 30 * DAY, updated_at: NOW - 20 * HOUR, description: CARD, aliases: { production: 7, staging: 8 }, versions: [version(8), version(7), version(6)] };
 
 const gate = (name: string, kind: string, outcome: Release["gates"][number]["outcome"], reason: string, extra: Partial<Release["gates"][number]> = {}): Release["gates"][number] => ({
   name,
@@ -684,7 +781,7 @@ const backfills: Backfill[] = [
 
 // --- the rest ---------------------------------------------------------------------------------
 
-const me: Me = { user: "reviewer-1", roles: ["risk"], admin: false, open: false, server_version: "0.1.0" };
+const me: Me = { user: "reviewer-1", roles: ["risk", "write"], admin: false, open: false, server_version: "0.1.0" };
 const verified: Verified = { entries: 48_213, head: hash("c81f04e2"), intact: true, broken_at: null, detail: null, at: NOW - 2 * MINUTE };
 const projects: Project[] = overview.lanes.map((lane) => ({ name: lane.project, created_at: NOW - 30 * DAY, default_branch: "main", head: lane.newest_run?.commit ?? null, git_url: `http://127.0.0.1/git/${lane.project}.git`, runs: lane.newest_run?.number ?? 0 }));
 const trace: Trace = {
@@ -698,6 +795,13 @@ const trace: Trace = {
 };
 
 const page = <T>(items: T[], total = items.length): Page<T> => ({ items, total });
+
+const allReleases: ReleaseSummary[] = [releaseSummary(58, "digits", 8, "production", "rolling_out", 3 * HOUR), release, releaseSummary(16, "digits", 8, "staging", "live", DAY), releaseSummary(15, "digits", 6, "production", "rolled_back", 2 * DAY)];
+
+function fits(release: ReleaseSummary, asked: URLSearchParams): boolean {
+  const version = asked.get("version");
+  return version === null || (release.version === Number(version) && release.model === asked.get("model"));
+}
 
 /** What the invented server answers to `GET /api/v1<path>`; `undefined` is a 404. */
 export function answer(url: URL): unknown {
@@ -718,8 +822,12 @@ export function answer(url: URL): unknown {
     "/experiments/1/runs": page(trackedRuns, 214),
     "/models": page([model]),
     "/models/digits": model,
+    "/models/digits/card": card.now,
     "/models/digits/versions/8": version(8),
-    "/releases": page([releaseSummary(58, "digits", 8, "production", "rolling_out", 3 * HOUR), release, releaseSummary(16, "digits", 8, "staging", "live", DAY), releaseSummary(15, "digits", 6, "production", "rolled_back", 2 * DAY)]),
+    "/models/digits/versions/8/facts": facts,
+    "/models/digits/versions/7/compare": compared,
+    "/models/digits/versions/8/compare": { ...compared, a: "digits/8", b: "digits/7" },
+    "/releases": page(allReleases.filter((each) => fits(each, url.searchParams))),
     "/releases/57": release,
     "/releases/58": rollingRelease,
     "/releases/58/rollout": rollout,
@@ -737,7 +845,7 @@ export function answer(url: URL): unknown {
   if (number > 0 && number < 118) return earlierRun(number);
   if (path.endsWith("/log")) return { ...log, finished: !path.includes("/119/") };
   if (path === "/experiments/1/runs" && url.searchParams.get("filter")?.includes("> 999999999")) return page([]);
-  if (path === "/tracking/metrics") return series((url.searchParams.get("runs") ?? "").split(","), url.searchParams.get("key") ?? "");
+  if (path === "/tracking/metrics") return series((url.searchParams.get("runs") ?? "").split(","), url.searchParams.get("key") ?? "", url.searchParams);
   if (path.startsWith("/tracking/runs/")) return trackedRuns.find((each) => path.endsWith(`/${each.run_id}`));
   return fixed[path];
 }

@@ -19,6 +19,7 @@ const Compare = page(() => import("./pages/experiments/Compare"), "Compare");
 const ModelList = page(() => import("./pages/models/ModelList"), "ModelList");
 const ModelDetail = page(() => import("./pages/models/ModelDetail"), "ModelDetail");
 const VersionDetail = page(() => import("./pages/models/VersionDetail"), "VersionDetail");
+const CompareVersions = page(() => import("./pages/models/CompareVersions"), "CompareVersions");
 const ReleaseList = page(() => import("./pages/releases/ReleaseList"), "ReleaseList");
 const ReleaseDetail = page(() => import("./pages/releases/ReleaseDetail"), "ReleaseDetail");
 const RolloutDetail = page(() => import("./pages/deployments/RolloutDetail"), "RolloutDetail");
@@ -40,6 +41,7 @@ export function Pages() {
       <Route path="/experiments/:experiment" component={ExperimentDetail} />
       <Route path="/experiments/:experiment/runs/:run" component={TrackedRunDetail} />
       <Route path="/compare" component={Compare} />
+      <Route path="/versions" component={CompareVersions} />
       <Route path="/models" component={ModelList} />
       <Route path="/models/:model" component={ModelDetail} />
       <Route path="/models/:model/:version" component={VersionDetail} />

@@ -1,11 +1,13 @@
 //! Tracked runs for the page and the CLI (clients use the MLflow API). `GET /experiments`,
 //! `GET /experiments/{id}/runs?filter=&order_by=`, `GET /tracking/runs/{run_id}`,
-//! `GET /tracking/metrics?runs=a,b&key=loss`.
+//! `GET /tracking/metrics?runs=a,b&key=loss&points=1500&axis=step&from=100&to=900`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
+
+use crate::runs::ModelVersionRef;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
@@ -32,8 +34,8 @@ pub struct TrackedRun {
     pub metrics: BTreeMap<String, MetricValue>,
     pub params: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
-    /// `digits v9`, with the environments it serves in.
-    pub model_versions: Vec<String>,
+    /// Registered from it.
+    pub model_versions: Vec<ModelVersionRef>,
 }
 
 /// A latest value; NaN and infinities as `"NaN"`, `"Infinity"`, `"-Infinity"`.
@@ -43,10 +45,13 @@ pub struct MetricValue {
     pub step: i64,
 }
 
+/// What a chart draws of one metric: of each pixel column the least and the greatest value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricSeries {
     pub run_id: String,
     pub key: String,
+    /// How many points there are between `from` and `to`.
+    pub total: usize,
     pub steps: Vec<i64>,
     pub times: Vec<Timestamp>,
     /// `null` where the value is NaN.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use towpath_core::Timestamp;
+use towpath_core::{Digest, Timestamp};
 
 use crate::runs::Item;
 
@@ -12,6 +12,8 @@ use crate::runs::Item;
 pub struct Model {
     pub name: String,
     pub created_at: Timestamp,
+    /// Of the newest change of it, its versions or aliases.
+    pub updated_at: Timestamp,
     pub description: Option<String>,
     pub aliases: BTreeMap<String, i64>,
     /// Newest first.
@@ -143,7 +145,7 @@ pub struct Unknown {
 }
 
 /// Two versions compared: `GET /models/{model}/versions/{version}/compare?with=MODEL/VERSION`. Only what
-/// differs is listed.
+/// differs is listed, with `&all=true` also what is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// `digits/3`, the older one as a rule.
@@ -181,6 +183,10 @@ pub struct Change {
     /// `b` less `a`, for numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<f64>,
+    /// Of a metric: `better`, `worse`, `same`, or `changed` where its name does not tell. Of a file: `same` or
+    /// `other content`, where the digests are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
 }
 
 /// A file or folder of data in two versions.
@@ -203,10 +209,25 @@ pub struct FileChanges {
 }
 
 /// The Markdown that people write about a model; MLflow shows it as the description.
-/// `GET /models/{model}/card`, `PUT` the same.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// `GET /models/{model}/card`, and the answer to writing one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     pub markdown: String,
+    /// SHA-256 of the text.
+    pub digest: Digest,
+    /// Who changed it last; `None` when it came with an import, or nobody wrote one.
+    pub edited_by: Option<String>,
+    pub edited_at: Option<Timestamp>,
+}
+
+/// `PUT /models/{model}/card`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteCard {
+    pub markdown: String,
+    /// The digest of the card that was edited: a conflict when another is there by now. Without it, what
+    /// is there is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Digest>,
 }
 
 /// `POST /models/{model}/versions`: registers what lies somewhere as the next version. The model is made

@@ -41,7 +41,8 @@ fn metrics(old: &BTreeMap<String, f64>, new: &BTreeMap<String, f64>) -> Vec<Metr
         .collect()
 }
 
-fn word(name: &str, old: Option<f64>, new: Option<f64>) -> &'static str {
+/// What a change of a metric is: `better`, `worse`, `same`, or `changed` where its name does not tell.
+pub fn word(name: &str, old: Option<f64>, new: Option<f64>) -> &'static str {
     let (Some(old), Some(new)) = (old, new) else { return "changed" };
     match (new.total_cmp(&old), higher_is_better(name)) {
         (std::cmp::Ordering::Equal, _) => "same",

@@ -27,6 +27,7 @@ mod rollouts;
 pub mod target;
 mod views;
 
+pub use comparison::word as metric_word;
 pub use error::DeliveryError;
 pub use registry::view as version_view;
 pub use releases::{OpenRequest, Opened};
@@ -256,6 +257,20 @@ impl Delivery {
         let (project, environment) = (project.to_owned(), environment.to_owned());
         let live = self.store.read(move |tx| releases::incumbent(tx, &project, &environment)).await?;
         Ok(live.map(|release| (release.id, release.model, release.version)))
+    }
+
+    /// The releases of a model with their versions, newest first, at most 1000.
+    pub async fn of_model(&self, model: &str) -> Result<Vec<(i64, i64)>, DeliveryError> {
+        let model = model.to_owned();
+        self.store
+            .read(move |tx| {
+                tx.list(
+                    "select id, version from releases where model = $1 order by id desc limit 1000",
+                    &[&model],
+                    |row| Ok((row.int("id")?, row.int("version")?)),
+                )
+            })
+            .await
     }
 
     /// The releases of a model version, newest first: `(id, environment, state)`.

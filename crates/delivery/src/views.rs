@@ -24,6 +24,8 @@ pub struct Filter {
     pub project: Option<String>,
     pub environment: Option<String>,
     pub state: Option<ReleaseState>,
+    pub model: Option<String>,
+    pub version: Option<i64>,
     /// The `next` of the page before.
     pub cursor: Option<String>,
     /// At most 200; 50 by default.
@@ -39,12 +41,15 @@ pub(crate) fn list(tx: &mut Tx<'_>, filter: &Filter) -> Result<Page<ReleaseSumma
     let state = filter.state.map(text_of);
     // `cast` tells PostgreSQL the type of a parameter that is null.
     let chosen = "(cast($1 as text) is null or project = $1) and (cast($2 as text) is null or environment = $2) \
-                  and (cast($3 as text) is null or state = $3)";
-    let params: [&dyn towpath_store::ToValue; 3] = [&filter.project, &filter.environment, &state];
-    let total = tx.one(&format!("select count(*) as n from releases where {chosen}"), &params)?.int("n")?;
+                  and (cast($3 as text) is null or state = $3) and (cast($4 as text) is null or model = $4) \
+                  and (cast($5 as bigint) is null or version = $5)";
+    let at_most = limit + 1;
+    let params: [&dyn towpath_store::ToValue; 7] =
+        [&filter.project, &filter.environment, &state, &filter.model, &filter.version, &before, &at_most];
+    let total = tx.one(&format!("select count(*) as n from releases where {chosen}"), &params[..5])?.int("n")?;
     let rows: Vec<Release> = tx.list(
-        &format!("select * from releases where {chosen} and id < $4 order by id desc limit $5"),
-        &[&filter.project, &filter.environment, &state, &before, &(limit + 1)],
+        &format!("select * from releases where {chosen} and id < $6 order by id desc limit $7"),
+        &params,
         Release::from_row,
     )?;
     let more = rows.len() as i64 > limit;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use towpath_core::Timestamp;
 use towpath_store::Tx;
 
-use crate::metrics::{self, Point};
+use crate::metrics::{self, Point, Stretch};
 use crate::registry::models::{self, RegisteredModel};
 use crate::registry::versions::{self, ModelVersion};
 use crate::runs::{self, Run};
+use crate::search::registered_models::IS_PROMPT;
 use crate::search::{self, Found, Part, Query, walk};
 use crate::{TrackingError, View, experiments};
 
@@ -73,16 +74,18 @@ pub fn runs_with_tag(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<Vec<Run>
     runs::with_data(tx, infos)
 }
 
-/// One metric of several runs, at most `points` each, as a chart needs them.
+/// A stretch of one metric of several runs, at most `points` each, as a chart needs them, and how many
+/// there are.
 pub fn series(
     tx: &mut Tx<'_>,
     run_ids: &[String],
     key: &str,
+    stretch: Stretch,
     points: usize,
-) -> Result<BTreeMap<String, Vec<Point>>, TrackingError> {
+) -> Result<BTreeMap<String, (Vec<Point>, usize)>, TrackingError> {
     let mut found = BTreeMap::new();
     for run_id in run_ids {
-        found.insert(run_id.clone(), metrics::charted(tx, run_id, key, points)?);
+        found.insert(run_id.clone(), metrics::charted(tx, run_id, key, stretch, points)?);
     }
     Ok(found)
 }
@@ -92,6 +95,16 @@ pub fn model(tx: &mut Tx<'_>, name: &str) -> Result<(RegisteredModel, Vec<ModelV
     Ok((models::get(tx, name)?, versions::list(tx, name)?))
 }
 
+/// Prompts lie among the registered models, and are none.
+const IS_MODEL: &str = "not exists (select 1 from registered_model_tags t \
+                        where t.model = m.name and t.key = $1 and lower(t.value) = 'true')";
+
+/// How many [`models`] there are.
+pub fn count_models(tx: &mut Tx<'_>) -> Result<i64, TrackingError> {
+    let row = tx.one(&format!("select count(*) as n from registered_models m where {IS_MODEL}"), &[&IS_PROMPT])?;
+    Ok(row.int("n")?)
+}
+
 /// Registered models by name, each with all its versions; at most `limit` models after `after`.
 pub fn models(
     tx: &mut Tx<'_>,
@@ -99,8 +112,8 @@ pub fn models(
     limit: i64,
 ) -> Result<Vec<(RegisteredModel, Vec<ModelVersion>)>, TrackingError> {
     let names: Vec<String> = tx.list(
-        "select name from registered_models where name > $1 order by name limit $2",
-        &[&after.unwrap_or(""), &limit],
+        &format!("select name from registered_models m where {IS_MODEL} and name > $2 order by name limit $3"),
+        &[&IS_PROMPT, &after.unwrap_or(""), &limit],
         |row| Ok::<_, TrackingError>(row.text("name")?),
     )?;
     names.iter().map(|name| model(tx, name)).collect()

@@ -7,8 +7,10 @@ import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { get, search } from "./client";
 import type {
   Backfill,
+  Card,
   Deployment,
   Experiment,
+  Facts,
   Grid,
   LedgerEntry,
   LogPage,
@@ -30,6 +32,8 @@ import type {
   TrackedRun,
   User,
   Verified,
+  VersionComparison,
+  VersionRef,
 } from "./types";
 
 type Params = Record<string, string | undefined>;
@@ -95,18 +99,33 @@ export const experiments = () => whole<Experiment>(["experiments"], "/experiment
 export const trackedRuns = (experiment: string, filter: string, orderBy: string) =>
   list<TrackedRun>(["experiments", experiment, "runs"], `${path("experiments", experiment)}/runs`, { filter, order_by: orderBy });
 export const trackedRun = (id: string) => one<TrackedRun>(["tracking", id], path("tracking", "runs", id));
-export const metricSeries = (experiment: string, runIds: string[], key: string) =>
-  one<MetricSeries[]>(
-    ["experiments", experiment, "series", key, runIds.join(",")],
-    `/tracking/metrics${search({ runs: runIds.join(","), key })}`,
-  );
+/** What a chart draws of a metric, at most so many points a run; `from` and `to` are steps or times. */
+export const metricSeries = (experiment: string, runIds: string[], key: string, view: { axis: "step" | "time"; points: number; from?: number; to?: number }) => {
+  const runs = runIds.join(",");
+  return queryOptions({
+    queryKey: ["experiments", experiment, "series", key, runs, view],
+    queryFn: ({ signal }) => get<MetricSeries[]>(`/tracking/metrics${search({ runs, key, ...view })}`, signal),
+  });
+};
 
 export const models = () => list<Model>(["models"], "/models");
 export const model = (name: string) => one<Model>(["models", name], path("models", name));
 export const modelVersion = (name: string, version: number) =>
   one<ModelVersion>(["models", name, version], path("models", name, "versions", version));
 
-export const releases = (params: { project?: string; environment?: string; state?: string } = {}) =>
+export const card = (name: string) => one<Card>(["models", name, "card"], path("models", name, "card"));
+export const facts = (name: string, version: number) =>
+  one<Facts>(["models", name, version, "facts"], path("models", name, "versions", version, "facts"));
+/** Changes with both. */
+export const versionComparison = (a: VersionRef, b: VersionRef) => ({
+  ...one<VersionComparison>(
+    ["models", a.model, a.version, "compare", b.model, b.version],
+    path("models", a.model, "versions", a.version, "compare") + search({ with: `${b.model}/${b.version}`, all: "true" }),
+  ),
+  meta: { follows: [["models", b.model, b.version]] },
+});
+
+export const releases = (params: { project?: string; environment?: string; state?: string; model?: string; version?: string } = {}) =>
   list<ReleaseSummary>(["releases"], "/releases", params);
 export const release = (id: number) => one<Release>(["releases", id], path("releases", id));
 /** Of the release with this id. Its evidence moves on between the judge's decisions. */

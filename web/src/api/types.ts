@@ -134,7 +134,12 @@ export interface RunSummary {
   /** How many stages are in which state. */
   stage_counts: Record<string, number>;
   error: string | null;
-  model_version: { model: string; version: number } | null;
+  model_version: VersionRef | null;
+}
+
+export interface VersionRef {
+  model: string;
+  version: number;
 }
 
 export interface Run extends RunSummary {
@@ -349,8 +354,8 @@ export interface TrackedRun {
   metrics: Record<string, MetricValue>;
   params: Record<string, string>;
   tags: Record<string, string>;
-  /** `digits v9`, with the environments it serves in. */
-  model_versions: string[];
+  /** Registered from it. */
+  model_versions: VersionRef[];
 }
 
 export interface MetricValue {
@@ -359,9 +364,12 @@ export interface MetricValue {
   step: number;
 }
 
+/** What a chart draws: of each pixel column the least and the greatest value. */
 export interface MetricSeries {
   run_id: string;
   key: string;
+  /** How many points there are in the stretch that was asked for. */
+  total: number;
   steps: number[];
   times: Timestamp[];
   /** `null` where the value is NaN. */
@@ -373,6 +381,8 @@ export interface MetricSeries {
 export interface Model {
   name: string;
   created_at: Timestamp;
+  /** Of the newest change of it, its versions or aliases. */
+  updated_at: Timestamp;
   description: string | null;
   aliases: Record<string, number>;
   /** Newest first. */
@@ -407,6 +417,112 @@ export interface Lineage {
   params_hash: string;
   environment_hash: string | null;
   evaluation_hash: string | null;
+}
+
+/** The Markdown that people write about a model. */
+export interface Card {
+  markdown: string;
+  digest: Digest;
+  /** Who changed it last; `null` when it came with an import, or nobody wrote one. */
+  edited_by: string | null;
+  edited_at: Timestamp | null;
+}
+
+/** What is known about a version, and what is not. */
+export interface Facts {
+  model: string;
+  version: number;
+  created_at: Timestamp;
+  created_by: string;
+  aliases: string[];
+  description: string | null;
+  /** Where its files lie. */
+  location: string;
+  tracking_run: string | null;
+  /** `<project>/<n>` */
+  pipeline_run: string | null;
+  commit: string | null;
+  author: string | null;
+  trainer: string | null;
+  data: Item[];
+  /** Datasets that its run logged. */
+  datasets: { name: string; digest: string; context: string | null }[];
+  params: Record<string, Json>;
+  /** NaN and infinities as words. */
+  metrics: Record<string, number | string>;
+  evaluation_hash: string | null;
+  environment: ModelEnvironment | null;
+  flavors: string[];
+  signature: Signature | null;
+  files: ModelFile[];
+  size: number | null;
+  content: string | null;
+  unknown: Unknown[];
+}
+
+export interface ModelEnvironment {
+  hash: string | null;
+  /** True for a lock; otherwise `packages` is what its files ask for. */
+  locked: boolean;
+  packages: string[];
+}
+
+export interface Signature {
+  inputs: SignatureColumn[];
+  outputs: SignatureColumn[];
+  params: SignatureColumn[];
+}
+
+export interface SignatureColumn {
+  /** Empty where it has none. */
+  name: string;
+  kind: string;
+}
+
+export interface ModelFile {
+  path: string;
+  size: number;
+  sha256: string | null;
+}
+
+/** Something that nobody can say about a version. */
+export interface Unknown {
+  what: string;
+  why: string;
+}
+
+/** Two versions compared, what is the same with it (`all=true`). */
+export interface VersionComparison {
+  /** `digits/3` */
+  a: string;
+  b: string;
+  same_content: boolean | null;
+  same_evaluation: boolean | null;
+  origin: ValueChange[];
+  params: ValueChange[];
+  metrics: ValueChange[];
+  data: VersionDataChange[];
+  signature: ValueChange[];
+  packages: ValueChange[];
+  /** Sizes in bytes. */
+  files: ValueChange[];
+  unknown: Unknown[];
+}
+
+export interface ValueChange {
+  key: string;
+  a: Json;
+  b: Json;
+  difference?: number;
+  /** Of a metric `better`, `worse`, `same`, `changed`; of a file `same`, `other content`. */
+  word?: string;
+}
+
+export interface VersionDataChange {
+  path: string;
+  a: string | null;
+  b: string | null;
+  files: { added: number; removed: number; changed: number; names: string[] } | null;
 }
 
 // --- releases ---------------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+import type { VersionRef } from "../api/types";
+
 /** The page's addresses, in one place. */
 const enc = encodeURIComponent;
 
@@ -9,6 +11,7 @@ export const links = {
   trackedRun: (experiment: string, id: string) => `/experiments/${enc(experiment)}/runs/${enc(id)}`,
   model: (name: string) => `/models/${enc(name)}`,
   version: (name: string, version: number) => `/models/${enc(name)}/${version}`,
+  compareVersions: (a: VersionRef, b: VersionRef) => `/versions?a=${enc(a.model)}/${a.version}&b=${enc(b.model)}/${b.version}`,
   release: (id: number) => `/releases/${id}`,
   rollout: (release: number) => `/releases/${release}/rollout`,
   deployment: (project: string, environment: string) => `/deployments/${enc(project)}/${enc(environment)}`,

@@ -27,7 +27,7 @@ const GROUPS: Entry[][] = [
   [
     { word: "Pipelines", href: "/p", icon: "pipelines", under: ["p"], count: (counts) => counts.runs },
     { word: "Experiments", href: "/experiments", icon: "experiments", under: ["experiments", "compare"] },
-    { word: "Models", href: "/models", icon: "models", under: ["models"] },
+    { word: "Models", href: "/models", icon: "models", under: ["models", "versions"] },
   ],
   [
     { word: "Releases", href: "/releases", icon: "releases", under: ["releases"], count: (counts) => counts.releases_waiting, yours: true },

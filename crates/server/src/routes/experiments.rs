@@ -10,8 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use towpath_api::Page;
 use towpath_api::experiments::{Experiment, MetricSeries, MetricValue, TrackedRun};
+use towpath_api::runs::ModelVersionRef;
 use towpath_core::Timestamp;
 use towpath_store::Tx;
+use towpath_tracking::metrics::Stretch;
 use towpath_tracking::runs::Run;
 use towpath_tracking::search::Query as Search;
 use towpath_tracking::{TrackingError, experiments, registry::versions, tags, views};
@@ -20,8 +22,9 @@ use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-/// Points of a series that a chart gets.
+/// Points of a series that a chart gets when it does not say how many it can draw, and at most.
 const POINTS: usize = 2_000;
+const MOST_POINTS: usize = 10_000;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -109,7 +112,7 @@ fn shown(tx: &mut Tx<'_>, run: Run) -> Result<TrackedRun, TrackingError> {
             .map(|m| (m.key, MetricValue { value: number(m.value), step: m.step }))
             .collect(),
         params: run.params,
-        model_versions: made.iter().map(|v| format!("{} v{}", v.model, v.version)).collect(),
+        model_versions: made.into_iter().map(|v| ModelVersionRef { model: v.model, version: v.version }).collect(),
         tags: run.tags,
         run_id: run.info.run_id,
     })
@@ -131,6 +134,21 @@ struct SeriesAsked {
     /// Separated by commas, at most 100.
     runs: String,
     key: String,
+    /// For each run; a chart draws two in a column of pixels.
+    points: Option<usize>,
+    #[serde(default)]
+    axis: Axis,
+    /// Steps, or milliseconds since the epoch.
+    from: Option<i64>,
+    to: Option<i64>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Axis {
+    #[default]
+    Step,
+    Time,
 }
 
 async fn series(
@@ -140,10 +158,17 @@ async fn series(
 ) -> Result<Json<Vec<MetricSeries>>, ApiError> {
     let ids: Vec<String> = asked.runs.split(',').filter(|r| !r.is_empty()).take(100).map(str::to_owned).collect();
     let key = asked.key.clone();
-    let found: BTreeMap<_, _> = app.store.read(move |tx| views::series(tx, &ids, &key, POINTS)).await?;
-    let shown = found.into_iter().map(|(run_id, points)| MetricSeries {
+    let (from, to) = (asked.from.unwrap_or(i64::MIN), asked.to.unwrap_or(i64::MAX));
+    let stretch = match asked.axis {
+        Axis::Step => Stretch::Steps(from, to),
+        Axis::Time => Stretch::Times(from, to),
+    };
+    let most = asked.points.unwrap_or(POINTS).min(MOST_POINTS);
+    let found: BTreeMap<_, _> = app.store.read(move |tx| views::series(tx, &ids, &key, stretch, most)).await?;
+    let shown = found.into_iter().map(|(run_id, (points, total))| MetricSeries {
         run_id,
         key: asked.key.clone(),
+        total,
         steps: points.iter().map(|p| p.step).collect(),
         times: points.iter().map(|p| Timestamp(p.at)).collect(),
         values: points.iter().map(|p| (!p.value.is_nan()).then_some(p.value)).collect(),

@@ -40,6 +40,8 @@ struct Asked {
     project: Option<String>,
     environment: Option<String>,
     state: Option<ReleaseState>,
+    model: Option<String>,
+    version: Option<i64>,
     cursor: Option<String>,
     limit: Option<i64>,
 }
@@ -53,6 +55,8 @@ async fn list(
         project: asked.project,
         environment: asked.environment,
         state: asked.state,
+        model: asked.model,
+        version: asked.version,
         cursor: asked.cursor,
         limit: asked.limit,
     };

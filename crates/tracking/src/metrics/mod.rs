@@ -185,9 +185,32 @@ pub fn sampled(
     Ok(thinned::evenly(&by_step(tx, run_id, key, steps)?, limit))
 }
 
-/// What a chart draws of one series by step, at most `limit` points (4 or more): peaks stay.
-pub fn charted(tx: &mut Tx<'_>, run_id: &str, key: &str, limit: usize) -> Result<Vec<Point>, TrackingError> {
-    Ok(thinned::for_a_chart(&by_step(tx, run_id, key, None)?, limit))
+/// The stretch of a series that a chart shows, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    Steps(i64, i64),
+    /// Milliseconds since the epoch.
+    Times(i64, i64),
+}
+
+/// What a chart draws of a stretch of one series, at most `limit` points (4 or more), and how many there
+/// are in it: peaks stay.
+pub fn charted(
+    tx: &mut Tx<'_>,
+    run_id: &str,
+    key: &str,
+    stretch: Stretch,
+    limit: usize,
+) -> Result<(Vec<Point>, usize), TrackingError> {
+    let points = match stretch {
+        Stretch::Steps(from, to) => by_step(tx, run_id, key, Some((from, to)))?,
+        Stretch::Times(from, to) => {
+            let mut points = read(tx, run_id, key, None)?;
+            points.retain(|point| (from..=to).contains(&point.at));
+            points
+        }
+    };
+    Ok((thinned::for_a_chart(&points, limit), points.len()))
 }
 
 fn by_step(tx: &mut Tx<'_>, run_id: &str, key: &str, steps: Option<(i64, i64)>) -> Result<Vec<Point>, TrackingError> {

@@ -16,7 +16,7 @@ pub(super) fn evenly(points: &[Point], limit: usize) -> Vec<Point> {
     chosen
 }
 
-/// At most `limit` points (4 or more) of a series that is ordered by step. The rows are cut into as
+/// At most `limit` points (4 or more) of a series in the order of a chart's axis. The rows are cut into as
 /// many buckets as a chart has columns; of each the least and the greatest value stay, so that no peak
 /// is lost, and NaN where a bucket has nothing else. First and last stay as well.
 pub(super) fn for_a_chart(points: &[Point], limit: usize) -> Vec<Point> {

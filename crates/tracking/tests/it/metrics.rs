@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use towpath_store::{Durability, Store, StoreError};
 use towpath_tracking::batch::{self, Batch};
-use towpath_tracking::metrics::{self, Metric, Point};
+use towpath_tracking::metrics::{self, Metric, Point, Stretch};
 use towpath_tracking::runs::{self, NewRun, RunStatus};
 
 use crate::{NOW, alice, on_both_databases, write};
@@ -15,6 +15,7 @@ use crate::{NOW, alice, on_both_databases, write};
 on_both_databases! {
     series_are_what_was_logged_whatever_is_folded,
     what_an_older_version_wrote_is_packed,
+    a_chart_gets_finer_points_of_a_shorter_stretch,
     an_ended_run_leaves_no_tail,
 }
 
@@ -137,6 +138,40 @@ async fn what_an_older_version_wrote_is_packed(store: Store) {
     let history = store.read(move |tx| metrics::history(tx, &run_id, "loss", 0, None)).await.unwrap();
     assert_eq!(history.len(), 2501);
     assert_eq!((history[0].at, history[2500]), (5, Point { step: 2500, at: 2505, value: 0.5 }));
+}
+
+async fn a_chart_gets_finer_points_of_a_shorter_stretch(store: Store) {
+    let run_id = start(&store).await;
+    // One peak that no coarse step meets.
+    let point = |step: i64| Metric {
+        key: "loss".into(),
+        value: if step == 7_777 { 9.0 } else { 1.0 / (1.0 + step as f64) },
+        timestamp: 1_000 + 2 * step,
+        step,
+        ..Metric::default()
+    };
+    for batch in (0..20_000).collect::<Vec<i64>>().chunks(1_000) {
+        let id = run_id.clone();
+        let batch = Batch { metrics: batch.iter().map(|&step| point(step)).collect(), ..Batch::default() };
+        write(&store, move |tx| batch::log(tx, &id, &batch)).await.unwrap();
+    }
+    let charted = async |stretch: Stretch| {
+        let id = run_id.clone();
+        store.read(move |tx| metrics::charted(tx, &id, "loss", stretch, 100)).await.unwrap()
+    };
+    let (whole, total) = charted(Stretch::Steps(i64::MIN, i64::MAX)).await;
+    assert_eq!((whole.len() <= 100, total), (true, 20_000));
+    assert!(whole.iter().any(|p| p.value == 9.0), "the peak is there");
+    let gap = |points: &[Point]| points.windows(2).map(|w| w[1].step - w[0].step).max().unwrap();
+    let (part, total) = charted(Stretch::Steps(7_000, 8_000)).await;
+    assert_eq!((part[0].step, part[part.len() - 1].step, total), (7_000, 8_000, 1_001));
+    assert!(gap(&part) < gap(&whole) / 10, "{} {}", gap(&part), gap(&whole));
+    // The same stretch by time; and one that is short enough to come whole.
+    let (by_time, total) = charted(Stretch::Times(1_000 + 2 * 7_000, 1_000 + 2 * 8_000)).await;
+    assert_eq!((by_time, total), (part, 1_001));
+    let (few, total) = charted(Stretch::Steps(7_770, 7_780)).await;
+    assert_eq!((few.iter().map(|p| p.step).collect::<Vec<_>>(), total), ((7_770..=7_780).collect(), 11));
+    assert_eq!(charted(Stretch::Steps(30_000, 40_000)).await, (Vec::new(), 0));
 }
 
 async fn an_ended_run_leaves_no_tail(store: Store) {

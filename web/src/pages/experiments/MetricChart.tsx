@@ -2,11 +2,12 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
-import { metric } from "../../format/number";
+import { count, metric } from "../../format/number";
 import { clock } from "../../format/time";
 import { useWidth } from "../../parts/useWidth";
 import { useIsDark } from "../../theme";
 import { colourOf } from "./charted";
+import type { Axis, Stretch } from "./zoom";
 
 export interface ChartLine {
   name: string;
@@ -23,27 +24,46 @@ const RAW_OPACITY = 0.28;
 /** Charts of a page share the crosshair. */
 const CROSSHAIR = "towpath";
 
+/** Pixels: less is a click. */
+const LEAST_DRAG = 5;
+
 interface Hover {
   left: number;
   x: number;
   values: { name: string; slot: number; value: number }[];
 }
 
-export function MetricChart({ name, lines, smoothing, log, axis }: { name: string; lines: ChartLine[]; smoothing: number; log: boolean; axis: "step" | "time" }) {
+interface Props {
+  name: string;
+  lines: ChartLine[];
+  smoothing: number;
+  log: boolean;
+  axis: Axis;
+  /** What is shown of the x axis; `null` is all. */
+  zoom: Stretch | null;
+  onZoom: (zoom: Stretch | null) => void;
+}
+
+export function MetricChart({ name, lines, smoothing, log, axis, zoom, onZoom }: Props) {
   const [frame, width] = useWidth<HTMLDivElement>(374);
   const probe = useRef<HTMLSpanElement>(null);
   const [hover, setHover] = useState<Hover | null>(null);
   const dark = useIsDark();
+  const zoomed = useRef(onZoom);
+  useEffect(() => {
+    zoomed.current = onZoom;
+  });
   const data = useMemo(() => table(lines, smoothing, axis), [lines, smoothing, axis]);
 
   useEffect(() => {
     const target = frame.current;
     if (!target || !probe.current) return;
     const colour = readColours(probe.current);
-    const plot = new uPlot(options({ width, lines, colour, log, axis, onHover: setHover }), data, target);
+    const onZoom: Props["onZoom"] = (next) => zoomed.current(next);
+    const plot = new uPlot(options({ width, lines, colour, log, axis, zoom, onZoom, onHover: setHover }), data, target);
     return () => plot.destroy();
     // `dark` changes what the probe reads.
-  }, [frame, width, lines, data, log, axis, dark]);
+  }, [frame, width, lines, data, log, axis, zoom, dark]);
 
   return (
     <div className="chart" role="img" aria-label={summary(name, lines)}>
@@ -53,12 +73,12 @@ export function MetricChart({ name, lines, smoothing, log, axis }: { name: strin
   );
 }
 
-function Tooltip({ hover, axis, width }: { hover: Hover; axis: "step" | "time"; width: number }) {
+function Tooltip({ hover, axis, width }: { hover: Hover; axis: Axis; width: number }) {
   const values = [...hover.values].sort((a, b) => b.value - a.value);
   const side = hover.left > width / 2 ? { right: width - hover.left + 10 } : { left: hover.left + 56 };
   return (
     <div className="chart-tip" style={side}>
-      <b>{axis === "step" ? `step ${hover.x}` : clock(hover.x * 1000, true)}</b>
+      <b>{axis === "step" ? `step ${count(hover.x)}` : clock(hover.x * 1000, true)}</b>
       {values.map((each) => (
         <div key={each.name} className="row">
           <i style={{ background: colourOf(each.slot).variable }} />
@@ -71,7 +91,7 @@ function Tooltip({ hover, axis, width }: { hover: Hover; axis: "step" | "time"; 
 }
 
 /** x first, then for every line its raw and its smoothed values. */
-function table(lines: ChartLine[], smoothing: number, axis: "step" | "time"): uPlot.AlignedData {
+function table(lines: ChartLine[], smoothing: number, axis: Axis): uPlot.AlignedData {
   const tables = lines.map((line): uPlot.AlignedData => {
     const x = axis === "step" ? line.steps : line.times.map((time) => time / 1000);
     return [x, line.values, smooth(line.values, smoothing)] as uPlot.AlignedData;
@@ -104,11 +124,15 @@ interface Drawing {
   lines: ChartLine[];
   colour: (variable: string) => string;
   log: boolean;
-  axis: "step" | "time";
+  axis: Axis;
+  zoom: Stretch | null;
+  onZoom: (zoom: Stretch | null) => void;
   onHover: (hover: Hover | null) => void;
 }
 
-function options({ width, lines, colour, log, axis, onHover }: Drawing): uPlot.Options {
+function options({ width, lines, colour, log, axis, zoom, onZoom, onHover }: Drawing): uPlot.Options {
+  // The chart counts seconds.
+  const unit = axis === "time" ? 1000 : 1;
   const text = colour("var(--text-3)");
   const line = colour("var(--line)");
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
@@ -125,14 +149,33 @@ function options({ width, lines, colour, log, axis, onHover }: Drawing): uPlot.O
     width,
     height: HEIGHT,
     legend: { show: false },
-    cursor: { y: false, sync: { key: CROSSHAIR }, points: { size: 6 } },
-    scales: { x: { time: axis === "time" }, y: log ? { distr: 3 } : {} },
+    cursor: {
+      y: false,
+      // Other charts follow the crosshair; what is dragged over stays with this one.
+      sync: { key: CROSSHAIR, filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => true } },
+      points: { size: 6 },
+      drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG },
+      bind: { dblclick: () => () => (onZoom(null), null) },
+    },
+    select: { show: true, left: 0, top: 0, width: 0, height: 0 },
+    scales: {
+      x: { time: axis === "time", ...(zoom && { range: () => [zoom.from / unit, zoom.to / unit] as [number, number] }) },
+      y: log ? { distr: 3 } : {},
+    },
     series: [{}, ...series],
     axes: [
       { stroke: text, font, grid: { show: false }, ticks: { stroke: colour("var(--line-strong)"), size: 4 }, space: 70, size: 26, gap: 3 },
       { stroke: text, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, space: 26, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(+tick.toPrecision(3)))) },
     ],
     hooks: {
+      setSelect: [
+        (plot) => {
+          const { left, width: dragged } = plot.select;
+          if (dragged < LEAST_DRAG) return;
+          plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          onZoom({ from: plot.posToVal(left, "x") * unit, to: plot.posToVal(left + dragged, "x") * unit });
+        },
+      ],
       draw: [(plot) => markNotANumber(plot, lines, colour)],
       setCursor: [
         (plot) => {
@@ -168,6 +211,7 @@ function markNotANumber(plot: uPlot, lines: ChartLine[], colour: (variable: stri
     let end = 0;
     for (const step of missing) {
       const x = plot.valToPos(step, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.beginPath();
       ctx.moveTo(x - 2.5 * unit, y - 2.5 * unit);
       ctx.lineTo(x + 2.5 * unit, y + 2.5 * unit);
@@ -179,7 +223,7 @@ function markNotANumber(plot: uPlot, lines: ChartLine[], colour: (variable: stri
     ctx.font = `${11 * unit}px ${getComputedStyle(document.body).fontFamily}`;
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
-    ctx.fillText(`${missing.length} NaN`, end + 8 * unit, y);
+    if (end > 0) ctx.fillText(`${missing.length} NaN`, end + 8 * unit, y);
     ctx.restore();
   }
 }

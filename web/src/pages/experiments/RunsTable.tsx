@@ -9,6 +9,7 @@ import { duration, secondsBetween } from "../../format/time";
 import { Hash } from "../../parts/Hash";
 import { Status, trackedState } from "../../parts/Status";
 import { Time, useNow } from "../../parts/Time";
+import { VersionTags } from "../../parts/VersionTags";
 import { links } from "../../parts/links";
 import { colourOf, type Charted } from "./charted";
 import type { Column } from "./columns";
@@ -191,11 +192,7 @@ function Row({ run, index, slot, onToggle, metrics, params, sorted, range, refer
       })}
       <td className="group not-narrow">{run.commit && <Hash hash={run.commit} />}</td>
       <td className="not-narrow">
-        {run.model_versions.map((version) => (
-          <span className="tag" key={version}>
-            {version}
-          </span>
-        ))}
+        <VersionTags of={run.model_versions} />
       </td>
     </tr>
   );

@@ -10,9 +10,10 @@ import { Empty, Loaded } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Status, trackedState } from "../../parts/Status";
 import { Time, useNow } from "../../parts/Time";
+import { VersionTags } from "../../parts/VersionTags";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
-import { SeriesPanel } from "./Charts";
+import { SeriesPanel } from "./SeriesPanel";
 import "./experiment.css";
 
 /** A chart for each metric that was logged more than once; beyond this many the table is enough. */
@@ -64,11 +65,7 @@ function Contents({ run, experiment }: { run: TrackedRun; experiment: string }) 
                 </Link>
               </span>
             )}
-            {run.model_versions.map((version) => (
-              <span className="tag" key={version}>
-                {version}
-              </span>
-            ))}
+            <VersionTags of={run.model_versions} />
           </div>
         </div>
       </div>

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 
 import { models } from "../../api/queries";
 import type { Model } from "../../api/types";
+import { count, weight } from "../../format/number";
 import { ListPanel, type Column } from "../../parts/ListPanel";
 import { Time } from "../../parts/Time";
 import { links } from "../../parts/links";
@@ -16,13 +17,16 @@ const COLUMNS: Column<Model>[] = [
         <Link data-row className="plain strong" href={links.model(model.name)}>
           {model.name}
         </Link>{" "}
-        <span className="text-2 not-narrow">{model.description}</span>
+        <span className="text-3 not-narrow">{firstWords(model.description)}</span>
       </>
     ),
   },
-  { head: "Newest version", cell: (model) => <Newest version={model.versions[0]} /> },
+  { head: "Versions", className: "num not-narrow", cell: (model) => count(model.versions.length) },
+  { head: "Newest", cell: (model) => <Newest version={model.versions[0]} /> },
+  { head: "Serves in", cell: (model) => <Live model={model} /> },
   {
     head: "Aliases",
+    className: "not-narrow",
     cell: (model) => (
       <span className="row">
         {Object.entries(model.aliases).map(([alias, version]) => (
@@ -33,6 +37,7 @@ const COLUMNS: Column<Model>[] = [
       </span>
     ),
   },
+  { head: "Last change", className: "text-2", cell: (model) => <Time at={model.updated_at} /> },
 ];
 
 export function ModelList() {
@@ -57,12 +62,33 @@ export function ModelList() {
   );
 }
 
+/** A share is said only where another version has the rest. */
+function Live({ model }: { model: Model }) {
+  return (
+    <span className="row">
+      {model.versions.flatMap((version) =>
+        Object.entries(version.serving).map(([environment, share]) => (
+          <Link className="tag" key={`${version.version} ${environment}`} href={links.version(model.name, version.version)}>
+            v{version.version} {environment} {share < 1 && weight(share)}
+          </Link>
+        )),
+      )}
+    </span>
+  );
+}
+
+/** Of a card in Markdown: its first line that is not a heading. */
+function firstWords(card: string | null): string {
+  const line = (card ?? "").split("\n").find((each) => /^[^#\s\-|<]/.test(each)) ?? "";
+  return line.length > 80 ? `${line.slice(0, 79)}…` : line;
+}
+
 function Newest({ version }: { version: Model["versions"][number] | undefined }) {
   if (!version) return "–";
   return (
     <>
       v{version.version}{" "}
-      <span className="text-3">
+      <span className="text-3 not-narrow">
         <Time at={version.created_at} />
       </span>
     </>

@@ -2,144 +2,98 @@ import { useState } from "react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "wouter";
 
-import { modelVersion, releases } from "../../api/queries";
-import type { Lineage, ModelVersion } from "../../api/types";
-import { bytes, metric, plural, weight } from "../../format/number";
-import { Hash } from "../../parts/Hash";
-import { Empty, Loaded, LoadedList } from "../../parts/Loaded";
+import { facts as factsQuery, model as modelQuery, modelVersion, releases } from "../../api/queries";
+import type { ModelVersion, VersionRef } from "../../api/types";
+import { Loaded, LoadedList } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Time } from "../../parts/Time";
 import { links } from "../../parts/links";
 import { usePage } from "../../shell/page";
 import { ReleaseTable } from "../releases/ReleaseList";
 import { ReleaseDialog } from "./ReleaseDialog";
+import { Serving } from "./Serving";
+import { VersionFacts } from "./VersionFacts";
+import "./models.css";
 
-/** One version: what it was made from, how good it was, where it serves. */
+/** One version: where it serves, what it was made from, what it is, and what nobody knows of it. */
 export function VersionDetail() {
   const { model = "", version = "" } = useParams<{ model: string; version: string }>();
   usePage([{ text: "Models", href: "/models" }, { text: model, href: links.model(model) }, { text: `v${version}` }]);
   const query = useQuery(modelVersion(model, Number(version)));
+  const facts = useQuery(factsQuery(model, Number(version)));
   return (
     <Loaded query={query} what={`${model} v${version}`} bars={8}>
-      {(data) => <Contents version={data} />}
+      {(data) => (
+        <>
+          <Head version={data} />
+          <Releases of={data} />
+          <Loaded query={facts} what="what is known about it" bars={8}>
+            {(known) => <VersionFacts facts={known} />}
+          </Loaded>
+        </>
+      )}
     </Loaded>
   );
 }
 
-function Contents({ version }: { version: ModelVersion }) {
+function Head({ version }: { version: ModelVersion }) {
   const [releasing, setReleasing] = useState(false);
+  const other = useReference(version);
   return (
-    <>
-      <div className="head">
-        <div>
-          <h1>
-            {version.model} v{version.version}
-          </h1>
-          <div className="meta">
-            <span>
-              registered <Time at={version.created_at} />
+    <div className="head">
+      <div>
+        <h1>
+          {version.model} v{version.version}
+        </h1>
+        <div className="meta">
+          <Serving versions={[version]} plain />
+          {version.aliases.map((alias) => (
+            <span className="tag" key={alias}>
+              {alias}
             </span>
-            {version.aliases.map((alias) => (
-              <span className="tag" key={alias}>
-                {alias}
-              </span>
-            ))}
-            {Object.entries(version.serving).map(([environment, share]) => (
-              <span key={environment}>
-                {weight(share)} of {environment}
-              </span>
-            ))}
-          </div>
+          ))}
+          <span>
+            registered <Time at={version.created_at} />
+          </span>
         </div>
-        <div className="actions">
-          <Link className="button" href={links.trace(`${version.model}/${version.version}`)}>
-            Trace
+      </div>
+      <div className="actions">
+        {other && (
+          <Link data-key="c" className="button" href={links.compareVersions(other, version)}>
+            Compare with v{other.version}
           </Link>
-          {version.lineage && (
-            <button type="button" className="button primary" onClick={() => setReleasing(true)}>
-              Release version
-            </button>
-          )}
-        </div>
+        )}
+        <Link className="button" href={links.trace(`${version.model}/${version.version}`)}>
+          Trace
+        </Link>
+        {version.lineage && (
+          <button type="button" className="button primary" onClick={() => setReleasing(true)}>
+            Release version
+          </button>
+        )}
       </div>
       {releasing && <ReleaseDialog version={version} onClose={() => setReleasing(false)} />}
-      <div className="columns two">
-        <Panel title="Lineage">{version.lineage ? <LineageFacts lineage={version.lineage} /> : <Empty>Registered from outside a pipeline: nothing is known of its origin but {version.source}.</Empty>}</Panel>
-        <div className="stack">
-          <Values title="Metrics" values={Object.entries(version.metrics).map(([name, value]) => [name, metric(value)])} none="No metric was written by its run." />
-          <Values title="Params" values={Object.entries(version.params).map(([name, value]) => [name, JSON.stringify(value)])} none="No parameter was read." />
-        </div>
-      </div>
-      {version.lineage && <Releases of={version} project={version.lineage.project} />}
-    </>
+    </div>
   );
 }
 
-/** Where it was to go, and what became of that. */
-function Releases({ of, project }: { of: ModelVersion; project: string }) {
-  const query = useInfiniteQuery(releases({ project }));
+/** What a version is compared with at first: the one before it, or else the next. */
+function useReference({ model, version }: ModelVersion): VersionRef | null {
+  const numbers = useQuery(modelQuery(model)).data?.versions.map((each) => each.version) ?? [];
+  const before = numbers.filter((number) => number < version);
+  const after = numbers.filter((number) => number > version);
+  const number = before.length > 0 ? Math.max(...before) : after.length > 0 ? Math.min(...after) : null;
+  return number === null ? null : { model, version: number };
+}
+
+/** Where it was to go, who agreed, and what became of that. */
+function Releases({ of }: { of: ModelVersion }) {
+  const query = useInfiniteQuery(releases({ model: of.model, version: String(of.version) }));
   return (
-    <Panel title="Releases" right={of.releases.length}>
-      <LoadedList query={query} what="its releases" empty={<p>No release of it was opened.</p>}>
-        {(items) => <ReleaseTable releases={items.filter((release) => of.releases.includes(release.id))} />}
+    <Panel title="Releases" right={query.data?.pages[0]?.total}>
+      <LoadedList query={query} what="its releases" empty={<p>No release of it was opened: it is on its way nowhere.</p>}>
+        {(items) => <ReleaseTable releases={items} />}
       </LoadedList>
-    </Panel>
-  );
-}
-
-function LineageFacts({ lineage }: { lineage: Lineage }) {
-  return (
-    <dl className="pairs pad">
-      <dt>Run</dt>
-      <dd>
-        <Link href={links.run(lineage.project, lineage.run)}>
-          {lineage.project}/{lineage.run}
-        </Link>{" "}
-        started by {lineage.trainer}
-      </dd>
-      <dt>Commit</dt>
-      <dd>
-        <Hash hash={lineage.commit} /> by {lineage.author}
-      </dd>
-      <dt>Model</dt>
-      <dd>
-        <Hash hash={lineage.content} /> {bytes(lineage.size)}
-      </dd>
-      {lineage.data.map((item, index) => [
-        <dt key={`${item.path} term`}>{index === 0 ? "Inputs" : ""}</dt>,
-        <dd key={item.path}>
-          <span className="mono">{item.path}</span> {item.hash && <Hash hash={item.hash} />} {item.files !== null && <span className="text-3">{plural(item.files, "file")}</span>}
-        </dd>,
-      ])}
-      <dt>Params</dt>
-      <dd>
-        <Hash hash={lineage.params_hash} />
-      </dd>
-      <dt>Evaluated on</dt>
-      <dd>{lineage.evaluation_hash ? <Hash hash={lineage.evaluation_hash} /> : "not declared"}</dd>
-      <dt>Environment</dt>
-      <dd>{lineage.environment_hash ? <Hash hash={lineage.environment_hash} /> : "the server's own"}</dd>
-    </dl>
-  );
-}
-
-function Values({ title, values, none }: { title: string; values: [string, string][]; none: string }) {
-  return (
-    <Panel title={title} right={values.length}>
-      {values.length === 0 ? (
-        <Empty>{none}</Empty>
-      ) : (
-        <table className="dense">
-          <tbody>
-            {values.map(([name, value]) => (
-              <tr key={name}>
-                <td className="medium">{name}</td>
-                <td className="num">{value}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
     </Panel>
   );
 }

@@ -73,7 +73,10 @@ function Head({ release }: { release: Release }) {
         </h1>
         <div className="meta">
           <span>
-            release <Hash hash={release.hash} />
+            releases <Link href={links.version(release.model, release.version)}>{release.model} v{release.version}</Link>
+          </span>
+          <span>
+            hash <Hash hash={release.hash} />
           </span>
           <span>
             requested by <b>{release.requested_by}</b> <Time at={release.created_at} />

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use towpath_api::models::{Change, Comparison, DataChange, Facts, FileChanges, Signature, Unknown};
 use towpath_api::runs::Item;
 use towpath_core::Kind;
+use towpath_delivery::metric_word;
 
 use super::facts;
 use crate::App;
@@ -23,6 +24,9 @@ const NAMES: usize = 100;
 pub(super) struct Asked {
     /// `MODEL/VERSION`
     with: String,
+    /// Also what is the same.
+    #[serde(default)]
+    all: bool,
 }
 
 pub(super) async fn show(
@@ -36,17 +40,20 @@ pub(super) async fn show(
         other.ok_or_else(|| ApiError::new(Kind::Invalid, format!("'{}' is not MODEL/VERSION", asked.with)))?;
     let a = facts::of(&app, &model, version).await?;
     let b = facts::of(&app, with_model, with_version).await?;
-    let mut comparison = compare(&a, &b);
+    let mut comparison = compare(&a, &b, asked.all);
     for change in &mut comparison.data {
         let of = |facts: &Facts| facts.data.iter().find(|item| item.path == change.path).cloned();
-        if let (Some(a), Some(b)) = (of(&a), of(&b)) {
+        if let (Some(a), Some(b)) = (of(&a), of(&b))
+            && a.hash != b.hash
+        {
             change.files = files_of_folder(&app, &a, &b).await?;
         }
     }
     Ok(Json(comparison))
 }
 
-fn compare(a: &Facts, b: &Facts) -> Comparison {
+fn compare(a: &Facts, b: &Facts, all: bool) -> Comparison {
+    let changes = |a: &_, b: &_| changes(a, b, all);
     let origin = |facts: &Facts| {
         let environment = facts.environment.as_ref().and_then(|environment| environment.hash.clone());
         let texts = [
@@ -60,7 +67,6 @@ fn compare(a: &Facts, b: &Facts) -> Comparison {
         ];
         texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text.as_ref()?)))).collect()
     };
-    let sizes = |facts: &Facts| facts.files.iter().map(|file| (file.path.clone(), json!(file.size))).collect();
     let both = [(a, "a"), (b, "b")].into_iter().flat_map(|(facts, which)| {
         facts.unknown.iter().map(move |u| Unknown { what: format!("{which}: {}", u.what), why: u.why.clone() })
     });
@@ -71,11 +77,11 @@ fn compare(a: &Facts, b: &Facts) -> Comparison {
         same_evaluation: a.evaluation_hash.as_ref().zip(b.evaluation_hash.as_ref()).map(|(a, b)| a == b),
         origin: changes(&origin(a), &origin(b)),
         params: changes(&a.params, &b.params),
-        metrics: changes(&a.metrics, &b.metrics),
-        data: data_changes(&a.data, &b.data),
+        metrics: changes(&a.metrics, &b.metrics).into_iter().map(directed).collect(),
+        data: data_changes(&a.data, &b.data, all),
         signature: changes(&columns(a.signature.as_ref()), &columns(b.signature.as_ref())),
         packages: changes(&packages(a), &packages(b)),
-        files: changes(&sizes(a), &sizes(b)),
+        files: changes(&files(a), &files(b)).into_iter().map(sized).collect(),
         unknown: both.collect(),
     }
 }
@@ -95,17 +101,40 @@ fn same_content(a: &Facts, b: &Facts) -> Option<bool> {
     Some(hashes(a)? == hashes(b)?)
 }
 
-fn changes(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>) -> Vec<Change> {
+fn changes(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>, all: bool) -> Vec<Change> {
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     keys.into_iter()
-        .filter(|key| a.get(*key) != b.get(*key))
+        .filter(|key| all || a.get(*key) != b.get(*key))
         .map(|key| {
             let of = |all: &BTreeMap<String, Value>| all.get(key).cloned().unwrap_or(Value::Null);
             let (a, b) = (of(a), of(b));
             let difference = a.as_f64().zip(b.as_f64()).map(|(a, b)| b - a);
-            Change { key: key.clone(), a, b, difference }
+            Change { key: key.clone(), a, b, difference, word: None }
         })
         .collect()
+}
+
+/// A change of a metric, with what it means.
+fn directed(change: Change) -> Change {
+    let word = metric_word(&change.key, change.a.as_f64(), change.b.as_f64());
+    let word = if change.a == change.b { "same" } else { word };
+    Change { word: Some(word.to_owned()), ..change }
+}
+
+/// Size and SHA-256 of each file.
+fn files(facts: &Facts) -> BTreeMap<String, Value> {
+    facts.files.iter().map(|file| (file.path.clone(), json!([file.size, file.sha256]))).collect()
+}
+
+/// A change of a file as one of its size; a word says whether the content is another.
+fn sized(change: Change) -> Change {
+    let (a, b) = (&change.a, &change.b);
+    let word = match (a[1].as_str(), b[1].as_str()) {
+        (Some(a), Some(b)) => Some(if a == b { "same" } else { "other content" }),
+        _ => None,
+    };
+    let difference = a[0].as_f64().zip(b[0].as_f64()).map(|(a, b)| b - a);
+    Change { a: a[0].clone(), b: b[0].clone(), difference, word: word.map(str::to_owned), key: change.key }
 }
 
 fn columns(signature: Option<&Signature>) -> BTreeMap<String, Value> {
@@ -131,12 +160,12 @@ fn packages(facts: &Facts) -> BTreeMap<String, Value> {
         .collect()
 }
 
-fn data_changes(a: &[Item], b: &[Item]) -> Vec<DataChange> {
+fn data_changes(a: &[Item], b: &[Item], all: bool) -> Vec<DataChange> {
     let hashes = |items: &[Item]| -> BTreeMap<String, Value> {
         items.iter().map(|item| (item.path.clone(), json!(item.hash))).collect()
     };
     let text = |value: Value| value.as_str().map(str::to_owned);
-    changes(&hashes(a), &hashes(b))
+    changes(&hashes(a), &hashes(b), all)
         .into_iter()
         .map(|change| DataChange { path: change.key, a: text(change.a), b: text(change.b), files: None })
         .collect()
@@ -152,7 +181,7 @@ async fn files_of_folder(app: &App, a: &Item, b: &Item) -> Result<Option<FileCha
     };
     let (Some(a), Some(b)) = (list(a).await?, list(b).await?) else { return Ok(None) };
     let mut found = FileChanges::default();
-    for change in changes(&a, &b) {
+    for change in changes(&a, &b, false) {
         let (count, sign) = match (change.a.is_null(), change.b.is_null()) {
             (true, _) => (&mut found.added, '+'),
             (_, true) => (&mut found.removed, '-'),
@@ -176,10 +205,9 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_a_change() {
-        let found = changes(
-            &map(&[("same", json!(1)), ("moved", json!(1.5)), ("gone", json!("x"))]),
-            &map(&[("same", json!(1)), ("moved", json!(2.0)), ("new", json!(true))]),
-        );
+        let a = map(&[("same", json!(1)), ("moved", json!(1.5)), ("gone", json!("x"))]);
+        let b = map(&[("same", json!(1)), ("moved", json!(2.0)), ("new", json!(true))]);
+        let found = changes(&a, &b, false);
         let shown: Vec<_> = found.iter().map(|c| (c.key.as_str(), &c.a, &c.b, c.difference)).collect();
         assert_eq!(
             shown,
@@ -189,5 +217,31 @@ mod tests {
                 ("new", &Value::Null, &json!(true), None),
             ]
         );
+        let all: Vec<_> = changes(&a, &b, true).into_iter().map(|c| c.key).collect();
+        assert_eq!(all, ["gone", "moved", "new", "same"]);
+    }
+
+    #[test]
+    fn a_file_of_the_same_size_and_another_content_is_a_change() {
+        let a = map(&[("m.pkl", json!([7, "aa"])), ("same", json!([1, "cc"])), ("gone", json!([2, null]))]);
+        let b = map(&[("m.pkl", json!([7, "bb"])), ("same", json!([1, "cc"]))]);
+        let found: Vec<_> = changes(&a, &b, false).into_iter().map(sized).collect();
+        let shown: Vec<_> = found.iter().map(|c| (c.key.as_str(), &c.a, &c.b, c.word.as_deref())).collect();
+        assert_eq!(
+            shown,
+            [("gone", &json!(2), &Value::Null, None), ("m.pkl", &json!(7), &json!(7), Some("other content"))]
+        );
+    }
+
+    #[test]
+    fn a_metric_says_what_its_change_means() {
+        let word = |key: &str, a: Value, b: Value| {
+            let change = Change { key: key.into(), a, b, difference: None, word: None };
+            directed(change).word.unwrap()
+        };
+        assert_eq!(word("accuracy", json!(0.9), json!(0.95)), "better");
+        assert_eq!(word("val.loss", json!(0.1), json!(0.2)), "worse");
+        assert_eq!(word("loss", json!("NaN"), json!("NaN")), "same");
+        assert_eq!(word("loss", json!(0.1), Value::Null), "changed");
     }
 }

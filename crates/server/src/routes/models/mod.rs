@@ -9,10 +9,14 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use serde_json::json;
 use towpath_api::Page;
-use towpath_api::models::{Card, Model, ModelVersion, Register};
+use towpath_api::control::RevisionState;
+use towpath_api::deployments::Deployment;
+use towpath_api::models::{Card, Model, ModelVersion, Register, WriteCard};
+use towpath_core::{Digest, Kind};
 use towpath_delivery::version_view;
-use towpath_store::{Durability, Tx};
+use towpath_store::{Durability, Tx, ledger};
 use towpath_tracking::registry::{models, versions};
 use towpath_tracking::{TrackingError, lineage, views};
 
@@ -52,6 +56,7 @@ fn model(
     Ok(Model {
         name: row.name,
         created_at: row.created_at,
+        updated_at: row.updated_at,
         description: row.description,
         aliases: row.aliases,
         versions: shown_versions,
@@ -60,20 +65,19 @@ fn model(
 
 async fn list(State(app): State<App>, _: Caller, Query(asked): Query<Asked>) -> Result<Json<Page<Model>>, ApiError> {
     let limit = asked.limit.unwrap_or(100).clamp(1, 1000);
-    let mut items = app
+    let (mut items, total) = app
         .store
         .read(move |tx| {
             let found = views::models(tx, asked.cursor.as_deref(), limit)?;
-            found.into_iter().map(|(row, rows)| model(tx, row, rows)).collect::<Result<Vec<_>, TrackingError>>()
+            let items = found.into_iter().map(|(row, rows)| model(tx, row, rows)).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, TrackingError>((items, views::count_models(tx)?))
         })
         .await?;
+    let deployments = app.delivery.deployments(None).await?;
     for item in &mut items {
-        for version in &mut item.versions {
-            served(&app, version).await?;
-        }
+        served(&app, &deployments, &item.name, &mut item.versions).await?;
     }
     let next = (items.len() as i64 == limit).then(|| items.last().map(|m| m.name.clone())).flatten();
-    let total = items.len() as i64;
     Ok(Json(Page { items, next, total }))
 }
 
@@ -85,28 +89,44 @@ async fn show(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Re
             model(tx, row, rows)
         })
         .await?;
-    for version in &mut found.versions {
-        served(&app, version).await?;
-    }
+    let deployments = app.delivery.deployments(None).await?;
+    served(&app, &deployments, &found.name, &mut found.versions).await?;
     Ok(Json(found))
 }
 
 async fn card(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Json<Card>, ApiError> {
-    let found = app.store.read(move |tx| models::get(tx, &name)).await?;
-    Ok(Json(Card { markdown: found.description.unwrap_or_default() }))
+    Ok(Json(app.store.read(move |tx| card_of(tx, &name)).await?))
+}
+
+fn card_of(tx: &mut Tx<'_>, name: &str) -> Result<Card, TrackingError> {
+    let markdown = models::get(tx, name)?.description.unwrap_or_default();
+    let digest = Digest::of(markdown.as_bytes());
+    let about = format!("model/{name}");
+    let edits = ledger::search(tx, Some(&about), Some("model.described"), None, 1)?;
+    // An import may have replaced it since.
+    let edit = edits.into_iter().find(|edit| edit.evidence["sha256"] == json!(digest));
+    let (edited_by, edited_at) = edit.map(|edit| (edit.actor, edit.at)).unzip();
+    Ok(Card { markdown, digest, edited_by, edited_at })
 }
 
 async fn write_card(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
-    Json(card): Json<Card>,
+    Json(new): Json<WriteCard>,
 ) -> Result<Json<Card>, ApiError> {
     let (by, now) = (caller.writer()?.actor, app.store.now());
-    let written = card.clone();
-    let write = move |tx: &mut Tx<'_>| models::update(tx, now, &by, &name, Some(&written.markdown));
-    app.store.write(Durability::Full, write).await?;
-    Ok(Json(card))
+    let write = move |tx: &mut Tx<'_>| {
+        let there = card_of(tx, &name)?;
+        if new.replaces.as_ref().is_some_and(|edited| *edited != there.digest) {
+            let who = there.edited_by.map_or_else(String::new, |who| format!(" by {who}"));
+            return Err(ApiError::new(Kind::Conflict, format!("the card of {name} was changed meanwhile{who}"))
+                .hint("read it again, and put both together"));
+        }
+        models::update(tx, now, &by, &name, Some(&new.markdown))?;
+        Ok(card_of(tx, &name)?)
+    };
+    Ok(Json(app.store.write(Durability::Full, write).await?))
 }
 
 async fn register(
@@ -161,23 +181,29 @@ pub(super) async fn version_of(app: &App, model: &str, version: i64) -> Result<M
             Ok::<_, TrackingError>(version_view(versions::get(tx, &name, version)?, made.as_ref()))
         })
         .await?;
-    served(app, &mut found).await?;
+    let deployments = app.delivery.deployments(None).await?;
+    served(app, &deployments, model, std::slice::from_mut(&mut found)).await?;
     Ok(found)
 }
 
-async fn served(app: &App, version: &mut ModelVersion) -> Result<(), ApiError> {
-    let releases = app.delivery.of_version(&version.model, version.version).await?;
-    version.releases = releases.iter().map(|(id, ..)| *id).collect();
-    let Some(project) = version.lineage.as_ref().map(|l| l.project.clone()) else { return Ok(()) };
-    for deployment in app.delivery.deployments(Some(&project)).await? {
-        let weight: f64 = deployment
-            .revisions
-            .iter()
-            .filter(|r| version.releases.iter().any(|id| r.id.ends_with(&format!("-r{id}"))))
-            .map(|r| r.weight)
-            .sum();
-        if weight > 0.0 {
-            version.serving.insert(deployment.environment, weight);
+/// Fills in the releases of versions of one model, and where these serve.
+async fn served(
+    app: &App,
+    deployments: &[Deployment],
+    model: &str,
+    versions: &mut [ModelVersion],
+) -> Result<(), ApiError> {
+    let releases = app.delivery.of_model(model).await?;
+    for version in versions {
+        let own = releases.iter().filter(|(_, of)| *of == version.version);
+        version.releases = own.map(|(id, _)| *id).collect();
+        for deployment in deployments {
+            let of_it =
+                |revision: &&RevisionState| version.releases.iter().any(|id| revision.id.ends_with(&format!("-r{id}")));
+            let weight: f64 = deployment.revisions.iter().filter(of_it).map(|revision| revision.weight).sum();
+            if weight > 0.0 {
+                version.serving.insert(deployment.environment.clone(), weight);
+            }
         }
     }
     Ok(())

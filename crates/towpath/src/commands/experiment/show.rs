@@ -64,6 +64,8 @@ fn table(runs: &Page<TrackedRun>) -> String {
 
 impl Human for TrackedRun {
     fn human(&self) -> String {
+        let versions: Vec<String> =
+            self.model_versions.iter().map(|of| format!("{} v{}", of.model, of.version)).collect();
         let mut text = ui::fields([
             ("run", self.run_id.clone()),
             ("name", self.name.clone()),
@@ -74,7 +76,7 @@ impl Human for TrackedRun {
             ("parent", self.parent.clone().unwrap_or_default()),
             ("commit", self.commit.clone().unwrap_or_default()),
             ("pipeline run", self.pipeline_run.clone().unwrap_or_default()),
-            ("models", self.model_versions.join(", ")),
+            ("models", versions.join(", ")),
         ]);
         for (key, metric) in &self.metrics {
             let _ = write!(text, "\nmetric  {key}  {}  (step {})", value(&metric.value), metric.step);

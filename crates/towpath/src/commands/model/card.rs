@@ -22,7 +22,9 @@ impl Card {
     pub async fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let path = format!("/models/{}/card", encoded(&self.model));
         let card: models::Card = match &self.set {
-            Some(file) => ctx.client()?.put(&path, &models::Card { markdown: read(file)? }).await?,
+            Some(file) => {
+                ctx.client()?.put(&path, &models::WriteCard { markdown: read(file)?, replaces: None }).await?
+            }
             None => ctx.client()?.get(&path).await?,
         };
         ctx.ui.show_as(&card, || match (&self.set, card.markdown.is_empty()) {

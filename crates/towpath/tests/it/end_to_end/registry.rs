@@ -93,8 +93,19 @@ async fn a_version_tells_what_made_it_and_what_nobody_knows() {
     assert_eq!((code, &compared["same_content"]), (1, &json!(false)), "{compared:#}");
     let changed: Vec<&str> = compared["data"].as_array().unwrap().iter().map(|d| d["path"].as_str().unwrap()).collect();
     assert_eq!(changed, ["sorted.txt", "words.txt"]);
-    assert_eq!(compared["files"], json!([{"key": "words.txt", "a": 4, "b": 6, "difference": 2.0}]));
+    let words = json!({"key": "words.txt", "a": 4, "b": 6, "difference": 2.0, "word": "other content"});
+    assert_eq!(compared["files"], json!([words]));
     assert_eq!(installation.ok(&["model", "diff", "digits/1", "digits/1"]), "digits/1 and digits/1 do not differ\n");
+    let all = installation.get("/models/digits/versions/1/compare?with=digits/2&all=true").await;
+    let of = |list: &str, key: &str, value: &str| -> Value {
+        let found = all[list].as_array().unwrap().iter().find(|change| change[key] == value);
+        found.unwrap_or_else(|| panic!("{list} has no {value}: {all:#}")).clone()
+    };
+    let accuracy = json!({"key": "accuracy", "a": 0.9, "b": 0.9, "difference": 0.0, "word": "same"});
+    assert_eq!(of("metrics", "key", "accuracy"), accuracy);
+    assert_eq!(of("data", "path", "train.sh")["a"], of("data", "path", "train.sh")["b"]);
+    let releases = installation.get("/releases?model=digits&version=2").await;
+    assert_eq!((&releases["total"], &releases["items"][0]["version"]), (&json!(1), &json!(2)), "{releases:#}");
 
     // From outside: what its run and its files tell.
     let run = installation.tracked_run("0", 0.5).await;
@@ -106,6 +117,8 @@ async fn a_version_tells_what_made_it_and_what_nobody_knows() {
     let registered =
         installation.ok(&["model", "register", "my churn", &format!("{run}/model"), "--description", "By hand"]);
     assert_eq!(registered, "Registered my churn v1\n");
+    let tracked = installation.get(&format!("/tracking/runs/{run}")).await;
+    assert_eq!(tracked["model_versions"], json!([{"model": "my churn", "version": 1}]));
     let (_, outside) = installation.json(&["model", "show", "my churn/1"]);
     assert_eq!((&outside["commit"], &outside["trainer"]), (&json!("c0ffee"), &json!("ds-2")), "{outside:#}");
     assert_eq!(outside["signature"]["inputs"], json!([{"name": "x", "kind": "double"}]));
@@ -138,9 +151,24 @@ async fn a_version_tells_what_made_it_and_what_nobody_knows() {
     let (_, model) = installation.call("GET", "/api/2.0/mlflow/registered-models/get?name=my+churn", None, None).await;
     assert_eq!(model["registered_model"]["description"], "# Churn\n\nFor *nobody* yet.\n");
     assert_eq!(installation.ok(&["model", "card", "my churn"]), "# Churn\n\nFor *nobody* yet.\n");
+    // Who edited another text than the one that is there does not replace it unseen.
+    let card = installation.get("/models/my%20churn/card").await;
+    assert_eq!((&card["edited_by"], card["edited_at"].is_i64()), (&json!("local"), true), "{card:#}");
+    let edit = |text: &str| json!({"markdown": text, "replaces": card["digest"]});
+    let path = "/api/v1/models/my%20churn/card";
+    let (status, written) = installation.call("PUT", path, None, Some(edit("# Churn\n\nFor ds-2.\n"))).await;
+    assert_eq!((status, &written["markdown"]), (200, &json!("# Churn\n\nFor ds-2.\n")));
+    let (status, refused) = installation.call("PUT", path, None, Some(edit("# Mine\n"))).await;
+    let detail = "the card of my churn was changed meanwhile by local";
+    assert_eq!((status, &refused["detail"]), (409, &json!(detail)), "{refused}");
+    assert_eq!(installation.get("/models/my%20churn/card").await, written);
     let ledger = installation.get("/ledger?about=model/my%20churn").await;
     assert!(ledger.to_string().contains("model.described"), "{ledger}");
+    // A prompt is kept beside the models, and is none.
+    let prompt = json!({"name": "greeting", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]});
+    installation.mlflow("registered-models/create", prompt).await;
     assert_eq!(installation.ok(&["model", "ls"]).lines().count(), 3);
+    assert_eq!(installation.get("/models").await["total"], 2);
     assert_eq!(installation.json(&["model", "show", "nobody/1"]).0, 3);
     assert_eq!(installation.json(&["model", "register", "x", "runs:/00000000000000000000000000000000/m"]).0, 3);
 }
