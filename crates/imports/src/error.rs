@@ -24,6 +24,10 @@ pub enum ImportError {
     NoServer { url: String },
     #[error("{url} answered {status} {code}: {message}")]
     Refused { url: String, status: u16, code: String, message: String },
+    #[error("the artifacts of {owner} are at {uri}: its server does not stand before them")]
+    Elsewhere { owner: String, uri: String },
+    #[error("{owner} has no artifact '{path}'")]
+    NoArtifact { owner: String, path: String },
     #[error(transparent)]
     Yaml(#[from] YamlError),
     #[error(transparent)]
@@ -58,10 +62,13 @@ impl Classify for ImportError {
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
             Self::File { .. } | Self::Unreachable { .. } | Self::NoServer { .. } => Kind::Unavailable,
             Self::Refused { status: 401 | 403, .. } => Kind::Denied,
-            Self::Refused { status: 404, .. } => Kind::NotFound,
-            Self::NoSource(_) | Self::NoRuns(_) | Self::Content { .. } | Self::Yaml(_) | Self::Refused { .. } => {
-                Kind::Invalid
-            }
+            Self::Refused { status: 404, .. } | Self::NoArtifact { .. } => Kind::NotFound,
+            Self::NoSource(_)
+            | Self::NoRuns(_)
+            | Self::Content { .. }
+            | Self::Elsewhere { .. }
+            | Self::Yaml(_)
+            | Self::Refused { .. } => Kind::Invalid,
             Self::Tracking(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
@@ -71,6 +78,9 @@ impl Classify for ImportError {
         match self {
             Self::Refused { status: 401 | 403, .. } => {
                 vec!["set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".into()]
+            }
+            Self::Elsewhere { .. } => {
+                vec!["ask for them there: the mlflow client does it with your own credentials".into()]
             }
             Self::Tracking(error) => error.hints(),
             Self::Store(error) => error.hints(),

@@ -12,6 +12,7 @@ mod records;
 mod sync;
 mod take;
 mod tensorboard;
+pub mod transfer;
 pub mod wandb;
 
 use std::collections::BTreeMap;

@@ -68,6 +68,11 @@ pub fn models_dir() -> PathBuf {
     user_dir("XDG_CACHE_HOME", ".cache").join("towpath/models")
 }
 
+/// Where it is noted what of an upload is done.
+pub fn uploads_dir() -> PathBuf {
+    user_dir("XDG_CACHE_HOME", ".cache").join("towpath/uploads")
+}
+
 impl Context {
     pub fn new(options: Options) -> Self {
         Self {

@@ -25,6 +25,10 @@ use crate::commands::Cli;
 use crate::config::Context;
 use crate::ui::Ui;
 
+/// The server allocates many small things on all its threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(exit) = towpath_sandbox::strict::help() {
         return exit;

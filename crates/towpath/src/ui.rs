@@ -120,6 +120,18 @@ impl Ui {
         Waiting { bar, quiet: self.quiet, said: for_what.to_owned() }
     }
 
+    /// Counts bytes that are moved, until it is dropped.
+    pub fn bytes_progress(&self, what: &'static str) -> BytesProgress {
+        let bar = self.progress.then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} {bytes} ({bytes_per_sec})");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        BytesProgress(bar)
+    }
+
     /// Bars for data that is hashed or moved.
     pub fn data_progress(&self) -> DataProgress {
         DataProgress { shown: self.progress, bar: Mutex::new(None) }
@@ -159,6 +171,25 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// See [`Ui::bytes_progress`].
+pub struct BytesProgress(Option<ProgressBar>);
+
+impl BytesProgress {
+    pub fn moved(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+}
+
+impl Drop for BytesProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
     }

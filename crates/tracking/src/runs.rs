@@ -152,12 +152,24 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, by: &Actor, new: &NewRun) -> Resu
             by,
         ],
     )?;
+    let mut given = BTreeMap::new();
     for tag in &new.tags {
-        tags::put(tx, &info, tag)?;
+        given.insert(tag.key.clone(), validate::truncated(&tag.value, validate::RUN_TAG_VALUE).to_owned());
     }
-    tags::put(tx, &info, &KeyValue::new(tags::RUN_NAME, name))?;
+    given.insert(tags::RUN_NAME.to_owned(), name);
+    for (key, value) in &given {
+        tags::insert(tx, info.id, key, value)?;
+    }
     notify(tx, &info);
-    with_data(tx, vec![info])?.pop().ok_or_else(|| TrackingError::NoRun(String::new()))
+    Ok(Run {
+        info,
+        metrics: Vec::new(),
+        params: BTreeMap::new(),
+        tags: given,
+        datasets: Vec::new(),
+        model_inputs: Vec::new(),
+        model_outputs: Vec::new(),
+    })
 }
 
 /// Deleted ones too.

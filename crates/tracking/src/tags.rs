@@ -30,14 +30,20 @@ pub fn is_reserved(key: &str) -> bool {
 /// Values over 8000 characters are cut off. `run` must be active.
 pub(crate) fn put(tx: &mut Tx<'_>, run: &RunInfo, tag: &KeyValue) -> Result<(), TrackingError> {
     let value = validate::truncated(&tag.value, validate::RUN_TAG_VALUE);
-    tx.run(
-        "insert into run_tags (run, key, value) values ($1, $2, $3) \
-         on conflict (run, key) do update set value = excluded.value",
-        &[&run.id, &tag.key, &value],
-    )?;
+    insert(tx, run.id, &tag.key, value)?;
     if tag.key == RUN_NAME {
         tx.run("update tracked_runs set name = $1 where id = $2", &[&value, &run.id])?;
     }
+    Ok(())
+}
+
+/// The row of a tag, in place of one with its key.
+pub(crate) fn insert(tx: &mut Tx<'_>, run: i64, key: &str, value: &str) -> Result<(), TrackingError> {
+    tx.run(
+        "insert into run_tags (run, key, value) values ($1, $2, $3) \
+         on conflict (run, key) do update set value = excluded.value",
+        &[&run, &key, &value],
+    )?;
     Ok(())
 }
 

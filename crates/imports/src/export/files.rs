@@ -9,12 +9,10 @@ use towpath_tracking::artifacts::{Artifacts, path_of_uri};
 use walkdir::WalkDir;
 
 use crate::ImportError;
-use crate::mlflow::rest::Rest;
+use crate::mlflow::rest::{Rest, body_of};
 
 /// Files that are sent at the same time.
 const AT_ONCE: usize = 4;
-/// Bytes of a file on disk that are read at once.
-const CHUNK: usize = 1 << 20;
 
 /// Where the files of what is exported lie.
 #[derive(Clone, Debug)]
@@ -68,17 +66,7 @@ impl Files {
                 let download = artifacts.get(&format!("{root}/{path}"), None).await?;
                 Ok(reqwest::Body::wrap_stream(download.body.map_err(std::io::Error::other)))
             }
-            Self::Disk => {
-                let path = Path::new(uri).join(path);
-                let file = tokio::fs::File::open(&path).await.map_err(ImportError::file(&path))?;
-                let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
-                    use tokio::io::AsyncReadExt as _;
-                    let mut buffer = bytes::BytesMut::with_capacity(CHUNK);
-                    let read = file.read_buf(&mut buffer).await?;
-                    Ok::<_, std::io::Error>((read > 0).then(|| (buffer.freeze(), file)))
-                });
-                Ok(reqwest::Body::wrap_stream(chunks))
-            }
+            Self::Disk => body_of(&Path::new(uri).join(path)).await,
         }
     }
 

@@ -1,18 +1,24 @@
 //! MLflow's REST API as a client calls it, with whatever server answers.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use towpath_core::names::encoded;
 
 use crate::ImportError;
 
 /// How often a request is sent when the server is busy or away.
-const ATTEMPTS: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+pub(crate) const ATTEMPTS: u32 = 5;
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Bytes of a file that are read at once.
+const CHUNK: usize = 1 << 20;
 
 /// Who calls: `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`.
 #[derive(Clone, Default)]
@@ -128,14 +134,40 @@ impl Rest {
         Ok(files)
     }
 
+    /// Which version of a stored file is there.
+    pub(crate) async fn version(&self, path: &str) -> Result<Version, ImportError> {
+        let url = artifact(path);
+        Ok(Version::of(&self.send(|| self.request(Method::HEAD, &url)).await?))
+    }
+
+    /// A stored file, or that range of its bytes.
+    pub(crate) async fn fetch(&self, path: &str, range: Option<Range<u64>>) -> Result<Response, ImportError> {
+        let url = artifact(path);
+        let request = || match &range {
+            Some(range) => {
+                let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+                self.request(Method::GET, &url).header(header::RANGE, bytes)
+            }
+            None => self.request(Method::GET, &url),
+        };
+        self.send(request).await
+    }
+
+    /// Sends a piece of a file to the address that was given for it, without credentials.
+    pub(crate) async fn put_part(&self, url: &str, piece: Bytes) -> Result<(), ImportError> {
+        self.send(|| self.http.put(url).body(piece.clone())).await.map(|_| ())
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The bytes of a stored file, as they come.
     pub(crate) async fn download(
         &self,
         path: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + Unpin + use<>, ImportError> {
-        let url = artifact(path);
-        let response = self.send(|| self.request(Method::GET, &url)).await?;
-        Ok(response.bytes_stream().boxed())
+        Ok(self.fetch(path, None).await?.bytes_stream().boxed())
     }
 
     /// Stores a file; `body` begins it anew when it has to be sent again.
@@ -226,10 +258,52 @@ async fn refused(response: Response) -> Result<Response, ImportError> {
     Err(ImportError::Refused { url, status: status.as_u16(), code: said("error_code"), message })
 }
 
+/// What tells versions of a stored file apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    /// The header ETag.
+    pub(crate) tag: Option<String>,
+    /// The header Last-Modified.
+    modified: Option<String>,
+    /// Whether parts of it can be asked for.
+    pub(crate) has_ranges: bool,
+}
+
+impl Version {
+    pub(crate) fn of(response: &Response) -> Self {
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self {
+            tag: text(header::ETAG),
+            modified: text(header::LAST_MODIFIED),
+            has_ranges: text(header::ACCEPT_RANGES).as_deref() == Some("bytes"),
+        }
+    }
+
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        let at = jiff::fmt::rfc2822::parse(self.modified.as_deref()?).ok()?;
+        Some(at.timestamp().into())
+    }
+}
+
+/// A file of this machine, streamed.
+pub(crate) async fn body_of(path: &Path) -> Result<reqwest::Body, ImportError> {
+    let file = tokio::fs::File::open(path).await.map_err(ImportError::file(path))?;
+    let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
+        let mut buffer = bytes::BytesMut::with_capacity(CHUNK);
+        let read = file.read_buf(&mut buffer).await?;
+        Ok::<_, std::io::Error>((read > 0).then(|| (buffer.freeze(), file)))
+    });
+    Ok(reqwest::Body::wrap_stream(chunks))
+}
+
 /// The address of a stored file below `/api/2.0/mlflow`.
 fn artifact(path: &str) -> String {
+    format!("-artifacts/artifacts/{}", encoded_path(path))
+}
+
+pub(crate) fn encoded_path(path: &str) -> String {
     let parts: Vec<String> = path.split('/').map(encoded).collect();
-    format!("-artifacts/artifacts/{}", parts.join("/"))
+    parts.join("/")
 }
 
 /// A number that may be written as a text; NaN and infinities are words.

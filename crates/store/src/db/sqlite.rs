@@ -138,10 +138,11 @@ fn translate(sql: &str) -> Cow<'_, str> {
 
 pub(super) fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(&translate(sql))?;
-    let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+    let mut columns: Option<Arc<[String]>> = None;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
+        let columns = columns.get_or_insert_with(|| row.as_ref().column_names().map(str::to_owned).collect());
         let values = (0..columns.len())
             .map(|i| {
                 Ok(match row.get_ref(i)? {
@@ -153,7 +154,7 @@ pub(super) fn query(connection: &Connection, sql: &str, params: &[Value]) -> Res
                 })
             })
             .collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        out.push(Row { columns: Arc::clone(&columns), values });
+        out.push(Row { columns: Arc::clone(columns), values });
     }
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! What the program can do: one file for each verb.
 
 mod add;
+mod artifact;
 mod audit;
 mod backfill;
 mod blame;
@@ -146,6 +147,8 @@ pub enum Command {
     #[command(subcommand)]
     Experiment(experiment::Experiment),
     #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
     Model(model::Model),
     #[command(subcommand)]
     Release(release::Release),
@@ -216,6 +219,7 @@ impl Command {
             Self::Secret(command) => wait(command.run(ctx)),
             Self::MergeDriver(command) => command.run(ctx),
             Self::Experiment(command) => wait(command.run(ctx)),
+            Self::Artifact(command) => wait(command.run(ctx)),
             Self::Model(command) => wait(command.run(ctx)),
             Self::Release(command) => wait(command.run(ctx)),
             Self::Rollout(command) => wait(command.run(ctx)),

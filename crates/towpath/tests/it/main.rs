@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failing test")]
 
+mod artifact;
 mod blame;
 mod data;
 mod data_faults;
@@ -19,6 +20,7 @@ mod plots;
 mod predict;
 mod program;
 mod repro;
+mod running;
 mod sandbox;
 mod sync;
 mod tracking_faults;

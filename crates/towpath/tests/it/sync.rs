@@ -1,49 +1,11 @@
 //! What real clients logged offline goes to a running server.
 
-use std::net::TcpListener;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::program::{Home, text};
-
-/// A server that ends with the value.
-struct Server {
-    process: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(home: &Home) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let data = home.outside("data").display().to_string();
-        let mut command = home.towpath(&["server", "--listen", &format!("127.0.0.1:{port}"), "--data-dir", &data]);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Self { process, url: format!("http://127.0.0.1:{port}") };
-        server.wait(home, |_| true);
-        server
-    }
-
-    /// Waits for what its list of experiments is to show.
-    fn wait(&self, home: &Home, shows: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            let output = home.run(&["--server", &self.url, "--json", "experiment", "ls"]);
-            if output.status.success() && shows(&serde_json::from_slice(&output.stdout).unwrap()) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{}{}", text(&output.stdout), text(&output.stderr));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use crate::running::Server;
 
 fn python(home: &Home, arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/offline.py");
@@ -68,7 +30,9 @@ fn what_was_logged_offline_is_at_the_server_once_however_often_it_is_synced() {
 
     // One that is killed is made again.
     let mut killed = home.towpath(&["--server", &server.url, "sync", "mlruns"]).stdout(Stdio::null()).spawn().unwrap();
-    server.wait(&home, |experiments| experiments.as_array().unwrap().iter().any(|e| e["name"] == "offline"));
+    server.wait_for_experiments(&home, |experiments| {
+        experiments.as_array().unwrap().iter().any(|e| e["name"] == "offline")
+    });
     killed.kill().unwrap();
     killed.wait().unwrap();
     let synced = sync("mlruns");
