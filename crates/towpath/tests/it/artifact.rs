@@ -12,17 +12,11 @@ use crate::running::Server;
 
 const PIECE: u64 = 8 << 20;
 
-/// The home of a user who has logged a run, whose id is the second.
-fn with_a_run(server: impl FnOnce(&Home) -> Server) -> (Home, Server, String) {
+/// The home of a user who has logged a run, whose id is the last.
+fn with_a_run() -> (Home, Server, String) {
     let home = Home::new();
-    let server = server(&home);
-    // Fails only when there is a provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let url = format!("{}/api/2.0/mlflow/runs/create", server.url);
-    let made = tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let asked = reqwest::Client::new().post(url).json(&json!({"experiment_id": "0"}));
-        asked.send().await.unwrap().json::<Value>().await.unwrap()
-    });
+    let server = Server::start(&home);
+    let made = server.mlflow("runs/create", &json!({"experiment_id": "0"}));
     let run = made["run"]["info"]["run_id"].as_str().unwrap().to_owned();
     (home, server, run)
 }
@@ -57,8 +51,8 @@ fn killed_half_way(home: &Home, arguments: &[&str], record: impl Fn() -> Option<
 
 #[test]
 fn artifacts_that_broke_off_go_on_where_they_were_and_what_is_there_is_kept() {
-    let (home, server, run) = with_a_run(Server::start);
-    let large = content(24 * PIECE + 4000);
+    let (home, server, run) = with_a_run();
+    let large = content(12 * PIECE + 4000);
     fs::create_dir_all(home.path("model/weights")).unwrap();
     fs::write(home.path("model/weights/large.bin"), &large).unwrap();
     home.write("model/config.json", "{}");
@@ -119,7 +113,7 @@ fn artifacts_that_broke_off_go_on_where_they_were_and_what_is_there_is_kept() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let (home, server, run) = with_a_run(Server::start);
+    let (home, server, run) = with_a_run();
     let on = |arguments: &[&str]| home.fails(&[&["--server", &server.url, "artifact"], arguments].concat());
     let (code, said) = on(&["download", &run, "model/nothing"]);
     assert_eq!(code, 3, "{said}");

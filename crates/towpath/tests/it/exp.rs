@@ -329,3 +329,51 @@ with dvclive.Live(exp_name='live', dvcyaml='sub/dvc.yaml') as live:
     let again = import();
     assert_eq!((counted(&again)[1], counted(&again)[3]), (0, 0), "{again}");
 }
+
+#[test]
+fn tracked_runs_of_a_commit_are_listed_shown_and_compared_beside_its_experiments() {
+    let home = repository();
+    let server = crate::running::Server::start(&home);
+    let base = head(&home);
+    home.ok(&["exp", "run", "--name", "first", "-S", "lr=0.5"]);
+    let on = |arguments: &[&str]| home.ok(&[&["--server", &server.url], arguments].concat());
+    let log = |name: &str, commit: &str| -> String {
+        let tags = serde_json::json!([{"key": "mlflow.source.git.commit", "value": commit}]);
+        let made = server.mlflow(
+            "runs/create",
+            &serde_json::json!({"experiment_id": "0", "run_name": name, "start_time": 1_700_000_000_000_u64, "tags": tags}),
+        );
+        let run = made["run"]["info"]["run_id"].as_str().unwrap().to_owned();
+        let batch = serde_json::json!({
+            "run_id": run,
+            "params": [{"key": "lr", "value": "0.3"}, {"key": "seed", "value": "x"}],
+            "metrics": [{"key": "acc", "value": 0.75, "timestamp": 1}, {"key": "loss", "value": 2.5, "timestamp": 1}],
+        });
+        server.mlflow("runs/log-batch", &batch);
+        run
+    };
+    let tracked = log("by-hand", &base);
+    log("elsewhere", "0123456789012345678901234567890123456789");
+
+    let listed = on(&["exp", "ls", "--tracked"]);
+    assert!(listed.contains("[first]") && listed.contains(&format!("\t{tracked} [by-hand] running\n")), "{listed}");
+    assert!(!listed.contains("elsewhere"), "{listed}");
+    assert!(!on(&["exp", "ls"]).contains("by-hand"));
+    let json = parsed(&on(&["exp", "ls", "--tracked", "--json"]));
+    assert_eq!(json[&base][1], serde_json::json!({"name": "by-hand", "run_id": tracked, "status": "RUNNING"}));
+
+    // In the columns of the files of the repository, as far as they have the same names.
+    let table = on(&["exp", "show", "--tracked", "--csv"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    let run = rows.iter().find(|row| row[0] == "by-hand").unwrap();
+    let value = |name: &str| run[rows[0].iter().position(|header| *header == name).unwrap()];
+    assert_eq!(["acc", "lr", "loss", "seed"].map(value), ["0.75", "0.3", "2.5", "x"], "{table}");
+    assert_eq!([value("State"), value("Executor")], ["Running", "tracking"]);
+
+    let differences = parsed(&on(&["exp", "diff", &tracked, "first", "--json"]));
+    assert_eq!(differences["params"]["params.yaml"]["lr"]["old"], 0.3, "{differences}");
+    assert_eq!(differences["params"]["params.yaml"]["lr"]["new"], 0.5);
+    assert_eq!(differences["metrics"]["m.json"]["acc"]["diff"], -0.25);
+    let (_, said) = home.fails(&["--server", &server.url, "exp", "diff", "0123456789abcdef0123456789abcdef", "first"]);
+    assert!(said.contains("0123456789abcdef0123456789abcdef"), "{said}");
+}

@@ -38,6 +38,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// A call of MLflow's API, below `/api/2.0/mlflow`.
+    pub(crate) fn mlflow(&self, path: &str, body: &Value) -> Value {
+        // Fails only when there is a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = format!("{}/api/2.0/mlflow/{path}", self.url);
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let response = reqwest::Client::new().post(url).json(body).send().await.unwrap();
+            assert!(response.status().is_success(), "{path}: {}", response.status());
+            response.json().await.unwrap()
+        })
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();

@@ -1,14 +1,16 @@
 use serde_json::json;
+use towpath_api::experiments::TrackedRun;
 use towpath_git::WorkTree;
 
 use super::state::{Data, State};
+use super::tracked;
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::value_diff::{self, DiffFlags, Layout};
 use crate::view::{self, WORKSPACE};
 use crate::workspace;
 
-/// Compare metrics and parameters of two experiments, commits, or the workspace
+/// Compare metrics and parameters of two experiments, commits, tracked runs, or the workspace
 #[derive(clap::Args, Debug)]
 pub struct Diff {
     #[command(flatten)]
@@ -21,20 +23,47 @@ pub struct Diff {
     precision: Option<usize>,
 }
 
+/// What is compared.
+enum Side {
+    Read(Data),
+    Tracked(Box<TrackedRun>),
+}
+
+impl Side {
+    /// The values of a run beside those of the same name on the other side.
+    fn both(old: Self, new: Self) -> (Data, Data) {
+        match (old, new) {
+            (Self::Read(old), Self::Read(new)) => (old, new),
+            (Self::Read(old), Self::Tracked(new)) => {
+                let new = tracked::data(&new, &[&old]);
+                (old, new)
+            }
+            (Self::Tracked(old), Self::Read(new)) => (tracked::data(&old, &[&new]), new),
+            (Self::Tracked(old), Self::Tracked(new)) => (tracked::data(&old, &[]), tracked::data(&new, &[])),
+        }
+    }
+}
+
 impl Diff {
     pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
         let repository = workspace::repository(ctx)?;
         let tree = WorkTree::discover(repository.root())?;
-        let side = |revision: &str| -> Result<Data, Error> {
+        let side = |revision: &str| -> Result<Side, Error> {
             let state = if revision == WORKSPACE {
                 State::of_workspace(ctx, &repository, self.param_deps)
             } else {
-                let commit = view::commit_of(&tree, revision)?;
-                State::of_commit(ctx, &repository, &tree, &commit, None, self.param_deps)
+                match view::commit_of(&tree, revision) {
+                    Ok(commit) => State::of_commit(ctx, &repository, &tree, &commit, None, self.param_deps),
+                    Err(no_commit) => {
+                        return tracked::run_of(ctx, revision)?
+                            .map(|run| Side::Tracked(Box::new(run)))
+                            .ok_or(no_commit);
+                    }
+                }
             };
-            state.data.map_err(Error::invalid)
+            state.data.map(Side::Read).map_err(Error::invalid)
         };
-        let (old, new) = (side(&self.flags.old)?, side(&self.flags.new)?);
+        let (old, new) = Side::both(side(&self.flags.old)?, side(&self.flags.new)?);
         let compare = |old, new| value_diff::compare(&Data::files(old), &Data::files(new), self.flags.all);
         let metrics = compare(&old.metrics, &new.metrics);
         let params = compare(&old.params, &new.params);

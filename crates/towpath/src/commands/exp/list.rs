@@ -5,6 +5,7 @@ use serde_json::json;
 use towpath_git::{CommitId, Experiment};
 
 use super::selection::Baselines;
+use super::tracked;
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::workspace;
@@ -20,6 +21,9 @@ pub struct List {
     /// Only commits
     #[arg(long, visible_alias = "shas-only", conflicts_with_all = ["name_only", "git_remote"])]
     sha_only: bool,
+    /// Also runs that a server tracks of these commits
+    #[arg(long, conflicts_with = "git_remote")]
+    tracked: bool,
     /// Those of a Git remote, by name or address
     git_remote: Option<String>,
 }
@@ -36,9 +40,19 @@ impl List {
             by_baseline.entry(one.baseline.clone()).or_default().push(one);
         }
         let names = names_of_commits(&tree)?;
+        let mut runs = BTreeMap::new();
+        if self.tracked {
+            let asked = self.baselines.commits(&tree)?.map_or_else(|| tree.commits_of_history(), Ok)?;
+            runs = tracked::by_baseline(ctx, asked, &by_baseline.values().flatten().cloned().collect::<Vec<_>>())?;
+            for baseline in runs.keys() {
+                by_baseline.entry(baseline.clone()).or_default();
+            }
+        }
         let json = by_baseline.iter().map(|(baseline, experiments)| {
             let experiments = experiments.iter().map(|one| json!({ "name": one.name, "rev": one.commit.as_str() }));
-            (baseline.to_string(), experiments.collect::<Vec<_>>().into())
+            let runs = runs.get(baseline).into_iter().flatten();
+            let runs = runs.map(|run| json!({ "name": run.name, "run_id": run.run_id, "status": run.status }));
+            (baseline.to_string(), experiments.chain(runs).collect::<Vec<_>>().into())
         });
         let json: serde_json::Map<String, serde_json::Value> = json.collect();
         if by_baseline.is_empty() && !ctx.ui.is_json() {
@@ -58,6 +72,13 @@ impl List {
                         (_, true, _) => writeln!(text, "{}", one.commit),
                         (_, _, Some(_)) => writeln!(text, "\t{}", one.name),
                         _ => writeln!(text, "\t{} [{}]", &one.commit.as_str()[..7], one.name),
+                    };
+                }
+                for run in runs.get(baseline).into_iter().flatten() {
+                    let _ = match (self.name_only, self.sha_only) {
+                        (true, _) => writeln!(text, "{}", run.name),
+                        (_, true) => writeln!(text, "{}", run.run_id),
+                        _ => writeln!(text, "\t{} [{}] {}", run.run_id, run.name, run.status.to_lowercase()),
                     };
                 }
             }

@@ -18,6 +18,7 @@ mod show;
 mod state;
 mod table;
 mod task;
+mod tracked;
 mod transfer;
 
 use towpath_git::{CommitId, Experiment, WorkTree};

@@ -7,8 +7,9 @@ use towpath_git::{CommitId, Experiment, WorkTree};
 use super::head;
 use super::list::names_of_commits;
 use super::queue;
-use super::state::State;
-use super::table::{self, Listed, Looks};
+use super::state::{Data, State};
+use super::table::{self, Executor, Listed, Looks};
+use super::tracked;
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::workspace;
@@ -51,6 +52,9 @@ pub struct Show {
     /// Commits by their ids, not by branches and tags
     #[arg(long)]
     sha: bool,
+    /// Also runs that a server tracks of these commits
+    #[arg(long)]
+    tracked: bool,
     #[arg(long)]
     hide_failed: bool,
     #[arg(long)]
@@ -83,6 +87,9 @@ impl Show {
             rows.push((State::of_workspace(ctx, &repository, self.param_deps), Vec::new()));
         }
         rows.extend(self.commits(ctx, &repository, &tree)?);
+        if self.tracked {
+            add_tracked(ctx, &tree, &mut rows)?;
+        }
         if ctx.ui.is_json() {
             let json: Vec<Json> = rows.iter().map(|(state, below)| state.json(experiments(below))).collect();
             ctx.ui.show_as(&json, String::new)?;
@@ -133,7 +140,7 @@ impl Show {
                             // Those of the files that it will be run from.
                             data.metrics.clear();
                         }
-                        below.push(Listed { state, executor: Some(kind.word()) });
+                        below.push(Listed { state, executor: Some(Executor { state: kind.word(), name: None }) });
                     }
                 }
             }
@@ -176,10 +183,25 @@ impl Show {
     }
 }
 
+/// Puts runs below the commit that they were made of, or from which their experiment began.
+fn add_tracked(ctx: &Context, tree: &WorkTree, rows: &mut [(State, Vec<Listed>)]) -> Result<(), Error> {
+    let commits = rows.iter().filter_map(|(state, _)| state.rev.parse().ok());
+    let mut runs = tracked::by_baseline(ctx, commits, &tree.experiments()?)?;
+    for (state, below) in rows {
+        let of_row = state.rev.parse().ok().and_then(|commit| runs.remove(&commit)).unwrap_or_default();
+        let known: Vec<Data> =
+            [&*state].into_iter().chain(below.iter().map(|l| &l.state)).filter_map(|s| s.data.clone().ok()).collect();
+        let known: Vec<&Data> = known.iter().collect();
+        let listed: Vec<Listed> = of_row.iter().map(|run| tracked::listed(run, &known)).collect();
+        below.extend(listed);
+    }
+    Ok(())
+}
+
 /// `null` without any, as DVC has it.
 fn experiments(below: &[Listed]) -> Json {
     let one = |listed: &Listed| {
-        let executor = listed.executor.map(|state| json!({ "state": state, "name": null, "local": null }));
+        let executor = listed.executor.map(|by| json!({ "state": by.state, "name": by.name, "local": null }));
         json!({ "revs": [listed.state.json(Json::Null)], "executor": executor, "name": listed.state.name })
     };
     if below.is_empty() { Json::Null } else { below.iter().map(one).collect() }

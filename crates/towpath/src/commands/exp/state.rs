@@ -38,7 +38,7 @@ pub struct Data {
     pub params: BTreeMap<String, Read>,
     pub metrics: BTreeMap<String, Read>,
     pub deps: BTreeMap<String, Option<Content>>,
-    outs: BTreeMap<String, Json>,
+    pub outs: BTreeMap<String, Json>,
 }
 
 impl State {

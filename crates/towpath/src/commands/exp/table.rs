@@ -14,11 +14,18 @@ use crate::value_diff;
 /// Digits behind the point, unless another number is asked for.
 const PRECISION: usize = 5;
 
-/// An experiment below its baseline: what runs it, if it has not ended, stands in `executor`.
+/// An experiment below its baseline.
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub state: State,
-    pub executor: Option<&'static str>,
+    /// What runs it if it has not ended, or what else keeps it.
+    pub executor: Option<Executor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Executor {
+    pub state: &'static str,
+    pub name: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -60,25 +67,26 @@ pub fn table(rows: &[(State, Vec<Listed>)], looks: &Looks) -> Result<String, Err
     );
     headers.extend(deps.iter().map(|dep| (*dep).clone()));
     let fill = if looks.csv { "" } else { "-" };
-    let row = |listed: &State, kind: &str, executor: Option<&str>| {
+    let row = |listed: &State, kind: &str, executor: Option<Executor>| {
         let data = listed.data.as_ref().ok();
-        let short = if listed.rev.len() == 40 { &listed.rev[..7] } else { listed.rev.as_str() };
+        let short = if listed.rev.len() >= 32 { &listed.rev[..7] } else { listed.rev.as_str() };
         let created = data.and_then(|data| data.committed_at).map_or(fill.to_owned(), |at| created(at, looks.csv));
-        let state = executor.map_or(fill.to_owned(), capitalized);
+        let state = executor.map_or(fill.to_owned(), |executor| capitalized(executor.state));
+        let executor = executor.and_then(|executor| executor.name).unwrap_or(fill);
         let name = listed.name.as_deref().unwrap_or(short);
         let mut cells = match (looks.csv, kind) {
             (true, "baseline") => {
-                vec![String::new(), name.into(), kind.into(), created, String::new(), state, fill.into()]
+                vec![String::new(), name.into(), kind.into(), created, String::new(), state, executor.into()]
             }
             (true, _) => {
                 let name = listed.name.clone().unwrap_or_default();
-                vec![name, short.into(), kind.into(), created, String::new(), state, fill.into()]
+                vec![name, short.into(), kind.into(), created, String::new(), state, executor.into()]
             }
-            (false, "baseline") => vec![name.to_owned(), created, state, fill.into()],
+            (false, "baseline") => vec![name.to_owned(), created, state, executor.into()],
             (false, _) => {
                 let tree = if kind == "branch_base" { "└──" } else { "├──" };
                 let shown = listed.name.as_ref().map_or(short.to_owned(), |name| format!("{short} [{name}]"));
-                vec![format!("{tree} {shown}"), created, state, fill.into()]
+                vec![format!("{tree} {shown}"), created, state, executor.into()]
             }
         };
         cells.extend(values(data, &columns, looks, fill));
