@@ -97,10 +97,10 @@ fn artifacts_that_broke_off_go_on_where_they_were_and_what_is_there_is_kept() {
     assert_eq!(fs::read_dir(home.path("here/model/weights")).unwrap().count(), 1, "nothing is left beside it");
     assert_eq!(json(&download), json!({"files": 0, "bytes": 0, "kept": 2, "resumed_bytes": 0}));
 
-    // What was stored in the second in which it changed is sent again; what changed is.
-    let later = std::time::SystemTime::now() - Duration::from_hours(1);
+    // What was stored after it had changed is there; what changed later is sent.
+    let earlier = fs::metadata(home.path("model")).unwrap().modified().unwrap() - Duration::from_hours(1);
     for file in ["model/config.json", "model/weights/large.bin"] {
-        fs::File::options().append(true).open(home.path(file)).unwrap().set_modified(later).unwrap();
+        fs::File::options().append(true).open(home.path(file)).unwrap().set_modified(earlier).unwrap();
     }
     assert_eq!(json(&upload)["kept"], 2);
     home.write("model/config.json", "[]");
