@@ -24,6 +24,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0015_artifact_digests", include_str!("../migrations/0015_artifact_digests.sql")),
     ("0016_sealed_webhooks", include_str!("../migrations/0016_sealed_webhooks.sql")),
     ("0017_wandb", include_str!("../migrations/0017_wandb.sql")),
+    ("0018_wandb_artifacts", include_str!("../migrations/0018_wandb_artifacts.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

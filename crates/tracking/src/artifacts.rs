@@ -251,6 +251,11 @@ impl Artifacts {
         Ok(self.0.head(&confined(path)?).await.map_err(|e| failed(path, e))?.size)
     }
 
+    /// Copies a file, in the store itself.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), TrackingError> {
+        self.0.copy(&confined(from)?, &confined(to)?).await.map_err(|e| failed(from, e))
+    }
+
     /// A whole file of at most `limit` bytes.
     pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes, TrackingError> {
         let from = confined(path)?;

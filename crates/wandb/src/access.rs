@@ -29,6 +29,10 @@ impl Caller {
         self.0.actor.as_str().chars().map(fine).collect()
     }
 
+    pub(crate) fn is_writer(&self) -> bool {
+        self.may_write().is_ok()
+    }
+
     pub(crate) fn may_write(&self) -> Result<(), ApiError> {
         let instead = ", which the client of Weights & Biases does not know: log with MLflow's, or with a user's token";
         towpath_edge::user_may_write(&self.0, instead)

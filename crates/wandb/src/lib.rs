@@ -4,8 +4,12 @@
 
 mod access;
 mod address;
+mod artifacts;
 mod error;
+mod filter;
 mod graphql;
+mod history;
+mod lookup;
 mod progress;
 mod runs;
 mod stream;
@@ -13,7 +17,7 @@ mod stream;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::{post, put};
+use axum::routing::{get, post, put};
 use towpath_store::{Durability, Store, StoreError, Tx, Vault};
 use towpath_tracking::artifacts::Artifacts;
 
@@ -74,11 +78,12 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
-/// Where files are sent, and what the client tells of itself, to be mounted at `/` outside of what asks
-/// for a token: the client sends these without its key, the first to an address that lets it in.
+/// Where files are sent and fetched, and what the client tells of itself, to be mounted at `/` outside of what asks
+/// for a token: the client sends these without its key, the first to addresses that let it in.
 pub fn open(state: State) -> Router {
     Router::new()
         .route("/wandb/uploads/{address}", put(address::upload))
+        .route("/wandb/downloads/{address}", get(address::download))
         // Telemetry of the client about itself is not kept.
         .route("/sdk/otel/v1/{signal}", post(|| async { StatusCode::OK }))
         .with_state(state)

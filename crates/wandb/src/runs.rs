@@ -10,13 +10,15 @@ use towpath_store::Tx;
 use towpath_tracking::artifacts::path_of_uri;
 use towpath_tracking::registry::versions;
 use towpath_tracking::runs::{self as tracked, Run, RunStatus, Update};
-use towpath_tracking::{KeyValue, Lifecycle, TrackingError, adopt, experiments, metrics, params, tags};
+use towpath_tracking::{KeyValue, Lifecycle, TrackingError, adopt, experiments, metrics, params, tags, views};
 
 use crate::access::Caller;
 use crate::graphql::Variables;
 use crate::progress::{self, Progress};
-use crate::{ApiError, address};
+use crate::{ApiError, address, history};
 
+/// The tag with the id that the client gave the run.
+const RUN_ID: &str = "wandb.run_id";
 const NOTE: &str = "mlflow.note.content";
 /// Characters of an entity, a project or the id of a run.
 const NAME: usize = 256;
@@ -44,8 +46,17 @@ impl Named {
     }
 
     fn of(caller: &Caller, variables: &Variables, name: &str) -> Result<Self, ApiError> {
-        let entity = variables.text("entity")?.filter(|e| !e.is_empty()).unwrap_or_else(|| caller.entity());
-        Self::new(entity, &variables.text("project")?.unwrap_or_default(), variables.required(name)?)
+        Self::under(caller, variables, ["entity", "project", name])
+    }
+
+    /// By the names that the variables have for these.
+    pub(crate) fn under(
+        caller: &Caller,
+        variables: &Variables,
+        [entity, project, run]: [&str; 3],
+    ) -> Result<Self, ApiError> {
+        let entity = variables.text(entity)?.filter(|e| !e.is_empty()).unwrap_or_else(|| caller.entity());
+        Self::new(entity, &variables.text(project)?.unwrap_or_default(), variables.required(run)?)
     }
 
     pub(crate) fn run_id(&self) -> String {
@@ -69,6 +80,46 @@ impl Named {
     pub(crate) fn get(&self, tx: &mut Tx<'_>) -> Result<(Run, Progress), ApiError> {
         self.find(tx)?.ok_or_else(|| self.is_not_there())
     }
+
+    /// By `run` or `name`: different queries have different words for it.
+    pub(crate) fn by_either(caller: &Caller, variables: &Variables) -> Result<Self, ApiError> {
+        let words = ["run", "runName", "name"];
+        let word = words.into_iter().find(|word| variables.text(word).is_ok_and(|text| text.is_some()));
+        Self::of(caller, variables, word.unwrap_or("name"))
+    }
+
+    /// To read it only: also the run of another entity, or one that another client logged to the project.
+    pub(crate) fn seen_if_there(&self, tx: &mut Tx<'_>) -> Result<Option<Run>, ApiError> {
+        if let Some((run, _)) = self.find(tx)? {
+            return Ok(Some(run).filter(|run| run.info.lifecycle == Lifecycle::Active));
+        }
+        let mut runs = views::runs_with_tag(tx, RUN_ID, &self.name)?;
+        runs.extend(tracked::get(tx, &self.name).ok());
+        let project = match experiments::by_name(tx, &self.project) {
+            Err(TrackingError::NoExperimentNamed(_)) => return Ok(None),
+            project => project?.id,
+        };
+        let here = |run: &Run| run.info.experiment == project && run.info.lifecycle == Lifecycle::Active;
+        Ok(runs.into_iter().rev().find(here))
+    }
+
+    /// The same; it must be there.
+    pub(crate) fn seen(&self, tx: &mut Tx<'_>) -> Result<Run, ApiError> {
+        self.seen_if_there(tx)?.ok_or_else(|| self.is_not_there())
+    }
+}
+
+/// A run in few words: its name, project and entity as the client asks for it.
+pub(crate) fn link(tx: &mut Tx<'_>, run: &Run) -> Result<Value, ApiError> {
+    let project = experiments::get(tx, run.info.experiment)?;
+    let entity = if run.info.user.is_empty() { "local" } else { &run.info.user };
+    let id = run.info.experiment.to_string();
+    Ok(json!({
+        "__typename": "Run",
+        "id": run.info.run_id,
+        "name": run.tags.get(RUN_ID).unwrap_or(&run.info.run_id),
+        "project": {"id": id, "internalId": id, "name": project.name, "entity": {"id": entity, "name": entity}},
+    }))
 }
 
 /// What the client says of a run beside its config; `None` stays as it is.
@@ -102,9 +153,12 @@ impl Said {
         if let Some(list) = variables.texts("tags")? {
             said.insert("wandb.tags".to_owned(), list.join(","));
         }
-        let display_name = variables.text("displayName")?.filter(|n| !n.is_empty());
+        // `Api().run(...).update()` has a word of its own; it begins nothing.
+        let edited = variables.text("display_name")?;
+        let begins = edited.is_none();
+        let display_name = variables.text("displayName")?.or(edited).filter(|n| !n.is_empty());
         Ok(Self {
-            begins: display_name.is_some() || !said.is_empty(),
+            begins: begins && (display_name.is_some() || !said.is_empty()),
             display_name,
             tags: said,
             knows_run: variables.text("id")?.is_some(),
@@ -114,6 +168,11 @@ impl Said {
 
 pub(crate) async fn upsert(state: &crate::State, caller: Caller, variables: &Variables) -> Result<Value, ApiError> {
     caller.may_write()?;
+    if variables.text("name")?.is_none()
+        && let Some(run_id) = variables.text("id")?
+    {
+        return summary_of(state, run_id, variables.required("summaryMetrics")?).await;
+    }
     let named = Named::of(&caller, variables, "name")?;
     let said = Said::of(variables)?;
     let config = variables.text("config")?.map(|text| config_of(&text).map(|config| (text, config))).transpose()?;
@@ -153,7 +212,27 @@ pub(crate) async fn upsert(state: &crate::State, caller: Caller, variables: &Var
         }
         progress::put(tx, &run_id, &progress)?;
         let (run, progress) = named.get(tx)?;
-        Ok(json!({"upsertBucket": {"bucket": bucket(&named, &run, &progress), "inserted": inserted}}))
+        Ok(json!({"upsertBucket": {"bucket": bucket(tx, &run, &progress)?, "inserted": inserted}}))
+    };
+    state.write(write).await
+}
+
+/// `Api().run(...).summary.update()`: the summary of a run by its id here.
+async fn summary_of(state: &crate::State, run_id: String, text: String) -> Result<Value, ApiError> {
+    let summary: Object = mapping::json(&text)
+        .and_then(serde_json::from_value)
+        .map_err(|e| ApiError::invalid(format!("the summary is no JSON object: {e}")))?;
+    let write = move |tx: &mut Tx<'_>| {
+        let run = tracked::get(tx, &run_id)?;
+        tracked::active(tx, &run_id)?;
+        let sent = progress::get(tx, &run_id)?.unwrap_or_else(|| Progress::of(&run));
+        for (key, value) in mapping::summary_tags(&summary) {
+            tags::set(tx, &run_id, &KeyValue::new(key, value))?;
+        }
+        let progress = Progress { summary: text.clone(), ..sent };
+        progress::put(tx, &run_id, &progress)?;
+        let run = tracked::get(tx, &run_id)?;
+        Ok(json!({"upsertBucket": {"bucket": bucket(tx, &run, &progress)?, "inserted": false}}))
     };
     state.write(write).await
 }
@@ -179,10 +258,7 @@ fn begin(tx: &mut Tx<'_>, now: Timestamp, caller: &Caller, named: &Named, said: 
         lifecycle: Lifecycle::Active,
         artifact_uri: None,
         params: BTreeMap::new(),
-        tags: BTreeMap::from([
-            (tags::RUN_NAME.to_owned(), name.clone()),
-            ("wandb.run_id".to_owned(), named.name.clone()),
-        ]),
+        tags: BTreeMap::from([(tags::RUN_NAME.to_owned(), name.clone()), (RUN_ID.to_owned(), named.name.clone())]),
         name,
         datasets: Vec::new(),
         model_inputs: Vec::new(),
@@ -193,7 +269,7 @@ fn begin(tx: &mut Tx<'_>, now: Timestamp, caller: &Caller, named: &Named, said: 
 }
 
 /// A config as the client wraps it: `{"lr": {"value": 0.1}}`.
-fn config_of(text: &str) -> Result<Object, ApiError> {
+pub(crate) fn config_of(text: &str) -> Result<Object, ApiError> {
     let wrapped: Object = mapping::json(text)
         .and_then(serde_json::from_value)
         .map_err(|e| ApiError::invalid(format!("the config is no JSON object: {e}")))?;
@@ -208,24 +284,37 @@ fn params_of(config: &str) -> BTreeMap<String, String> {
     config_of(config).map(|config| mapping::params(&config)).unwrap_or_default()
 }
 
-fn bucket(named: &Named, run: &Run, progress: &Progress) -> Value {
+/// A run with all that the client asks of one.
+pub(crate) fn bucket(tx: &mut Tx<'_>, run: &Run, progress: &Progress) -> Result<Value, ApiError> {
     let tag_list: Vec<&str> = run
         .tags
         .get("wandb.tags")
         .map(|list| list.split(',').filter(|tag| !tag.is_empty()).collect())
         .unwrap_or_default();
-    json!({
-        "id": run.info.run_id,
-        "name": named.name,
+    let mut answer = link(tx, run)?;
+    let user = answer["project"]["entity"]["name"].clone();
+    let latest = run.metrics.iter().map(|metric| metric.timestamp).max().unwrap_or(0);
+    let heard = Timestamp(latest.max(run.info.end_time.unwrap_or(run.info.start_time).millis()));
+    let more = json!({
+        "projectId": run.info.experiment,
         "displayName": run.info.name,
         "description": null,
         "notes": run.tags.get(NOTE),
         "tags": tag_list,
+        "group": run.tags.get("wandb.group"),
+        "jobType": run.tags.get("wandb.job_type"),
+        "commit": run.tags.get(tags::COMMIT),
+        "host": run.tags.get("wandb.host"),
+        "readOnly": false,
+        "createdAt": run.info.start_time.to_string(),
+        "heartbeatAt": heard.to_string(),
+        "user": {"name": user, "username": user},
         "config": progress.config,
         "summaryMetrics": progress.summary,
+        "systemMetrics": "{}",
+        "historyKeys": history::keys(run),
         "sweepName": run.tags.get("wandb.sweep"),
         "state": state_of(run.info.status),
-        "project": project(named, run),
         "historyLineCount": progress.history_lines,
         // Lines of the console and of system metrics are not kept.
         "logLineCount": 0,
@@ -234,15 +323,11 @@ fn bucket(named: &Named, run: &Run, progress: &Progress) -> Value {
         "eventsTail": "[]",
         // The client asks for the key `t` of what it says of itself: the run has begun.
         "wandbConfig": json!({"t": {}}).to_string(),
-    })
-}
-
-fn project(named: &Named, run: &Run) -> Value {
-    json!({
-        "id": run.info.experiment.to_string(),
-        "name": named.project,
-        "entity": {"id": named.entity, "name": named.entity},
-    })
+    });
+    if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+        answer.extend(more);
+    }
+    Ok(answer)
 }
 
 fn state_of(status: RunStatus) -> &'static str {
@@ -263,28 +348,12 @@ pub(crate) async fn resume_status(
     let named = Named::of(&caller, variables, "name")?;
     let read = move |tx: &mut Tx<'_>| {
         let Some((run, progress)) = named.find(tx)? else { return Ok(json!({"model": null})) };
-        let mut model = project(&named, &run);
-        model["bucket"] = bucket(&named, &run, &progress);
+        let bucket = bucket(tx, &run, &progress)?;
+        let mut model = bucket["project"].clone();
+        model["bucket"] = bucket;
         Ok(json!({"model": model}))
     };
     state.read(read).await
-}
-
-/// `project { run { ... } }`, null for what is not there.
-async fn under_project(state: &crate::State, named: Named) -> Result<Value, ApiError> {
-    let read = move |tx: &mut Tx<'_>| {
-        let found = named.find(tx)?.map(|(run, progress)| bucket(&named, &run, &progress));
-        Ok(json!({"project": {"run": found}}))
-    };
-    state.read(read).await
-}
-
-pub(crate) async fn state(state: &crate::State, caller: Caller, variables: &Variables) -> Result<Value, ApiError> {
-    under_project(state, Named::of(&caller, variables, "run")?).await
-}
-
-pub(crate) async fn info(state: &crate::State, caller: Caller, variables: &Variables) -> Result<Value, ApiError> {
-    under_project(state, Named::of(&caller, variables, "run")?).await
 }
 
 pub(crate) async fn create_files(
@@ -319,7 +388,7 @@ pub(crate) async fn create_files(
         .await?;
     let mut answered = Vec::with_capacity(files.len());
     for file in &files {
-        let url = address::of(state, origin, &format!("{root}/{file}"))?;
+        let url = address::upload_to(state, origin, &format!("{root}/{file}"), None)?;
         answered.push(json!({"name": file, "uploadUrl": url}));
     }
     Ok(json!({"createRunFiles": {"runID": run_id, "uploadHeaders": [], "files": answered}}))
