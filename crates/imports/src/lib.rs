@@ -7,6 +7,7 @@ mod dvclive;
 mod error;
 mod export;
 mod mlflow;
+mod neptune;
 mod recorded;
 mod records;
 mod sync;
@@ -47,6 +48,7 @@ enum Kind {
     Database(mlflow::Database),
     Folder(mlflow::Folder),
     Server(mlflow::Server),
+    Neptune(neptune::Neptune),
     Recorded(recorded::Recorded),
 }
 
@@ -69,6 +71,12 @@ impl Source {
     /// Offline runs of Weights & Biases: a `.wandb` file, or all below a folder.
     pub fn wandb(path: &Path) -> Result<Self, ImportError> {
         Self::recorded(wandb::read(path)?, path)
+    }
+
+    /// What neptune-exporter wrote: the folder of its Parquet files, or one that has it as `data/`. Files
+    /// are in `files`, by default beside it.
+    pub fn neptune(folder: &Path, files: Option<&Path>) -> Result<Self, ImportError> {
+        Ok(Self(Kind::Neptune(neptune::Neptune::open(folder, files)?)))
     }
 
     /// The folders of DVCLive at or below a path: their runs make one experiment.
@@ -113,6 +121,7 @@ impl Source {
             Kind::Database(database) => database.experiments().await,
             Kind::Folder(folder) => folder.experiments(),
             Kind::Server(server) => server.experiments().await,
+            Kind::Neptune(export) => Ok(export.experiments()),
             Kind::Recorded(recorded) => Ok(recorded.experiments()),
         }
     }
@@ -123,6 +132,7 @@ impl Source {
             Kind::Database(database) => database.runs(experiment).await,
             Kind::Folder(folder) => folder.runs(experiment),
             Kind::Server(server) => server.runs(experiment).await,
+            Kind::Neptune(export) => Ok(export.runs(experiment)),
             Kind::Recorded(recorded) => Ok(recorded.runs(experiment)),
         }
     }
@@ -132,8 +142,14 @@ impl Source {
             Kind::Database(database) => database.series(run_id).await,
             Kind::Folder(folder) => folder.series(experiment, run_id),
             Kind::Server(server) => server.series(run_id).await,
+            Kind::Neptune(export) => export.series(run_id),
             Kind::Recorded(recorded) => Ok(recorded.series(experiment, run_id)),
         }
+    }
+
+    /// The files of a run that do not lie in a folder of their own.
+    fn files(&self, run_id: &str) -> Result<Vec<neptune::RunFile>, ImportError> {
+        if let Kind::Neptune(export) = &self.0 { export.files(run_id) } else { Ok(Vec::new()) }
     }
 
     /// The logged models of one of them.
@@ -141,7 +157,7 @@ impl Source {
         match &self.0 {
             Kind::Database(database) => database.logged_models(experiment).await,
             Kind::Server(server) => server.logged_models(experiment).await,
-            Kind::Folder(_) | Kind::Recorded(_) => Ok(Vec::new()),
+            Kind::Folder(_) | Kind::Neptune(_) | Kind::Recorded(_) => Ok(Vec::new()),
         }
     }
 
@@ -155,7 +171,7 @@ impl Source {
             Kind::Database(database) => database.models().await,
             Kind::Folder(folder) => folder.models(),
             Kind::Server(server) => server.models().await,
-            Kind::Recorded(_) => Ok(Vec::new()),
+            Kind::Neptune(_) | Kind::Recorded(_) => Ok(Vec::new()),
         }
     }
 }

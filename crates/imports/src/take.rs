@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use towpath_core::Actor;
@@ -12,6 +13,7 @@ use towpath_tracking::metrics::{self, Point};
 use towpath_tracking::{TrackingError, adopt, artifacts, logged_models, runs};
 
 use crate::mlflow::rest::Rest;
+use crate::neptune::Origin;
 use crate::{ImportError, Source};
 
 /// Files that are fetched from a server at the same time.
@@ -102,6 +104,9 @@ impl Taking<'_> {
         // A run that had ended was taken over with all its files.
         let complete = known.is_some_and(|known| known.end_time.is_some());
         run.artifact_uri = self.place_of_files(theirs, &ours, complete).await?;
+        if !complete {
+            self.put_files(&run.run_id, &ours).await?;
+        }
         self.report.runs += 1;
         self.report.points += series.values().map(Vec::len).sum::<usize>();
         let adopted = {
@@ -168,6 +173,28 @@ impl Taking<'_> {
         }
         self.report.files_elsewhere += 1;
         Ok(Some(theirs))
+    }
+
+    /// Files of a run that the source names one by one.
+    async fn put_files(&mut self, run_id: &str, ours: &str) -> Result<(), ImportError> {
+        let (Some(files), Some(to)) = (self.files.clone(), artifacts::path_of_uri(ours)) else { return Ok(()) };
+        for file in self.source.files(run_id)? {
+            let place = format!("{to}/{}", file.to);
+            let (count, bytes) = match file.from {
+                Origin::Disk(path) => files.put_folder(&place, &path).await?,
+                Origin::Text(text) => {
+                    let body = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+                    (1, files.put(&place, body).await?)
+                }
+                Origin::Missing(path) => {
+                    self.report.differences.push(format!("run {run_id}: file '{path}' is not in the export"));
+                    (0, 0)
+                }
+            };
+            self.report.files += count;
+            self.report.bytes += bytes;
+        }
+        Ok(())
     }
 
     /// Copies what lies at an address of the source, unless it was copied before; false when it is out

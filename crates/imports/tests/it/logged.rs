@@ -6,7 +6,7 @@ use towpath_tracking::{View, experiments, metrics};
 
 use crate::Place;
 
-async fn runs_of(place: &Place, experiment: &'static str) -> Vec<Run> {
+pub(crate) async fn runs_of(place: &Place, experiment: &'static str) -> Vec<Run> {
     let query = Query { order_by: vec!["attributes.run_name".into()], limit: 10, ..Query::default() };
     let search = place.store.read(move |tx| {
         let id = experiments::by_name(tx, experiment)?.id;
@@ -15,7 +15,7 @@ async fn runs_of(place: &Place, experiment: &'static str) -> Vec<Run> {
     search.await.unwrap().items
 }
 
-async fn series(place: &Place, run: &Run, key: &'static str) -> Vec<metrics::Point> {
+pub(crate) async fn series(place: &Place, run: &Run, key: &'static str) -> Vec<metrics::Point> {
     let id = run.info.run_id.clone();
     place.store.read(move |tx| metrics::history(tx, &id, key, 0, None)).await.unwrap()
 }

@@ -3,6 +3,7 @@
 
 mod logged;
 mod mlflow;
+mod neptune;
 mod running;
 
 use std::path::Path;

@@ -16,8 +16,8 @@ use records::Records;
 
 /// Download a file or folder of another repository and track it, together with where it came from
 ///
-/// Or take over the records of another tracker: towpath import mlflow, tensorboard, wandb, dvclive or
-/// dvc-exp.
+/// Or take over the records of another tracker: towpath import mlflow, tensorboard, wandb, neptune, dvclive
+/// or dvc-exp.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Import {

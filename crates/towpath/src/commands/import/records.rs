@@ -58,6 +58,7 @@ pub enum Records {
     Mlflow(Mlflow),
     Tensorboard(Tensorboard),
     Wandb(Wandb),
+    Neptune(Neptune),
     Dvclive(Dvclive),
     DvcExp(DvcExp),
 }
@@ -91,6 +92,18 @@ pub struct Tensorboard {
 pub struct Wandb {
     /// A `.wandb` file, or a folder with some below it
     path: PathBuf,
+    #[command(flatten)]
+    destination: Place,
+}
+
+/// Take over what neptune-exporter kept of Neptune, an experiment for each project
+#[derive(clap::Args, Debug)]
+pub struct Neptune {
+    /// The folder of its Parquet files (`--data-path` there), or one that has it as data/
+    folder: PathBuf,
+    /// The folder of the files (`--files-path` there) [default: files/ beside the folder of Parquet files]
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
     #[command(flatten)]
     destination: Place,
 }
@@ -136,6 +149,9 @@ impl Records {
             Self::DvcExp(DvcExp { experiment, destination }) => {
                 let (experiments, repository) = records(ctx)?;
                 (Source::dvc_experiments(&experiments, &experiment.unwrap_or(repository))?, None, destination)
+            }
+            Self::Neptune(Neptune { folder, files, destination }) => {
+                (Source::neptune(&folder, files.as_deref())?, None, destination)
             }
             Self::Wandb(Wandb { path, destination }) => (Source::wandb(&path)?, None, destination),
         };

@@ -82,3 +82,68 @@ async fn killed_under_a_storm_of_points_every_answered_point_is_there_once() {
         assert!(answered.len() >= 1000 && answered.is_subset(&distinct), "every answered point is there");
     }
 }
+
+/// Streams rows of a run's history until the server is gone; how many rows were answered.
+async fn stream(http: reqwest::Client, url: String, run: String) -> i64 {
+    let key = "x".repeat(40);
+    for first in (0..).step_by(50) {
+        let line = |step: i64| json!({"_step": step, "_timestamp": step, "loss": step}).to_string();
+        let lines: Vec<String> = (first..first + 50).map(line).collect();
+        let body = json!({"files": {"wandb-history.jsonl": {"offset": first, "content": lines}}});
+        let address = format!("{url}/files/local/storm/{run}/file_stream");
+        let sent = http.post(address).basic_auth("api", Some(&key)).json(&body).send().await;
+        if !sent.is_ok_and(|answer| answer.status().is_success()) {
+            return first;
+        }
+    }
+    unreachable!("the server is killed")
+}
+
+#[tokio::test]
+async fn killed_while_clients_of_weights_and_biases_stream_every_answered_row_is_there_once() {
+    let mut installation = Installation::stopped();
+    installation.start().await;
+    let http = reqwest::Client::new();
+    let names = ["a", "b", "c", "d"];
+    let mut runs = Vec::new();
+    for name in names {
+        let query = "mutation UpsertBucket { upsertBucket { bucket { id } } }";
+        let body = json!({"query": query, "variables": {"entity": "local", "project": "storm", "name": name}});
+        let sent =
+            http.post(format!("{}/graphql", installation.url)).basic_auth("api", Some("x".repeat(40))).json(&body);
+        let made: Value = sent.send().await.unwrap().json().await.unwrap();
+        runs.push(made["data"]["upsertBucket"]["bucket"]["id"].as_str().unwrap().to_owned());
+    }
+    let clients: Vec<_> = names
+        .iter()
+        .map(|run| tokio::spawn(stream(http.clone(), installation.url.clone(), (*run).to_owned())))
+        .collect();
+    let steps = async |url: &str, run_id: &str| -> Option<Vec<i64>> {
+        let query = format!("{url}/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss");
+        let history: Value = http.get(query).send().await.ok()?.json().await.ok()?;
+        history["metrics"].as_array()?.iter().map(|p| p["step"].as_i64()).collect()
+    };
+    let url = installation.url.clone();
+    eventually("every run has some thousand rows", async || {
+        for run_id in &runs {
+            if steps(&url, run_id).await?.len() < 3000 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    installation.kill_server();
+    let mut answered = Vec::new();
+    for client in clients {
+        answered.push(client.await.unwrap());
+    }
+    installation.start().await;
+    for (run_id, answered) in runs.iter().zip(answered) {
+        let found = steps(&installation.url, run_id).await.unwrap();
+        let count = found.len() as i64;
+        assert!(answered >= 3000 && count >= answered, "{answered} rows were answered, {count} are there");
+        assert_eq!(found, (0..count).collect::<Vec<_>>(), "every row once, none is missing");
+        assert_eq!(count % 50, 0, "a request is there as a whole or not at all");
+    }
+}
