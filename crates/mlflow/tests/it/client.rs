@@ -54,6 +54,11 @@ async fn calls_of_the_client_answer_as_a_real_mlflow_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_loader_of_neptunes_exporter_brings_runs_here() {
+    run(&Server::new().await, "neptune_loader").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn searches_find_what_their_filters_say() {
     run(&Server::new().await, "search").await;
 }

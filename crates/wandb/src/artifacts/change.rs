@@ -5,8 +5,10 @@ use towpath_store::Tx;
 use towpath_tracking::inputs::{self, CONTEXT, Dataset, DatasetInput};
 use towpath_tracking::{KeyValue, logged_models};
 
+use super::registry::{self, is_registry};
 use super::{Artifact, Direction, Request, State, check_name, id_of};
 use crate::ApiError;
+use crate::graphql::Variables;
 use crate::runs::Named;
 
 /// A run uses a version: a model is an input of the run, anything else a dataset that it read.
@@ -47,6 +49,12 @@ pub(super) async fn aliases(request: Request<'_>, added: bool) -> Result<Value, 
     request.caller.may_write()?;
     let input = request.variables.input();
     let id = id_of("Artifact", &input.required("artifactID")?)?;
+    let given = input.objects("aliases")?;
+    let in_registry =
+        |alias: &Variables| Ok::<_, ApiError>(is_registry(&alias.text("projectName")?.unwrap_or_default()));
+    if given.first().map(in_registry).transpose()?.unwrap_or(false) {
+        return registry::aliases_of(request, id, given, added).await;
+    }
     let names = input.texts_of("aliases", "alias")?;
     let write = move |tx: &mut Tx<'_>| {
         let artifact = Artifact::get(tx, id)?;

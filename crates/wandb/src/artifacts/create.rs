@@ -12,6 +12,7 @@ use towpath_tracking::inputs::{self, ModelOutput};
 use towpath_tracking::{KeyValue, adopt, logged_models, runs, tags};
 
 use super::contents::{Place, check_path};
+use super::registry::ARTIFACT;
 use super::{Artifact, Collection, Direction, LATEST, Request, State, check_name, id_of, wire_id};
 use crate::runs::Named;
 use crate::{ApiError, address};
@@ -226,7 +227,7 @@ fn committed(tx: &mut Tx<'_>, now: Timestamp, id: i64, size: i64, files: i64) ->
             updated_at: now,
             artifact_uri: None,
             params: BTreeMap::new(),
-            tags: [("wandb.artifact".to_owned(), artifact.shown())].into(),
+            tags: [(ARTIFACT.to_owned(), artifact.shown())].into(),
             metrics: Vec::new(),
         };
         adopt::logged_model(tx, artifact.collection.experiment, &model)?;

@@ -6,7 +6,8 @@ use towpath_store::Tx;
 
 use super::answers::Page;
 use super::contents::Place;
-use super::{Artifact, Collection, Request, State, experiment, id_of};
+use super::registry::{Registered, is_registry};
+use super::{Artifact, Request, State, id_of};
 use crate::{ApiError, address};
 
 pub(super) async fn manifest(request: Request<'_>) -> Result<Value, ApiError> {
@@ -32,10 +33,15 @@ pub(super) async fn files(request: Request<'_>) -> Result<Value, ApiError> {
     let wanted = variables.texts("fileNames")?.unwrap_or_default();
     let page = Page::of(variables)?;
     let read = move |tx: &mut Tx<'_>| {
-        let Some(experiment) = experiment(tx, &project)? else { return Ok(None) };
-        let Some(collection) = Collection::named(tx, experiment.id, &name)? else { return Ok(None) };
-        let Some(artifact) = collection.version(tx, &alias)? else { return Ok(None) };
-        Ok(Some((artifact, Place::of(tx, experiment.id)?)))
+        let named = format!("{name}:{alias}");
+        let found = if is_registry(&project) {
+            Registered::named(tx, &project, &named)?.map(|found| found.artifact)
+        } else {
+            Artifact::named(tx, &project, &named)?
+        };
+        let Some(artifact) = found else { return Ok(None) };
+        let place = Place::of(tx, artifact.collection.experiment)?;
+        Ok(Some((artifact, place)))
     };
     let Some((artifact, place)) = request.state.read(read).await? else {
         return Ok(json!({"project": null}));

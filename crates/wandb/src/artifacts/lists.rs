@@ -6,6 +6,7 @@ use towpath_tracking::TrackingError;
 use towpath_tracking::runs as tracked;
 
 use super::answers::Page;
+use super::registry::{Registered, is_registry};
 use super::{Artifact, Collection, Direction, Request, State, experiment, id_of, wire_id};
 use crate::ApiError;
 use crate::runs::Named;
@@ -16,21 +17,28 @@ pub(super) async fn by_id(request: Request<'_>) -> Result<Value, ApiError> {
     Ok(json!({"artifact": found.map(|artifact| artifact.answer())}))
 }
 
-/// The version that `project` and `name` of the request mean.
-async fn named(request: &Request<'_>) -> Result<Option<Artifact>, ApiError> {
+/// The version that `project` and `name` of the request mean, with its place in its collection.
+async fn named(request: &Request<'_>) -> Result<Option<(Artifact, Value)>, ApiError> {
     let project = request.variables.text("project")?.unwrap_or_default();
     let name = request.variables.required("name")?;
-    request.state.read(move |tx| Artifact::named(tx, &project, &name)).await
+    let read = move |tx: &mut Tx<'_>| {
+        if is_registry(&project) {
+            let found = Registered::named(tx, &project, &name)?;
+            return Ok(found.map(|found| (found.artifact.clone(), found.membership())));
+        }
+        Ok(Artifact::named(tx, &project, &name)?.map(|artifact| (artifact.clone(), artifact.membership())))
+    };
+    request.state.read(read).await
 }
 
 pub(super) async fn kind_of(request: Request<'_>) -> Result<Value, ApiError> {
     let found = named(&request).await?;
-    Ok(json!({"project": {"artifact": found.map(|artifact| artifact.answer())}}))
+    Ok(json!({"project": {"artifact": found.map(|(artifact, _)| artifact.answer())}}))
 }
 
 pub(super) async fn by_name(request: Request<'_>) -> Result<Value, ApiError> {
     let found = named(&request).await?;
-    Ok(json!({"project": {"artifactCollectionMembership": found.map(|artifact| artifact.membership())}}))
+    Ok(json!({"project": {"artifactCollectionMembership": found.map(|(_, membership)| membership)}}))
 }
 
 /// A run as the client calls it; `None` for one that is forgotten.

@@ -35,9 +35,9 @@ async fn the_unmodified_client_logs_names_uses_and_fetches_artifacts() {
         let read: Vec<(&str, &str)> =
             user.datasets.iter().map(|d| (d.dataset.name.as_str(), d.dataset.source.as_str())).collect();
         assert_eq!(read, [("ds", r#"{"artifact":"vision/ds:v0"}"#), ("ds", r#"{"artifact":"vision/ds:v1"}"#)]);
-        // Seven contents in three versions and a model: `same` lies there once.
+        // Of the dataset's versions, the model and a table: `same` lies there once.
         let contents = server.state.artifacts.files("1/wandb/contents").await.unwrap();
-        assert_eq!(contents.len(), 6, "{contents:?}");
+        assert_eq!(contents.len(), 7, "{contents:?}");
     }
 }
 

@@ -3,7 +3,9 @@
 import os
 import pathlib
 
+import mlflow
 import wandb
+from mlflow import MlflowClient
 
 
 def begin(id, **more):
@@ -47,8 +49,20 @@ with begin("maker") as run:
     else:
         raise AssertionError("a collection changed its type")
 
+    table = wandb.Table(columns=["word", "number"], data=[["a", 1], ["ü", 2.5]])
+    run.log({"words": table, "loss": 1})
+
     pathlib.Path("weights.bin").write_bytes(b"\x00\x01")
     run.log_model("weights.bin", name="net", aliases=["candidate"])
+
+    linked = run.link_model("weights.bin", "digits", name="net", aliases=["checked"])
+    assert linked.qualified_name == "local/model-registry/digits:v1" and linked.source_name == "net:v0", linked.source_name
+    try:
+        run.link_artifact(second, "wandb-registry-model/digits")
+    except (wandb.Error, ValueError) as error:
+        assert "type 'model'" in str(error), error
+    else:
+        raise AssertionError("a dataset was registered as a model")
 
 with begin("user") as run:
     used = run.use_artifact("ds:best")
@@ -61,6 +75,11 @@ with begin("user") as run:
     assert newest.version == "v1" and pathlib.Path(newest.get_entry("a.csv").download("v1")).read_text() == "a,b\n1,2\n3,4\n"
     model = run.use_model("net:candidate")
     assert pathlib.Path(model).read_bytes() == b"\x00\x01", model
+    registered = run.use_artifact("wandb-registry-model/digits:checked")
+    assert registered.aliases == ["checked"] and tree(registered.download("registered")) == {"weights.bin": "\x00\x01"}
+    registered.aliases.append("approved")
+    registered.save()
+    assert pathlib.Path(run.use_model("local/model-registry/digits:approved")).read_bytes() == b"\x00\x01"
     try:
         run.use_artifact("ds:never")
     except (wandb.Error, ValueError) as error:
@@ -82,10 +101,11 @@ assert artifact.logged_by().id == "user" and [run.id for run in artifact.used_by
 first = api.artifact("local/vision/ds:v0")
 assert [run.id for run in first.used_by()] == ["user"] and first.logged_by().id == "maker"
 maker = api.run("local/vision/maker")
-assert sorted(a.name for a in maker.logged_artifacts()) == ["ds:v0", "ds:v1", "net:v0"]
+assert sorted(a.name for a in maker.logged_artifacts()) == ["ds:v0", "ds:v1", "net:v0", "run-maker-words:v0"]
+assert api.artifact("vision/run-maker-words:latest").get("words").data == [["a", 1], ["ü", 2.5]]
 assert sorted(a.name for a in api.run("vision/user").used_artifacts()) == ["ds:v0", "ds:v1", "net:v0"]
 assert [a.version for a in api.artifacts("dataset", "vision/ds")] == ["v2", "v1", "v0"]
-assert sorted(kind.name for kind in api.artifact_types("vision")) == ["dataset", "model"]
+assert sorted(kind.name for kind in api.artifact_types("vision")) == ["dataset", "model", "run_table"]
 collections = api.artifact_type("dataset", "vision").collections()
 assert [collection.name for collection in collections] == ["ds"]
 assert api.artifact_exists("vision/ds:v1") and not api.artifact_exists("vision/ds:v7")
@@ -106,5 +126,11 @@ except (wandb.Error, ValueError) as error:
     assert "aliases" in str(error), error
 else:
     raise AssertionError("a version with aliases was deleted")
+# The registered model is MLflow's.
+version = MlflowClient().get_model_version_by_alias("digits", "approved")
+assert (version.version, version.run_id) == ("1", maker.storage_id), version
+folder = mlflow.artifacts.download_artifacts("models:/digits@checked")
+assert tree(folder) == {"weights.bin": "\x00\x01"}, tree(folder)
+
 changed.delete(delete_aliases=True)
 assert not wandb.Api().artifact_exists("vision/ds:v0")
