@@ -104,9 +104,7 @@ impl Taking<'_> {
         // A run that had ended was taken over with all its files.
         let complete = known.is_some_and(|known| known.end_time.is_some());
         run.artifact_uri = self.place_of_files(theirs, &ours, complete).await?;
-        if !complete {
-            self.put_files(&run.run_id, &ours).await?;
-        }
+        self.put_files(&run.run_id, &ours, complete).await?;
         self.report.runs += 1;
         self.report.points += series.values().map(Vec::len).sum::<usize>();
         let adopted = {
@@ -175,12 +173,13 @@ impl Taking<'_> {
         Ok(Some(theirs))
     }
 
-    /// Files of a run that the source names one by one.
-    async fn put_files(&mut self, run_id: &str, ours: &str) -> Result<(), ImportError> {
+    /// Files of a run that the source names one by one; those of a complete run were put before.
+    async fn put_files(&mut self, run_id: &str, ours: &str, complete: bool) -> Result<(), ImportError> {
         let (Some(files), Some(to)) = (self.files.clone(), artifacts::path_of_uri(ours)) else { return Ok(()) };
         for file in self.source.files(run_id)? {
             let place = format!("{to}/{}", file.to);
             let (count, bytes) = match file.from {
+                Origin::Disk(_) | Origin::Text(_) if complete => (0, 0),
                 Origin::Disk(path) => files.put_folder(&place, &path).await?,
                 Origin::Text(text) => {
                     let body = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);

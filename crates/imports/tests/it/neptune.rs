@@ -77,5 +77,6 @@ async fn an_export_of_neptune_becomes_runs_with_their_series_and_files() {
 
         let again = place.take(&source, None).await;
         assert_eq!((again.new_runs, again.new_points, again.files), (0, 0, 0), "{again:?}");
+        assert_eq!(again.differences, report.differences, "what is missing is said again");
     }
 }

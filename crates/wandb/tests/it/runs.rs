@@ -77,7 +77,12 @@ async fn scripts_read_and_change_what_is_here_through_the_api_of_the_client() {
 
 #[tokio::test]
 async fn lines_that_come_again_are_logged_once() {
-    let server = Server::new().await;
+    for server in Server::both().await {
+        lines_are_logged_once(&server).await;
+    }
+}
+
+async fn lines_are_logged_once(server: &Server) {
     let run_id = server.run().await;
     let lines = [r#"{"_step":0,"loss":1}"#, r#"{"_step":1,"loss":NaN}"#, r#"{"_step":2,"loss":3}"#];
     assert_eq!(server.history(0, &lines[..2]).await, 200);
@@ -93,7 +98,12 @@ async fn lines_that_come_again_are_logged_once() {
 
 #[tokio::test]
 async fn what_is_wrong_is_refused_with_a_status_that_the_client_gives_up_on_and_nothing_is_written() {
-    let server = Server::new().await;
+    for server in Server::both().await {
+        nothing_wrong_is_written(&server).await;
+    }
+}
+
+async fn nothing_wrong_is_written(server: &Server) {
     let run_id = server.run().await;
     let stream = "/files/local/vision/one/file_stream";
     for body in [

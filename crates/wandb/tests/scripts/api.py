@@ -16,11 +16,19 @@ for number in range(3):
         run.summary["best"] = number
         pathlib.Path("kept.txt").write_text(f"kept {number}")
         run.save("kept.txt")
+        if number == 0:
+            run.link_model("kept.txt", "digits", name="net", aliases=["checked"])
 
 mlflow.set_experiment("vision")
 with mlflow.start_run(run_name="of mlflow") as logged:
     mlflow.log_param("lr", 7)
     mlflow.log_metric("loss", 0.25, step=4)
+
+# What was linked into the registry is a registered model of MLflow.
+version = mlflow.MlflowClient().get_model_version_by_alias("digits", "checked")
+assert version.version == "1" and mlflow.get_run(version.run_id).data.tags["wandb.run_id"] == "run0", version
+folder = pathlib.Path(mlflow.artifacts.download_artifacts("models:/digits@checked"))
+assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("kept.txt", "kept 0")]
 
 api = wandb.Api()
 run = api.run("local/vision/run0")

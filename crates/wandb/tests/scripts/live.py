@@ -1,9 +1,13 @@
 """Runs of the unmodified client, one after the other in one process."""
 
+import glob
+import math
 import os
+import subprocess
+import sys
 
 import wandb
-
+from mlflow import MlflowClient
 
 
 def settings():
@@ -56,3 +60,29 @@ except wandb.Error:
     pass
 else:
     raise AssertionError("a name that is none was accepted")
+
+with wandb.init(
+    project="vision", id="offline", name="was offline", config={"lr": 3}, mode="offline", settings=settings()
+) as run:
+    for step in range(10):
+        run.log({"loss": step})
+    made = wandb.Artifact("later", type="dataset")
+    made.add_file("folder/kept.txt")
+    run.log_artifact(made)
+[offline] = glob.glob("wandb/offline-run-*-offline")
+subprocess.run([os.path.join(os.path.dirname(sys.executable), "wandb"), "sync", offline], check=True)
+
+# MLflow's client reads the same.
+client = MlflowClient()
+experiment = client.get_experiment_by_name("vision")
+runs = {run.data.tags["wandb.run_id"]: run for run in client.search_runs([experiment.experiment_id])}
+assert sorted(runs) == ["anew", "failing", "first", "offline"], sorted(runs)
+first = runs["first"]
+assert (first.info.status, first.data.params["optimizer.name"], first.data.tags["wandb.group"]) == ("FINISHED", "adam", "g")
+history = client.get_metric_history(first.info.run_id, "loss")
+assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(8)]
+assert math.isnan(client.get_metric_history(first.info.run_id, "nan")[0].value)
+assert runs["failing"].info.status == "FAILED" and runs["offline"].data.params == {"lr": "3"}
+assert len(client.get_metric_history(runs["offline"].info.run_id, "loss")) == 10
+assert runs["offline"].data.tags["wandb.artifact.later"] == "vision/later:v0"
+assert "folder" in [file.path for file in client.list_artifacts(first.info.run_id)]
