@@ -15,7 +15,7 @@ import report
 from machine import Conditions
 from subject import Subject
 
-NAMES = ["trigger", "stages", "windmill", "waiting", "repro", "rollback", "serving", "memory", "judge", "data", "tracking"]
+NAMES = ["trigger", "stages", "windmill", "waiting", "repro", "rollback", "serving", "memory", "judge", "data", "tracking", "charts"]
 
 
 def main():

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState, type RefObject } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
@@ -49,21 +49,29 @@ export function MetricChart({ name, lines, smoothing, log, axis, zoom, onZoom }:
   const probe = useRef<HTMLSpanElement>(null);
   const [hover, setHover] = useState<Hover | null>(null);
   const dark = useIsDark();
-  const zoomed = useRef(onZoom);
-  useEffect(() => {
-    zoomed.current = onZoom;
-  });
   const data = useMemo(() => table(lines, smoothing, axis), [lines, smoothing, axis]);
+  // What the plot's hooks look at, as it is when they are called.
+  const now = useRef({ lines, data, onZoom });
+  useEffect(() => {
+    now.current = { lines, data, onZoom };
+  });
+  const plot = useRef<uPlot>(null);
+  const shape = lines.map((line) => `${line.name} ${line.slot}`).join("\n");
 
   useEffect(() => {
     const target = frame.current;
     if (!target || !probe.current) return;
     const colour = readColours(probe.current);
-    const onZoom: Props["onZoom"] = (next) => zoomed.current(next);
-    const plot = new uPlot(options({ width, lines, colour, log, axis, zoom, onZoom, onHover: setHover }), data, target);
-    return () => plot.destroy();
+    const made = new uPlot(options({ width, now, colour, log, axis, zoom, onHover: setHover }), now.current.data, target);
+    plot.current = made;
+    return () => made.destroy();
     // `dark` changes what the probe reads.
-  }, [frame, width, lines, data, log, axis, zoom, dark]);
+  }, [frame, width, shape, log, axis, zoom, dark]);
+
+  // New points of the same lines leave the plot as it is, and what is being dragged over.
+  useEffect(() => {
+    if (plot.current && plot.current.data !== data) plot.current.setData(data);
+  }, [data]);
 
   return (
     <div className="chart" role="img" aria-label={summary(name, lines)}>
@@ -121,22 +129,21 @@ function readColours(probe: HTMLElement): (variable: string) => string {
 
 interface Drawing {
   width: number;
-  lines: ChartLine[];
+  now: RefObject<{ lines: ChartLine[]; onZoom: Props["onZoom"] }>;
   colour: (variable: string) => string;
   log: boolean;
   axis: Axis;
   zoom: Stretch | null;
-  onZoom: (zoom: Stretch | null) => void;
   onHover: (hover: Hover | null) => void;
 }
 
-function options({ width, lines, colour, log, axis, zoom, onZoom, onHover }: Drawing): uPlot.Options {
+function options({ width, now, colour, log, axis, zoom, onHover }: Drawing): uPlot.Options {
   // The chart counts seconds.
   const unit = axis === "time" ? 1000 : 1;
   const text = colour("var(--text-3)");
   const line = colour("var(--line)");
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
-  const series = lines.flatMap((each): uPlot.Series[] => {
+  const series = now.current.lines.flatMap((each): uPlot.Series[] => {
     const { variable, dashed } = colourOf(each.slot);
     const stroke = colour(variable);
     const dash = dashed ? [5, 3] : undefined;
@@ -155,7 +162,7 @@ function options({ width, lines, colour, log, axis, zoom, onZoom, onHover }: Dra
       sync: { key: CROSSHAIR, filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => true } },
       points: { size: 6 },
       drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG },
-      bind: { dblclick: () => () => (onZoom(null), null) },
+      bind: { dblclick: () => () => (now.current.onZoom(null), null) },
     },
     select: { show: true, left: 0, top: 0, width: 0, height: 0 },
     scales: {
@@ -173,15 +180,15 @@ function options({ width, lines, colour, log, axis, zoom, onZoom, onHover }: Dra
           const { left, width: dragged } = plot.select;
           if (dragged < LEAST_DRAG) return;
           plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          onZoom({ from: plot.posToVal(left, "x") * unit, to: plot.posToVal(left + dragged, "x") * unit });
+          now.current.onZoom({ from: plot.posToVal(left, "x") * unit, to: plot.posToVal(left + dragged, "x") * unit });
         },
       ],
-      draw: [(plot) => markNotANumber(plot, lines, colour)],
+      draw: [(plot) => markNotANumber(plot, now.current.lines, colour)],
       setCursor: [
         (plot) => {
           const { idx, left } = plot.cursor;
           if (idx === null || idx === undefined || left === undefined || left < 0) return onHover(null);
-          const values = lines.flatMap((each, index) => {
+          const values = now.current.lines.flatMap((each, index) => {
             const value = plot.data[2 * index + 2]?.[idx];
             return typeof value === "number" ? [{ name: each.name, slot: each.slot, value }] : [];
           });

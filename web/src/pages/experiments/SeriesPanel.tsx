@@ -31,7 +31,9 @@ export function SeriesPanel({ experiment, runs, charted, name }: { experiment: s
   const [zoom, setZoom] = useZoom(axis);
   const series = useSeries(experiment, runs, name, axis, width, zoom);
   const { query } = series;
-  const lines = useMemo(() => linesOf(series.data, runs, charted), [series.data, runs, charted]);
+  // The same runs may come as another list each second.
+  const which = runs.map((run) => `${run.run_id} ${run.name} ${charted.get(run.run_id)}`).join("\n");
+  const lines = useMemo(() => linesOf(series.data, runs, charted), [series.data, which]);
   const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null);
   const { least, most } = extent(values);
   const offersLog = least > 0 && most / least > LOG_FROM_RATIO;
