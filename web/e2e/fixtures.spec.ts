@@ -345,7 +345,7 @@ describe("what a person does", () => {
       await page.getByText("Live", { exact: true }).first().waitFor();
       await page.getByRole("heading", { level: 1, name: /digits v8/ }).waitFor();
       const asked: string[] = [];
-      page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+      page.on("request", (request) => request.url().includes("/api/") && asked.push(new URL(request.url()).pathname));
       const again = page.waitForRequest("**/api/v1/releases/57");
       server.announce([["releases", 57]]);
       await again;

@@ -1,13 +1,22 @@
-import { lazy, type ComponentType } from "react";
+import { useEffect, type ComponentType } from "react";
 import { Route, Switch } from "wouter";
 
 import { Empty } from "./parts/Loaded";
+import { ahead } from "./parts/ahead";
 import { Overview } from "./pages/overview/Overview";
 import { usePage } from "./shell/page";
 
-/** Every page but the first is loaded when it is opened. */
-const page = <T extends string>(load: () => Promise<Record<T, ComponentType>>, name: T) =>
-  lazy(async () => ({ default: (await load())[name] }));
+const loads: (() => Promise<unknown>)[] = [];
+
+/** Every page but the first is loaded when it is opened, or before, when nothing else is to be done. */
+const page = <T extends string>(load: () => Promise<Record<T, ComponentType>>, name: T) => {
+  const { View, fetch } = ahead(async () => (await load())[name]);
+  loads.push(fetch);
+  return View;
+};
+
+/** How long after the start the other pages are fetched, so that opening one waits for its data only. */
+const AHEAD_MS = 1_000;
 
 const ProjectList = page(() => import("./pages/runs/ProjectList"), "ProjectList");
 const RunList = page(() => import("./pages/runs/RunList"), "RunList");
@@ -31,6 +40,10 @@ const Trace = page(() => import("./pages/audit/Trace"), "Trace");
 const Settings = page(() => import("./pages/settings/Settings"), "Settings");
 
 export function Pages() {
+  useEffect(() => {
+    const timer = setTimeout(() => loads.forEach((load) => void load()), AHEAD_MS);
+    return () => clearTimeout(timer);
+  }, []);
   return (
     <Switch>
       <Route path="/" component={Overview} />

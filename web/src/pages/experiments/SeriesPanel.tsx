@@ -1,4 +1,4 @@
-import { Suspense, lazy, useMemo, useState } from "react";
+import { Suspense, useMemo, useState } from "react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 
 import { metricSeries } from "../../api/queries";
@@ -7,14 +7,16 @@ import { count, metric, plural } from "../../format/number";
 import { clock } from "../../format/time";
 import { Bars, Empty, Failed } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
+import { ahead } from "../../parts/ahead";
 import { useWidth } from "../../parts/useWidth";
 import type { ChartLine } from "./MetricChart";
 import { Swatch } from "./RunsTable";
 import { colourOf, type Charted } from "./charted";
 import { closer, further, moved, useZoom, type Axis, type Stretch } from "./zoom";
 
-/** The drawing code comes after the table: it is the larger half of this view. */
-const MetricChart = lazy(async () => ({ default: (await import("./MetricChart")).MetricChart }));
+/** The drawing code is the larger half of this view: it comes beside the data. */
+const { View: MetricChart, fetch } = ahead(async () => (await import("./MetricChart")).MetricChart);
+void fetch();
 
 const SMOOTHINGS = ["0", "0.3", "0.6", "0.9", "0.99"];
 /** Log is offered, and used at first, when the greatest value is this many times the least. */
