@@ -64,6 +64,7 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "5-rollout", path: "/releases/58/rollout", heading: /digits v8 to production/ },
   { name: "4-release-rolled-back", path: "/releases/15", heading: /digits v6 to production/ },
   { name: "5-rollout-rolled-back", path: "/releases/15/rollout", heading: /digits v6 to production/ },
+  { name: "5-rollout-experiment", path: "/releases/59/rollout", heading: /digits v8 to production/ },
   { name: "projects", path: "/p", heading: /Pipelines/ },
   { name: "runs", path: "/p/digits", heading: /digits/ },
   { name: "experiments", path: "/experiments", heading: /Experiments/ },
@@ -130,6 +131,21 @@ describe("what a person does", () => {
       await page.keyboard.press("Enter");
       await page.getByRole("dialog").waitFor({ state: "detached" });
       assert.ok(server.posted.includes('POST /api/v1/releases/58/rollback {"reason":"rolled back by hand"}'), server.posted.join("\n"));
+    }));
+
+  test("an experiment names its variants, says what is shown so far, and is ended by a person", () =>
+    visit("/releases/59/rollout", async (page) => {
+      await page.getByText("experiment: treatment against control").waitFor();
+      const result = page.getByRole("list", { name: "Result so far" });
+      await result.getByText("fewer with treatment v8: at most 0.79 times control v7's rate, p <0.001").waitFor();
+      await result.getByText("nothing bad in either").waitFor();
+      await page.getByRole("columnheader", { name: "treatment v8 bad / all" }).waitFor();
+      await page.getByRole("button", { name: "Promote treatment v8" }).click();
+      const dialog = page.getByRole("dialog", { name: "Promote treatment v8?" });
+      await dialog.getByLabel("Reason").fill("Fewer wrong labels.");
+      await dialog.getByRole("button", { name: "Promote treatment v8" }).click();
+      await dialog.waitFor({ state: "detached" });
+      assert.ok(server.posted.includes('POST /api/v1/releases/59/rollout/promote {"reason":"Fewer wrong labels."}'), server.posted.join("\n"));
     }));
 
   test("a version is released into an environment, with the reason that a second time needs", () =>

@@ -700,6 +700,34 @@ export const rollout: Rollout = {
   ],
 };
 
+/** An experiment: two variants until a person ends it. */
+const experimentRollout: Rollout = {
+  ...rollout,
+  release: 59,
+  policy: { ...rollout.policy, strategy: "ab", steps: [0.5, 1], variants: { stable: "control", candidate: "treatment" } },
+  status: "holding",
+  weight: 0.5,
+  observed_share: 0.503,
+  step: 0,
+  steps: [
+    { weight: 0.5, status: "current", started_at: NOW - 30 * MINUTE, seconds: 1_800 },
+    { weight: 1, status: "next", started_at: null, seconds: null },
+  ],
+  next: "Experiment with 50 % of treatment: 203 requests, 184 of control; a person ends it",
+  verdict: {
+    action: "hold",
+    text: "Experiment with 50 % of treatment: 203 requests, 184 of control; a person ends it",
+    combined: 0.71,
+    combined_needed: 100,
+    metrics: [
+      { name: "errors", required: false, stable: { bad: 0, all: 184 }, candidate: { bad: 0, all: 203 }, ratio: null, p_value: 1, evidence: 1, worse: "no_sign", safe: 5.3, safe_needed: 20 },
+      { name: "labels", required: false, stable: { bad: 48, all: 184 }, candidate: { bad: 14, all: 203 }, ratio: { estimate: 0.264, low: 0.085, high: 0.79 }, p_value: 0.00033, evidence: 0.00006, worse: "no_sign", safe: 9_281, safe_needed: 20 },
+    ],
+    shadow: { compared: 1_200, disagreed: 14, failed: 1, safe: 61, safe_needed: 20, drift: 0.02, stable_seconds: 0.0004, candidate_seconds: 0.0005 },
+  },
+};
+const experimentRelease: Release = { ...release, ...releaseSummary(59, "digits", 8, "production", "rolling_out", 3 * HOUR), rollout: experimentRollout };
+
 const rollingRelease: Release = { ...release, ...releaseSummary(58, "digits", 8, "production", "rolling_out", 3 * HOUR), hash: release.hash, rollout, votes: [...release.votes, { ...release.votes[0]!, user: "reviewer-2", role: "risk", reason: "Agreed." }] };
 
 /** Thrown out by the judge at its second step. */
@@ -831,6 +859,8 @@ export function answer(url: URL): unknown {
     "/releases/57": release,
     "/releases/58": rollingRelease,
     "/releases/58/rollout": rollout,
+    "/releases/59": experimentRelease,
+    "/releases/59/rollout": experimentRollout,
     "/releases/15": rolledBack,
     "/releases/15/rollout": rolledBackRollout,
     "/deployments": [rollingOut, deployment("bikes", "production", 30, 12)],

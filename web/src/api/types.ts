@@ -743,6 +743,8 @@ export interface RolloutPolicy {
   step: { min_seconds: number; min_requests: number; max_seconds: number; inconclusive: string };
   judge: JudgePolicy;
   warm_seconds: number;
+  /** Of an experiment: what the arms are called. */
+  variants?: { stable: string; candidate: string };
 }
 
 export interface JudgePolicy {
@@ -855,6 +857,8 @@ export interface Verdict {
   action: "advance" | "hold" | "roll_back" | "promote";
   text: string;
   metrics: MetricVerdict[];
+  /** What copies of requests said before any traffic, where the policy asks for that. */
+  shadow?: ShadowVerdict;
   /** E of the rollback decision, and what it has to reach: 1 / alpha. */
   combined: number | null;
   combined_needed: number;
@@ -868,8 +872,24 @@ export interface MetricVerdict {
   candidate: { bad: number; all: number };
   /** The candidate's bad rate over stable's, with its (1 - alpha) range. */
   ratio: { estimate: number | null; low: number; high: number | null } | null;
+  /** Of an experiment: against "both rates are the same", valid whenever one looks. */
+  p_value?: number;
   evidence: number | null;
   worse: "no_sign" | "suspected" | "worse";
   safe: number | null;
   safe_needed: number;
+}
+
+/** The candidate's answers to copies of requests that stable answered. */
+export interface ShadowVerdict {
+  compared: number;
+  disagreed: number;
+  failed: number;
+  /** E against "it disagrees at least as often as the policy allows". */
+  safe: number | null;
+  safe_needed: number;
+  /** The candidate's mean output less stable's, in standard deviations of stable's outputs. */
+  drift: number | null;
+  stable_seconds: number | null;
+  candidate_seconds: number | null;
 }

@@ -2,6 +2,7 @@ import type { ArmPoint, Rollout, RolloutPoint } from "../../api/types";
 import { significant } from "../../format/number";
 import { Panel } from "../../parts/Panel";
 import { useWidth } from "../../parts/useWidth";
+import { armsOf } from "./arms";
 import { TimeTicks, linePath } from "./EvidenceChart";
 
 interface Measure {
@@ -53,9 +54,10 @@ function ArmChart({ rollout, series, measure }: { rollout: Rollout; series: Roll
   const x = (at: number) => LEFT + ((at - begin) / (end - begin)) * (width - LEFT - RIGHT);
   const y = (value: number) => FLOOR - ((value - low) / (high - low)) * (FLOOR - TOP);
   const [lastStable, lastCandidate] = [last(stable), last(candidate)];
+  const names = armsOf(rollout);
   const arms = [
-    { name: rollout.stable_version === null ? "stable" : `v${rollout.stable_version}`, value: lastStable?.value ?? null },
-    { name: `v${rollout.candidate_version}`, value: lastCandidate?.value ?? null },
+    { name: names.stable, value: lastStable?.value ?? null },
+    { name: names.candidate, value: lastCandidate?.value ?? null },
   ];
   const label = `${measure.title}: ${arms.map(({ name, value }) => `${name} ${value === null ? "none yet" : measure.text(value)}`).join(", ")}`;
   return (

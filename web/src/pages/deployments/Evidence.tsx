@@ -1,12 +1,13 @@
 import { useState } from "react";
 
-import type { MetricVerdict, Rollout, RolloutPoint } from "../../api/types";
+import type { MetricVerdict, Rollout, RolloutPoint, ShadowVerdict } from "../../api/types";
 import { count, evidence as evidenceText, percent, significant } from "../../format/number";
 import { Segments } from "../../parts/Choice";
 import { Empty } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Status, type State } from "../../parts/Status";
 import { useFresh } from "../../parts/useFresh";
+import { armsOf, isExperiment } from "./arms";
 import { EvidenceChart } from "./EvidenceChart";
 import { SERIES, latestEvidence } from "./evidenceSeries";
 
@@ -69,6 +70,8 @@ export function Evidence({ rollout, points }: { rollout: Rollout; points: Rollou
           <EvidenceChart rollout={rollout} points={points} scale={scale} needed={needed} latest={latestEvidence(points)} />
         )}
       </div>
+      {rollout.verdict?.shadow && <Copies of={rollout.verdict.shadow} />}
+      {rollout.verdict && isExperiment(rollout) && <Result rollout={rollout} metrics={rollout.verdict.metrics} />}
       {rollout.verdict && <MetricTable rollout={rollout} metrics={rollout.verdict.metrics} />}
     </Panel>
   );
@@ -82,15 +85,18 @@ const WORSE: Record<MetricVerdict["worse"], State> = {
 
 function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict[] }) {
   const range = percent(1 - rollout.policy.judge.alpha);
+  const { stable, candidate } = armsOf(rollout);
+  const tested = metrics.some((metric) => metric.p_value !== undefined);
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label="Metrics of the judge">
       <table className="dense verdicts">
         <thead>
           <tr>
             <th>Metric</th>
-            <th className="num not-narrow">v{rollout.stable_version} bad / all</th>
-            <th className="num not-narrow">v{rollout.candidate_version} bad / all</th>
+            <th className="num not-narrow">{stable} bad / all</th>
+            <th className="num not-narrow">{candidate} bad / all</th>
             <th className="num not-narrow">Ratio, {range} range</th>
+            {tested && <th className="num">p</th>}
             <th className="num">Evidence</th>
             <th>Worse?</th>
             <th className="not-narrow">Safe?</th>
@@ -120,6 +126,7 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
                   "–"
                 )}
               </td>
+              {tested && <td className="num">{pValue(metric.p_value)}</td>}
               <td className="num strong">{evidenceText(metric.evidence)}</td>
               <td>
                 <Status of={WORSE[metric.worse]} />
@@ -132,6 +139,80 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
         </tbody>
       </table>
     </div>
+  );
+}
+
+const pValue = (p: number | undefined) => (p === undefined ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3));
+
+/** What an experiment says so far: of each metric the ratio of bad rates with its range, 1 in the middle. */
+function Result({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict[] }) {
+  const { stable, candidate } = armsOf(rollout);
+  return (
+    <ul className="result" aria-label="Result so far">
+      {metrics.map((metric) => (
+        <li key={metric.name}>
+          <span className="medium">
+            <MetricName metric={metric} rollout={rollout} />
+          </span>
+          <Interval metric={metric} />
+          <span>{said(metric, stable, candidate)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** The range excludes 1 or not: at no time is more said than that. */
+function said({ ratio, p_value, stable: a, candidate: b }: MetricVerdict, stable: string, candidate: string): string {
+  if (a.bad + b.bad === 0) return "nothing bad in either";
+  if (!ratio) return "too few to say";
+  if (ratio.high !== null && ratio.high < 1) return `fewer with ${candidate}: at most ${significant(ratio.high)} times ${stable}'s rate, p ${pValue(p_value)}`;
+  if (ratio.low > 1) return `more with ${candidate}: at least ${significant(ratio.low)} times ${stable}'s rate, p ${pValue(p_value)}`;
+  return `no difference shown, p ${pValue(p_value)}`;
+}
+
+const INTERVAL = { width: 180, height: 20, most: 10 };
+
+/** A log scale from a tenth to ten times; what reaches further is open at its end. */
+function Interval({ metric: { ratio, name } }: { metric: MetricVerdict }) {
+  const { width, height, most } = INTERVAL;
+  const x = (value: number) => width / 2 + (Math.log(Math.min(most, Math.max(1 / most, value))) / Math.log(most)) * (width / 2 - 8);
+  const label = ratio ? `${name}: ${significant(ratio.low)} to ${ratio.high === null ? "unbounded" : significant(ratio.high)}` : `${name}: not known`;
+  const [low, high] = [x(ratio?.low ?? 1 / most), x(ratio?.high ?? most)];
+  const clear = ratio && ((ratio.high !== null && ratio.high < 1) || ratio.low > 1);
+  const colour = !clear ? "var(--text-3)" : ratio.low > 1 ? "var(--danger)" : "var(--success)";
+  return (
+    <svg width={width} height={height} role="img" aria-label={label}>
+      <path d={`M${x(1 / most)} ${height / 2 + 0.5}H${x(most)}`} stroke="var(--line)" />
+      <path d={`M${width / 2} 2V${height - 2}`} stroke="var(--line-strong)" strokeDasharray="2 2" />
+      {ratio && <path d={`M${low} ${height / 2 + 0.5}H${high}`} stroke={colour} strokeWidth="3" strokeLinecap="round" />}
+      {ratio?.estimate !== null && ratio?.estimate !== undefined && <circle cx={x(ratio.estimate)} cy={height / 2 + 0.5} r="4" fill="var(--candidate)" />}
+    </svg>
+  );
+}
+
+/** Before any traffic: the candidate's answers to copies of what stable answered. */
+function Copies({ of }: { of: ShadowVerdict }) {
+  const time = (seconds: number | null) => (seconds === null ? "–" : `${significant(seconds * 1000)} ms`);
+  return (
+    <dl className="copies">
+      <dt>Copies compared</dt>
+      <dd>{count(of.compared)}</dd>
+      <dt>Other answer</dt>
+      <dd>
+        {count(of.disagreed)} <span className="text-3">of which failed {count(of.failed)}</span>
+      </dd>
+      <dt>Shown to agree</dt>
+      <dd>
+        {evidenceText(of.safe)} of {count(of.safe_needed)}
+      </dd>
+      <dt>Drift of outputs</dt>
+      <dd>{of.drift === null ? "–" : `${of.drift > 0 ? "+" : "−"}${significant(Math.abs(of.drift))} σ`}</dd>
+      <dt>Time of the model</dt>
+      <dd>
+        {time(of.stable_seconds)} → {time(of.candidate_seconds)}
+      </dd>
+    </dl>
   );
 }
 

@@ -16,8 +16,10 @@ import { links } from "../../parts/links";
 import { useFresh } from "../../parts/useFresh";
 import { usePage } from "../../shell/page";
 import { ArmCharts } from "./ArmCharts";
+import { EndExperimentButton } from "./EndExperiment";
 import { Evidence } from "./Evidence";
 import { RollBackButton } from "./RollBack";
+import { armsOf, isExperiment } from "./arms";
 import { pointsOf } from "./evidenceSeries";
 import "./rollout.css";
 
@@ -78,6 +80,11 @@ function Head({ release, rollout }: { release: Release; rollout: Rollout }) {
           <span>
             release <Hash hash={release.hash} />
           </span>
+          {rollout.policy.variants && (
+            <span>
+              experiment: <b className="candidate">{rollout.policy.variants.candidate}</b> against <b>{rollout.policy.variants.stable}</b>
+            </span>
+          )}
           {rollout.stable_version !== null && (
             <span>
               {isOver(rollout) ? "against" : "replaces"} <Link href={links.version(release.model, rollout.stable_version)}>v{rollout.stable_version}</Link>
@@ -99,6 +106,7 @@ function Head({ release, rollout }: { release: Release; rollout: Rollout }) {
         <Link className="button" href={links.release(release.id)}>
           Release
         </Link>
+        {!isOver(rollout) && isExperiment(rollout) && <EndExperimentButton release={release.id} rollout={rollout} />}
         {!isOver(rollout) && <RollBackButton release={release.id} from={rollout.candidate_version} to={rollout.stable_version} />}
       </div>
     </div>
@@ -106,8 +114,7 @@ function Head({ release, rollout }: { release: Release; rollout: Rollout }) {
 }
 
 function Traffic({ rollout }: { rollout: Rollout }) {
-  const stable = rollout.stable_version === null ? "none" : `v${rollout.stable_version}`;
-  const candidate = `v${rollout.candidate_version}`;
+  const { stable, candidate } = armsOf(rollout);
   return (
     <Panel
       title="Traffic"
