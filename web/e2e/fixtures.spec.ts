@@ -58,6 +58,7 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "2-run", path: "/p/digits/runs/119", heading: /Run 119/ },
   { name: "2-run-waiting", path: "/p/digits/runs/120?stage=evaluate", heading: /Run 120/ },
   { name: "2-run-undeclared", path: "/p/digits/runs/119?stage=train%40mlp&tab=inputs", heading: /Run 119/ },
+  { name: "2-run-items", path: "/p/digits/runs/119?stage=features&tab=items", heading: /Run 119/ },
   { name: "2-run-failed", path: "/p/digits/runs/118", heading: /Run 118/ },
   { name: "3-experiment", path: "/experiments/1", heading: /digits-train/ },
   { name: "4-release", path: "/releases/57", heading: /digits v8 to production/ },
@@ -139,7 +140,7 @@ describe("what a person does", () => {
       const result = page.getByRole("list", { name: "Result so far" });
       await result.getByText("fewer with treatment v8: at most 0.79 times control v7's rate, p <0.001").waitFor();
       await result.getByText("nothing bad in either").waitFor();
-      await page.getByRole("columnheader", { name: "treatment v8 bad / all" }).waitFor();
+      await page.getByRole("columnheader", { name: "treatment bad / all" }).waitFor();
       await page.getByRole("button", { name: "Promote treatment v8" }).click();
       const dialog = page.getByRole("dialog", { name: "Promote treatment v8?" });
       await dialog.getByLabel("Reason").fill("Fewer wrong labels.");
@@ -273,6 +274,18 @@ describe("what a person does", () => {
       await page.getByRole("button", { name: "Cancel backfill 2" }).click();
       await posted;
       assert.ok(server.posted.includes("POST /api/v1/projects/digits/backfills/2/cancel {}"), server.posted.join("\n"));
+    }));
+
+  test("a stage names what it reads undeclared, and how its items went", () =>
+    visit("/p/digits/runs/119?stage=train%40mlp", async (page) => {
+      const inspector = page.getByRole("region", { name: "Stage train@mlp" });
+      await inspector.getByText(/^Reads \d+ inputs? that it does not declare$/).waitFor();
+      await inspector.getByRole("button", { name: "Show", exact: true }).click();
+      await inspector.getByRole("table", { name: "Undeclared inputs" }).waitFor();
+      await page.goto(`${server.url}/p/digits/runs/119?stage=features&tab=items`);
+      const items = page.getByRole("region", { name: "Stage features" });
+      await items.getByText("1 failed, 3 done, 2 run more than once, 1,200 kept from earlier runs.").waitFor();
+      await items.getByRole("row", { name: /^2026-11-18.csv Failed 2 400 ms exited with 3$/ }).waitFor();
     }));
 
   test("a stage that waits is approved with a reason", () =>

@@ -292,7 +292,25 @@ export const run: Run = {
   stages: [
     stage("validate", "succeeded", [], 0.3, 2.4, { inputs: [item("data/pixels.csv", "9f1d22b0", 812_000)] }),
     stage("labels", "reused", [], null, 0.4, { inputs: [item("data/labels.csv", "1c70e4aa", 5_400)], reused_from: "digits/118", saved_seconds: 1.4, queued_at: runStart + 300 }),
-    stage("features", "succeeded", ["validate", "labels"], 2.5, 7.3, { outputs: [item("features/train.parquet", "30c9be71", 186_000)] }),
+    stage("features", "succeeded", ["validate", "labels"], 2.5, 7.3, {
+      outputs: [item("features/train.parquet", "30c9be71", 186_000)],
+      attempt: 2,
+      items: {
+        over: "data/batches",
+        total: 1_204,
+        done: 3,
+        kept: 1_200,
+        failed: 1,
+        retried: 2,
+        items: [
+          { name: "2026-11-18.csv", status: "failed", attempts: 2, seconds: 0.4, error: "exited with 3" },
+          { name: "2026-11-17.csv", status: "done", attempts: 2, seconds: 1.2, error: null },
+          { name: "2026-11-19.csv", status: "done", attempts: 1, seconds: 2.1, error: null },
+          { name: "2026-11-16.csv", status: "done", attempts: 1, seconds: 0.9, error: null },
+          { name: "2026-10-01.csv", status: "kept", attempts: 0, seconds: 0, error: null },
+        ],
+      },
+    }),
     stage("train@logreg", "succeeded", ["features"], 7.5, 8.8, { metrics: { accuracy: 0.9412 } }),
     stage("train@trees", "succeeded", ["features"], 7.5, 19.1, { outputs: [item("models/trees.onnx", "d81f44c0", 412_000)] }),
     stage("train@mlp", "running", ["features"], 7.6, null, {

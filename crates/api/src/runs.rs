@@ -149,12 +149,51 @@ pub struct StageRun {
     /// How its reading was looked at: `213 files`, `none: ...`; nothing where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<String>,
+    /// Of a stage that worked on the items of an input one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<StageItems>,
     /// Who has to agree before it runs, and who has said what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StageApproval>,
     /// The kind of resource that it waits for: `cpu`, `memory`, `gpu`, `a pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+}
+
+/// How the items of an input went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageItems {
+    /// The input.
+    pub over: String,
+    pub total: u64,
+    pub done: u64,
+    /// Earlier runs had their results.
+    pub kept: u64,
+    pub failed: u64,
+    /// Run more than once.
+    pub retried: u64,
+    /// Failed ones first, then those that were retried, then the slowest; at most 200.
+    pub items: Vec<StageItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageItem {
+    pub name: String,
+    pub status: StageItemStatus,
+    /// How often it was run.
+    pub attempts: u32,
+    /// Of the last time.
+    pub seconds: f64,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageItemStatus {
+    Failed,
+    NotRun,
+    Done,
+    Kept,
 }
 
 /// How the runs of a project went: `GET /projects/{project}/grid`. Rows are stages, columns are runs.

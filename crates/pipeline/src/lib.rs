@@ -11,6 +11,7 @@ mod mask;
 pub mod metrics;
 
 pub use cancel::Cancel;
+pub use engine::items::{ItemOutcome, ItemStatus, Items};
 pub use engine::journal::{Event, Journal, JournalError, Permission, Planned, Variable};
 pub use engine::outcome::{CheckOutcome, Outcome, StageFailure, StageOutcome, StageStatus, Status};
 pub use engine::{Request, run};

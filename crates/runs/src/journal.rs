@@ -23,6 +23,7 @@ use towpath_tracking::metrics::Metric;
 use towpath_tracking::runs::{self as tracked, RunStatus};
 use towpath_tracking::{KeyValue, batch, tags};
 
+use crate::items;
 use crate::rows::{self, Open};
 use crate::secrets::{self, Asker};
 use crate::sources::sources;
@@ -360,6 +361,7 @@ impl<'a> DatabaseJournal<'a> {
             stage.sandbox = Some(outcome.sandbox.clone()).filter(|level| !level.is_empty());
             stage.undeclared = outcome.undeclared.iter().take(UNDECLARED).cloned().collect();
             stage.observed = Some(outcome.observed.clone()).filter(|observed| !observed.is_empty());
+            stage.items = outcome.items.as_ref().map(items::shown);
             if outcome.status == Outcome::Skipped {
                 stage.why.clone_from(&outcome.skipped_because);
             }
@@ -423,6 +425,7 @@ pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRu
         sandbox: None,
         undeclared: Vec::new(),
         observed: None,
+        items: None,
         approval: None,
         waits_for: None,
     }

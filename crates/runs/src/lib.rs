@@ -3,6 +3,7 @@
 
 pub mod approvals;
 mod error;
+mod items;
 mod journal;
 mod params;
 pub mod projects;

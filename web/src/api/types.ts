@@ -197,10 +197,26 @@ export interface StageRun {
   undeclared?: UndeclaredInput[];
   /** How its reading was looked at: `213 files`, `none: ...`. */
   observed?: string;
+  /** Of a stage that worked on the items of an input one by one. */
+  items?: StageItems;
   /** Who has to agree before it runs, and who has said what. */
   approval?: StageApproval;
   /** The kind of resource that it waits for. */
   waits_for?: string;
+}
+
+export interface StageItems {
+  /** The input. */
+  over: string;
+  total: number;
+  done: number;
+  /** Earlier runs had their results. */
+  kept: number;
+  failed: number;
+  /** Run more than once. */
+  retried: number;
+  /** Failed ones first, then those that were retried, then the slowest; at most 200. */
+  items: { name: string; status: "failed" | "not_run" | "done" | "kept"; attempts: number; seconds: number; error: string | null }[];
 }
 
 export interface UndeclaredInput {

@@ -6,6 +6,7 @@ mod checks;
 mod conditions;
 mod data;
 mod inputs;
+pub mod items;
 pub mod journal;
 mod locks;
 pub mod outcome;

@@ -8,6 +8,7 @@ use towpath_checks::Verdict;
 use towpath_core::{Content, UndeclaredInput};
 use towpath_plan::lock::LockedStage;
 
+use super::items::Items;
 use crate::environment::Resolved;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct StageOutcome {
     pub undeclared: Vec<UndeclaredInput>,
     /// How its reading was looked at: `213 files`, `none: ...`; empty when it was not.
     pub observed: String,
+    /// Of a stage that ran on items one by one.
+    pub items: Option<Items>,
     /// Of `Reused`: its outputs were not in place and came out of the cache.
     pub restored: bool,
     /// Of `Skipped`: what stopped the run before it, which condition does not hold, or (of a dry run) why it
@@ -96,6 +99,7 @@ impl StageOutcome {
             sandbox: String::new(),
             undeclared: Vec::new(),
             observed: String::new(),
+            items: None,
             restored: false,
             skipped_because: String::new(),
         }

@@ -23,6 +23,7 @@ use towpath_plan::run_cache;
 
 use self::commands::Ran;
 use super::conditions::Conditions;
+use super::items::Items;
 use super::journal::{Event, Permission};
 use super::locks::LockFiles;
 use super::outcome::{StageFailure, StageOutcome, StageStatus};
@@ -344,13 +345,18 @@ impl<'a> StageRunner<'a> {
             });
         }
         let mut attempt = 1;
+        let mut earlier: Option<Items> = None;
         loop {
-            let outcome = self.attempt(stage, &mut observed, force && attempt == 1)?;
+            let mut outcome = self.attempt(stage, &mut observed, force && attempt == 1)?;
+            if let (Some(items), Some(earlier)) = (&mut outcome.items, &earlier) {
+                *items = std::mem::take(items).after(earlier);
+            }
             let Some(failure) = &outcome.failure else { return Ok(outcome) };
             let policy = self.run.project.retries_of(&stage.name);
             let seed = u64::from(std::process::id());
             let Some(wait) = retry::wait(policy, &stage.name, attempt, failure, seed) else { return Ok(outcome) };
             attempt += 1;
+            earlier.clone_from(&outcome.items);
             self.run.record(Event::Retrying { stage: &stage.name, attempt, failure, wait })?;
             self.keep_log(stage, attempt - 1)?;
             if self.run.cancel.wait(wait) {
@@ -380,13 +386,14 @@ impl<'a> StageRunner<'a> {
             ran.failure = ran.failure.clone().or_else(|| self.missing_outputs(stage)).or_else(refused);
             ran
         };
-        let Ran { finished, undeclared, observed: looked_at, failure } = ran;
+        let Ran { finished, undeclared, observed: looked_at, failure, items } = ran;
         let mut outcome = StageOutcome::new(&stage.name, StageStatus::Ran);
         outcome.duration = finished.duration;
         outcome.log_lines = finished.log_lines;
         outcome.sandbox = finished.sandbox;
         outcome.observed = looked_at;
         outcome.undeclared = undeclared;
+        outcome.items = items;
         if finished.ending == Ending::Cancelled {
             outcome.status = StageStatus::Cancelled;
             return Ok(outcome);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use towpath_pipeline::{StageFailure, StageStatus, Status};
+use towpath_pipeline::{ItemStatus, StageFailure, StageStatus, Status};
 
 use crate::repository::{Repo, dvc, statuses};
 
@@ -92,12 +92,21 @@ fn items_that_fail_are_named_and_tried_again_alone() {
          again"
     );
     assert!(!repo.exists("counts"), "half a result is none");
+    let items = outcome.stages[0].items.as_ref().unwrap();
+    let shown: Vec<_> = items.items.iter().map(|item| (&*item.name, &item.status, item.attempts)).collect();
+    let failed = ItemStatus::Failed("exited with 3".into());
+    let done = ItemStatus::Done;
+    assert_eq!(shown, [("0.txt", &done, 1), ("1.txt", &failed, 1), ("2.txt", &done, 1), ("3.txt", &failed, 1)]);
 
     repo.write("texts/1.txt", "good");
     repo.write("texts/3.txt", "good too");
     repo.track("texts");
-    assert_eq!(statuses(&repo.run()), [("count", StageStatus::Ran)]);
+    let outcome = repo.run();
+    assert_eq!(statuses(&outcome), [("count", StageStatus::Ran)]);
     assert_eq!(counted(&repo), ["1.txt", "3.txt"]);
+    let items = &outcome.stages[0].items.as_ref().unwrap().items;
+    let shown: Vec<_> = items.iter().map(|item| &item.status).collect();
+    assert_eq!(shown, [&ItemStatus::Kept, &ItemStatus::Done, &ItemStatus::Kept, &ItemStatus::Done]);
 }
 
 #[test]

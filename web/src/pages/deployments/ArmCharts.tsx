@@ -2,7 +2,7 @@ import type { ArmPoint, Rollout, RolloutPoint } from "../../api/types";
 import { significant } from "../../format/number";
 import { Panel } from "../../parts/Panel";
 import { useWidth } from "../../parts/useWidth";
-import { armsOf } from "./arms";
+import { shortArms } from "./arms";
 import { TimeTicks, linePath } from "./EvidenceChart";
 
 interface Measure {
@@ -54,7 +54,7 @@ function ArmChart({ rollout, series, measure }: { rollout: Rollout; series: Roll
   const x = (at: number) => LEFT + ((at - begin) / (end - begin)) * (width - LEFT - RIGHT);
   const y = (value: number) => FLOOR - ((value - low) / (high - low)) * (FLOOR - TOP);
   const [lastStable, lastCandidate] = [last(stable), last(candidate)];
-  const names = armsOf(rollout);
+  const names = shortArms(rollout);
   const arms = [
     { name: names.stable, value: lastStable?.value ?? null },
     { name: names.candidate, value: lastCandidate?.value ?? null },

@@ -7,7 +7,7 @@ import { Empty } from "../../parts/Loaded";
 import { Panel } from "../../parts/Panel";
 import { Status, type State } from "../../parts/Status";
 import { useFresh } from "../../parts/useFresh";
-import { armsOf, isExperiment } from "./arms";
+import { armsOf, isExperiment, shortArms } from "./arms";
 import { EvidenceChart } from "./EvidenceChart";
 import { SERIES, latestEvidence } from "./evidenceSeries";
 
@@ -85,7 +85,9 @@ const WORSE: Record<MetricVerdict["worse"], State> = {
 
 function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict[] }) {
   const range = percent(1 - rollout.policy.judge.alpha);
-  const { stable, candidate } = armsOf(rollout);
+  const { stable, candidate } = shortArms(rollout);
+  // Nothing advances in an experiment: only harm is looked for.
+  const advances = !isExperiment(rollout);
   const tested = metrics.some((metric) => metric.p_value !== undefined);
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label="Metrics of the judge">
@@ -99,7 +101,7 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
             {tested && <th className="num">p</th>}
             <th className="num">Evidence</th>
             <th>Worse?</th>
-            <th className="not-narrow">Safe?</th>
+            {advances && <th className="not-narrow">Safe?</th>}
           </tr>
         </thead>
         <tbody>
@@ -131,9 +133,11 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
               <td>
                 <Status of={WORSE[metric.worse]} />
               </td>
-              <td className="not-narrow">
-                <Safe metric={metric} />
-              </td>
+              {advances && (
+                <td className="not-narrow">
+                  <Safe metric={metric} />
+                </td>
+              )}
             </tr>
           ))}
         </tbody>

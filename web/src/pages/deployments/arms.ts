@@ -13,5 +13,10 @@ export function armsOf(rollout: Rollout): Arms {
   return variants ? { stable: `${variants.stable} ${stable}`, candidate: `${variants.candidate} ${candidate}` } : { stable, candidate };
 }
 
+/** The same in a word each. */
+export function shortArms(rollout: Rollout): Arms {
+  return rollout.policy.variants ?? armsOf(rollout);
+}
+
 /** An experiment goes on until a person ends it; harm still ends it by itself. */
 export const isExperiment = (rollout: Rollout) => rollout.policy.strategy === "ab";

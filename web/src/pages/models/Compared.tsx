@@ -63,8 +63,8 @@ export function ValueTable({ title, kind = "text", changes, all, heads }: { titl
           <th scope="row" className={kind === "size" ? "mono" : undefined}>
             {change.key}
           </th>
-          <td className="num value">{shown(kind, change.a)}</td>
-          <td className={`num value ${isSame(change) ? "" : "medium"}`}>{shown(kind, change.b)}</td>
+          <td className="num value">{shown(kind, change, change.a)}</td>
+          <td className={`num value ${isSame(change) ? "" : "medium"}`}>{shown(kind, change, change.b)}</td>
           {numbers && <Difference kind={kind} change={change} />}
         </tr>
       ))}
@@ -74,10 +74,12 @@ export function ValueTable({ title, kind = "text", changes, all, heads }: { titl
 
 const MISSING = <span className="text-3">none</span>;
 
-function shown(kind: Kind, value: Json): ReactNode {
+function shown(kind: Kind, { key }: ValueChange, value: Json): ReactNode {
   if (value === null) return MISSING;
   if (kind === "size") return typeof value === "number" ? bytes(value) : written(value);
   if ((kind === "metric" || kind === "apart") && (typeof value === "number" || typeof value === "string")) return metric(value);
+  // Ids of runs begin with the time: their ends tell them apart.
+  if (kind === "origin" && key === "tracking run" && typeof value === "string") return <span className="mono">…{value.slice(-8)}</span>;
   if (kind === "origin" && typeof value === "string" && /^(?:\w+:)?[0-9a-f]{20,}/.test(value)) return <Hash hash={value} />;
   return written(value);
 }

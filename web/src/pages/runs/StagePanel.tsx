@@ -14,9 +14,10 @@ import { links } from "../../parts/links";
 import { useSearchParam } from "../../parts/useSearchParam";
 import { LogView } from "./LogView";
 import { StageBallot } from "./StageBallot";
+import { StageItems } from "./StageItems";
 import { why } from "./stageFacts";
 
-type Tab = "why" | "inputs" | "outputs" | "metrics" | "environment";
+type Tab = "why" | "items" | "inputs" | "outputs" | "metrics" | "environment";
 
 /** One stage: why it ran, from what, to what, and its log. */
 export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
@@ -24,6 +25,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
   const metrics = Object.keys(stage.metrics).length;
   const options: { value: Tab; label: React.ReactNode }[] = [
     { value: "why", label: stage.status === "reused" ? "Why it is reused" : stage.status === "skipped" ? "Why it was skipped" : stage.status === "waiting" ? "Why it would run" : "Why it runs" },
+    ...(stage.items ? [{ value: "items" as const, label: <Counted word="Items" count={stage.items.total} /> }] : []),
     { value: "inputs", label: <Counted word="Inputs" count={stage.inputs.length + (stage.undeclared?.length ?? 0)} /> },
     { value: "outputs", label: <Counted word="Outputs" count={stage.outputs.length} /> },
     { value: "metrics", label: <Counted word="Metrics" count={metrics} /> },
@@ -46,7 +48,8 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
       <Tabs className="bar" label="About this stage" panel="stage-facts" options={options} value={shown} onChange={(value) => setTab(value === "why" ? null : value)} />
       <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
         {stage.approval && <StageBallot run={run} stage={stage} approval={stage.approval} />}
-        {shown === "why" && <Why run={run} stage={stage} />}
+        {shown === "why" && <Why run={run} stage={stage} onInputs={() => setTab("inputs")} />}
+        {shown === "items" && stage.items && <StageItems of={stage.items} />}
         {shown === "inputs" && <Undeclared stage={stage} />}
         {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
         {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}
@@ -66,13 +69,21 @@ function Counted({ word, count: number }: { word: string; count: number }) {
   );
 }
 
-function Why({ run, stage }: { run: Run; stage: StageRun }) {
+function Why({ run, stage, onInputs }: { run: Run; stage: StageRun; onInputs: () => void }) {
   // That it is new says the sentence already.
   const changes = stage.changes.filter((change) => change.kind !== "new");
   return (
     <>
       <p className="pad small">{why(run, stage)}</p>
       {stage.error && <p className="pad small bad">{sentence(stage.error)}</p>}
+      {stage.undeclared && stage.undeclared.length > 0 && (
+        <p className="pad small row">
+          <Status of={{ shape: "warning", word: `Reads ${plural(stage.undeclared.length, "input")} that it does not declare` }} />
+          <button type="button" className="link" onClick={onInputs}>
+            Show
+          </button>
+        </p>
+      )}
       <table className="why">
         <tbody>
           {changes.map((change) => (
@@ -143,11 +154,13 @@ function Items({ items, params = {}, none }: { items: Item[]; params?: Record<st
 }
 
 /** What the stage read without saying so. */
-function Undeclared({ stage: { undeclared = [] } }: { stage: StageRun }) {
+function Undeclared({ stage: { name, status, undeclared = [] } }: { stage: StageRun }) {
   if (undeclared.length === 0) return null;
   return (
     <>
-      <p className="pad small text-2">Read and not declared. Its cached result does not depend on this.</p>
+      <p className="pad small text-2">
+        {status === "failed" ? "Read and not declared, which is refused where towpath.yaml says so." : "Read and not declared: the stage is reused although this may have changed."} <code>towpath stage suggest {name}</code> writes the missing deps.
+      </p>
       <table className="dense" aria-label="Undeclared inputs">
         <tbody>
           {undeclared.map((input) => (

@@ -32,6 +32,7 @@ export function fact(stage: StageRun, stages: StageRun[], now: number): string {
     case "reused":
       return stage.reused_from ? `from ${reusedFrom(stage)}` : "reused";
     case "failed":
+      if (stage.items && stage.items.failed > 0) return `${stage.items.failed} of ${stage.items.total} items`;
       return stage.exit_code === null ? "failed" : `exit code ${stage.exit_code}`;
     case "queued": {
       const waits = stage.needs.filter((name) => ["queued", "running"].includes(stages.find((each) => each.name === name)?.status ?? ""));

@@ -14,6 +14,7 @@ use towpath_sandbox::Sandbox;
 use super::{StageRunner, create_folder};
 use crate::Error;
 use crate::engine::inputs;
+use crate::engine::items::Items;
 use crate::engine::journal::{Event, Variable};
 use crate::engine::outcome::StageFailure;
 use crate::executor::{CommandLine, Ending, Finished, Progress, Task};
@@ -67,6 +68,8 @@ pub(super) struct Ran {
     /// How its reading was looked at.
     pub(super) observed: String,
     pub(super) failure: Option<StageFailure>,
+    /// Of the items that it was run on one by one.
+    pub(super) items: Option<Items>,
 }
 
 impl StageRunner<'_> {
@@ -160,7 +163,7 @@ impl StageRunner<'_> {
         let undeclared = seen.map(|seen| self.undeclared_inputs(stage, &task, place, seen)).unwrap_or_default();
         let observed = seen.map(summary).unwrap_or_default();
         let failure = self.failure(stage, &finished);
-        Ok(Ran { finished, undeclared, observed, failure })
+        Ok(Ran { finished, undeclared, observed, failure, items: None })
     }
 
     /// Why the commands failed, if they did. Cancelling is no failure.
@@ -234,7 +237,13 @@ impl StageRunner<'_> {
 
 pub(super) fn denied(problem: String) -> Ran {
     let finished = Finished::without_running(Ending::NotGranted, problem.clone());
-    Ran { finished, undeclared: Vec::new(), observed: String::new(), failure: Some(StageFailure::NotGranted(problem)) }
+    Ran {
+        finished,
+        undeclared: Vec::new(),
+        observed: String::new(),
+        failure: Some(StageFailure::NotGranted(problem)),
+        items: None,
+    }
 }
 
 /// How the reading of a stage was looked at.

@@ -27,6 +27,7 @@ use towpath_plan::run_cache;
 use super::commands::{Place, Ran, denied};
 use super::{StageRunner, create_folder};
 use crate::Error;
+use crate::engine::items::{ItemOutcome, ItemStatus, Items};
 use crate::engine::journal::{Event, Variable};
 use crate::engine::outcome::StageFailure;
 use crate::executor::{Ending, Finished, Progress};
@@ -46,6 +47,7 @@ struct Shared {
     unobserved: Option<String>,
     undeclared: BTreeMap<String, UndeclaredInput>,
     failed: Vec<(String, StageFailure)>,
+    ran: Vec<ItemOutcome>,
     error: Option<Error>,
 }
 
@@ -71,6 +73,7 @@ impl StageRunner<'_> {
         for key in &keys {
             results.push(if again { None } else { self.recorded_datum(stage, key)? });
         }
+        let names = items.iter().zip(&results).map(|(item, result)| (item.name.clone(), result.is_some())).collect();
         let waiting: Vec<usize> = (0..items.len()).filter(|at| results[*at].is_none()).collect();
         let given = match self.given(stage)? {
             Ok(given) => given,
@@ -89,6 +92,7 @@ impl StageRunner<'_> {
             unobserved: None,
             undeclared: BTreeMap::new(),
             failed: Vec::new(),
+            ran: Vec::new(),
             error: None,
         });
         let made: Vec<Mutex<Option<Made>>> = results.into_iter().map(Mutex::new).collect();
@@ -136,8 +140,10 @@ impl StageRunner<'_> {
             denied: String::new(),
             observation: None,
         };
+        let ran = Items::new(&datums.over.path, names, shared.ran);
         let observed = shared.unobserved.unwrap_or_else(|| format!("{} items", shared.observed));
-        Ok(Ran { finished, undeclared: shared.undeclared.into_values().collect(), observed, failure })
+        let undeclared = shared.undeclared.into_values().collect();
+        Ok(Ran { finished, undeclared, observed, failure, items: Some(ran) })
     }
 
     /// The inner error, for people, fails the stage.
@@ -288,6 +294,13 @@ impl StageRunner<'_> {
             shared.observed += 1;
         }
         shared.undeclared.extend(ran.undeclared.into_iter().map(|input| (input.to_string(), input)));
+        let status = match failure {
+            Some(failure) => ItemStatus::Failed(failure.to_string()),
+            None if ran.finished.ending == Ending::Cancelled => ItemStatus::NotRun,
+            None => ItemStatus::Done,
+        };
+        let duration = ran.finished.duration;
+        shared.ran.push(ItemOutcome { name: item.name.clone(), status, attempts: 1, duration });
         if let Some(failure) = failure {
             shared.failed.push((item.name.clone(), failure.clone()));
         }

@@ -153,7 +153,8 @@ fn unknown(facts: &Facts, has_run: bool, mut problems: Vec<Unknown>) -> Vec<Unkn
     say(facts.params.is_empty(), "params", no_run);
     say(facts.metrics.is_empty(), "metrics", no_run);
     match &facts.environment {
-        None => say(true, "environment", outside),
+        None if facts.pipeline_run.is_none() => say(true, "environment", outside),
+        None => say(true, "environment", "its stages ran in what was installed on the server"),
         Some(environment) => say(!environment.locked, "environment", "there is no lock of what was installed"),
     }
     say(facts.evaluation_hash.is_none(), "evaluation_hash", "nothing says which data the metrics were computed on");
