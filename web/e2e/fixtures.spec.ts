@@ -138,7 +138,7 @@ describe("what a person does", () => {
     visit("/releases/59/rollout", async (page) => {
       await page.getByText("experiment: treatment against control").waitFor();
       const result = page.getByRole("list", { name: "Result so far" });
-      await result.getByText("fewer with treatment v8: at most 0.79 times control v7's rate, p <0.001").waitFor();
+      await result.getByText("fewer with treatment v8: at most 0.79 times control v7's rate, p\u00a0<0.001").waitFor();
       await result.getByText("nothing bad in either").waitFor();
       await page.getByRole("columnheader", { name: "treatment bad / all" }).waitFor();
       await page.getByRole("button", { name: "Promote treatment v8" }).click();

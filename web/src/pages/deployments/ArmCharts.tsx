@@ -17,7 +17,7 @@ interface Measure {
 const MEASURES: Measure[] = [
   { title: "Latency p99", unit: "ms", value: (arm) => arm.p99_ms, fromZero: true, text: (value) => significant(value) },
   { title: "Errors", unit: "% of requests", value: (arm) => (arm.error_share === null ? null : arm.error_share * 100), fromZero: true, text: (value) => significant(value) },
-  { title: "Accuracy", unit: "of labelled answers", value: (arm) => arm.accuracy, fromZero: false, text: (value) => value.toFixed(3) },
+  { title: "Accuracy", unit: "of labelled", value: (arm) => arm.accuracy, fromZero: false, text: (value) => value.toFixed(3) },
 ];
 
 /** The signals themselves, production in ink and the candidate in blue. */

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useState, type ReactNode } from "react";
 
 import type { MetricVerdict, Rollout, RolloutPoint, ShadowVerdict } from "../../api/types";
 import { count, evidence as evidenceText, percent, significant } from "../../format/number";
@@ -98,7 +98,7 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
             <th className="num not-narrow">{stable} bad / all</th>
             <th className="num not-narrow">{candidate} bad / all</th>
             <th className="num not-narrow">Ratio, {range} range</th>
-            {tested && <th className="num">p</th>}
+            {tested && <th className="num not-narrow">p</th>}
             <th className="num">Evidence</th>
             <th>Worse?</th>
             {advances && <th className="not-narrow">Safe?</th>}
@@ -128,7 +128,7 @@ function MetricTable({ rollout, metrics }: { rollout: Rollout; metrics: MetricVe
                   "–"
                 )}
               </td>
-              {tested && <td className="num">{pValue(metric.p_value)}</td>}
+              {tested && <td className="num not-narrow">{pValue(metric.p_value)}</td>}
               <td className="num strong">{evidenceText(metric.evidence)}</td>
               <td>
                 <Status of={WORSE[metric.worse]} />
@@ -170,9 +170,9 @@ function Result({ rollout, metrics }: { rollout: Rollout; metrics: MetricVerdict
 function said({ ratio, p_value, stable: a, candidate: b }: MetricVerdict, stable: string, candidate: string): string {
   if (a.bad + b.bad === 0) return "nothing bad in either";
   if (!ratio) return "too few to say";
-  if (ratio.high !== null && ratio.high < 1) return `fewer with ${candidate}: at most ${significant(ratio.high)} times ${stable}'s rate, p ${pValue(p_value)}`;
-  if (ratio.low > 1) return `more with ${candidate}: at least ${significant(ratio.low)} times ${stable}'s rate, p ${pValue(p_value)}`;
-  return `no difference shown, p ${pValue(p_value)}`;
+  if (ratio.high !== null && ratio.high < 1) return `fewer with ${candidate}: at most ${significant(ratio.high)} times ${stable}'s rate, p\u00a0${pValue(p_value)}`;
+  if (ratio.low > 1) return `more with ${candidate}: at least ${significant(ratio.low)} times ${stable}'s rate, p\u00a0${pValue(p_value)}`;
+  return `no difference shown, p\u00a0${pValue(p_value)}`;
 }
 
 const INTERVAL = { width: 180, height: 20, most: 10 };
@@ -200,23 +200,27 @@ function Copies({ of }: { of: ShadowVerdict }) {
   const time = (seconds: number | null) => (seconds === null ? "–" : `${significant(seconds * 1000)} ms`);
   return (
     <dl className="copies">
-      <dt>Copies compared</dt>
-      <dd>{count(of.compared)}</dd>
-      <dt>Other answer</dt>
-      <dd>
+      <Said of="Copies compared">{count(of.compared)}</Said>
+      <Said of="Other answer">
         {count(of.disagreed)} <span className="text-3">of which failed {count(of.failed)}</span>
-      </dd>
-      <dt>Shown to agree</dt>
-      <dd>
+      </Said>
+      <Said of="Shown to agree">
         {evidenceText(of.safe)} of {count(of.safe_needed)}
-      </dd>
-      <dt>Drift of outputs</dt>
-      <dd>{of.drift === null ? "–" : `${of.drift > 0 ? "+" : "−"}${significant(Math.abs(of.drift))} σ`}</dd>
-      <dt>Time of the model</dt>
-      <dd>
+      </Said>
+      <Said of="Drift of outputs">{of.drift === null ? "–" : `${of.drift > 0 ? "+" : "−"}${significant(Math.abs(of.drift))} σ`}</Said>
+      <Said of="Time of the model">
         {time(of.stable_seconds)} → {time(of.candidate_seconds)}
-      </dd>
+      </Said>
     </dl>
+  );
+}
+
+function Said({ of, children }: { of: string; children: ReactNode }) {
+  return (
+    <div>
+      <dt>{of}</dt>
+      <dd>{children}</dd>
+    </div>
   );
 }
 
