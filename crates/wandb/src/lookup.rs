@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 use towpath_store::Tx;
 use towpath_tracking::artifacts::path_of_uri;
+use towpath_tracking::experiments::Experiment;
 use towpath_tracking::runs::{self as tracked, Run};
 use towpath_tracking::search::{self, Query};
 use towpath_tracking::{View, experiments, views};
@@ -51,7 +52,7 @@ pub(crate) async fn run(state: &crate::State, caller: &Caller, variables: &Varia
     let read = move |tx: &mut Tx<'_>| {
         let Some(run) = named.seen_if_there(tx)? else { return Ok(json!({"project": {"run": null}})) };
         let sent = sent(tx, &run)?;
-        Ok(json!({"project": {"run": bucket(tx, &run, &sent)?}}))
+        Ok(json!({"project": {"run": bucket(&named.project, &run, &sent)}}))
     };
     state.read(read).await
 }
@@ -92,9 +93,9 @@ pub(crate) async fn runs(state: &crate::State, variables: &Variables) -> Result<
         };
         let by_time = order.trim_start_matches(['+', '-']) == "created_at";
         let (edges, total, next) = if filter.is_empty() && by_time {
-            page_by_time(tx, project.id, order.starts_with('-'), cursor.clone(), count)?
+            page_by_time(tx, &project, order.starts_with('-'), cursor.clone(), count)?
         } else {
-            page_of_matches(tx, project.id, &filter, &order, cursor.as_deref(), count)?
+            page_of_matches(tx, &project, &filter, &order, cursor.as_deref(), count)?
         };
         let id = project.id.to_string();
         Ok(json!({"project": {
@@ -110,27 +111,27 @@ type Page = (Vec<Value>, usize, Option<String>);
 /// Nothing to look at but the time: as far as the page goes.
 fn page_by_time(
     tx: &mut Tx<'_>,
-    experiment: i64,
+    project: &Experiment,
     descending: bool,
     cursor: Option<String>,
     count: usize,
 ) -> Result<Page, ApiError> {
     let order = if descending { "start_time DESC" } else { "start_time ASC" };
     let query = Query { filter: String::new(), order_by: vec![order.into()], limit: count, page_token: cursor };
-    let total = search::runs::count(tx, &[experiment], View::Active, "")?;
-    let part = search::runs::search(tx, &[experiment], View::Active, &query)?;
+    let total = search::runs::count(tx, &[project.id], View::Active, "")?;
+    let part = search::runs::search(tx, &[project.id], View::Active, &query)?;
     let mut edges = Vec::with_capacity(part.items.len());
     for run in part.items {
         let sent = sent(tx, &run)?;
         // The client goes on after the cursor of the last edge.
-        edges.push(json!({"node": bucket(tx, &run, &sent)?, "cursor": part.next_page_token}));
+        edges.push(json!({"node": bucket(&project.name, &run, &sent), "cursor": part.next_page_token}));
     }
     Ok((edges, total, part.next_page_token))
 }
 
 fn page_of_matches(
     tx: &mut Tx<'_>,
-    experiment: i64,
+    project: &Experiment,
     filter: &Filter,
     order: &str,
     cursor: Option<&str>,
@@ -138,15 +139,16 @@ fn page_of_matches(
 ) -> Result<Page, ApiError> {
     let from = cursor.map_or(Ok(0), str::parse);
     let from: usize = from.map_err(|_| ApiError::invalid("this cursor is not one of this server"))?;
+    let mut sent = progress::of_experiment(tx, project.id)?;
     let mut matches = Vec::new();
     let mut query = Query { order_by: vec!["start_time ASC".into()], limit: PAGE as usize, ..Query::default() };
     let mut seen = 0;
     loop {
-        let part = search::runs::search(tx, &[experiment], View::Active, &query)?;
+        let part = search::runs::search(tx, &[project.id], View::Active, &query)?;
         seen += part.items.len();
         for run in part.items {
-            let sent = sent(tx, &run)?;
-            let node = bucket(tx, &run, &sent)?;
+            let sent = sent.remove(&run.info.run_id).unwrap_or_else(|| Progress::of(&run));
+            let node = bucket(&project.name, &run, &sent);
             let document = document(&node, &sent);
             if filter.holds(&document) {
                 matches.push((document, node));

@@ -1,6 +1,8 @@
 //! What the live client has sent of each run, kept in the transaction that logs it.
 
-use towpath_store::{StoreError, Tx};
+use std::collections::BTreeMap;
+
+use towpath_store::{Row, StoreError, Tx};
 
 /// What a run was sent, as the client wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +22,27 @@ impl Default for Progress {
     }
 }
 
-pub(crate) fn get(tx: &mut Tx<'_>, run_id: &str) -> Result<Option<Progress>, StoreError> {
-    let Some(row) = tx.opt("select * from wandb_runs where run_id = $1", &[&run_id])? else { return Ok(None) };
-    Ok(Some(Progress {
+fn from_row(row: &Row) -> Result<Progress, StoreError> {
+    Ok(Progress {
         config: row.text("config")?,
         summary: row.text("summary")?,
         history_lines: row.int("history_lines")?,
         last_row: row.text("last_row")?,
-    }))
+    })
+}
+
+pub(crate) fn get(tx: &mut Tx<'_>, run_id: &str) -> Result<Option<Progress>, StoreError> {
+    tx.opt("select * from wandb_runs where run_id = $1", &[&run_id])?.as_ref().map(from_row).transpose()
+}
+
+/// Of all runs of an experiment, by their ids.
+pub(crate) fn of_experiment(tx: &mut Tx<'_>, experiment: i64) -> Result<BTreeMap<String, Progress>, StoreError> {
+    let rows = tx.list(
+        "select w.* from wandb_runs w join tracked_runs r on r.run_id = w.run_id where r.experiment = $1",
+        &[&experiment],
+        |row| Ok::<_, StoreError>((row.text("run_id")?, from_row(row)?)),
+    )?;
+    Ok(rows.into_iter().collect())
 }
 
 pub(crate) fn put(tx: &mut Tx<'_>, run_id: &str, progress: &Progress) -> Result<(), StoreError> {

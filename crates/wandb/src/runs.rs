@@ -110,16 +110,15 @@ impl Named {
 }
 
 /// A run in few words: its name, project and entity as the client asks for it.
-pub(crate) fn link(tx: &mut Tx<'_>, run: &Run) -> Result<Value, ApiError> {
-    let project = experiments::get(tx, run.info.experiment)?;
+pub(crate) fn link(project: &str, run: &Run) -> Value {
     let entity = if run.info.user.is_empty() { "local" } else { &run.info.user };
     let id = run.info.experiment.to_string();
-    Ok(json!({
+    json!({
         "__typename": "Run",
         "id": run.info.run_id,
         "name": run.tags.get(RUN_ID).unwrap_or(&run.info.run_id),
-        "project": {"id": id, "internalId": id, "name": project.name, "entity": {"id": entity, "name": entity}},
-    }))
+        "project": {"id": id, "internalId": id, "name": project, "entity": {"id": entity, "name": entity}},
+    })
 }
 
 /// What the client says of a run beside its config; `None` stays as it is.
@@ -212,7 +211,7 @@ pub(crate) async fn upsert(state: &crate::State, caller: Caller, variables: &Var
         }
         progress::put(tx, &run_id, &progress)?;
         let (run, progress) = named.get(tx)?;
-        Ok(json!({"upsertBucket": {"bucket": bucket(tx, &run, &progress)?, "inserted": inserted}}))
+        Ok(json!({"upsertBucket": {"bucket": bucket(&named.project, &run, &progress), "inserted": inserted}}))
     };
     state.write(write).await
 }
@@ -232,7 +231,8 @@ async fn summary_of(state: &crate::State, run_id: String, text: String) -> Resul
         let progress = Progress { summary: text.clone(), ..sent };
         progress::put(tx, &run_id, &progress)?;
         let run = tracked::get(tx, &run_id)?;
-        Ok(json!({"upsertBucket": {"bucket": bucket(tx, &run, &progress)?, "inserted": false}}))
+        let project = experiments::get(tx, run.info.experiment)?.name;
+        Ok(json!({"upsertBucket": {"bucket": bucket(&project, &run, &progress), "inserted": false}}))
     };
     state.write(write).await
 }
@@ -285,13 +285,13 @@ fn params_of(config: &str) -> BTreeMap<String, String> {
 }
 
 /// A run with all that the client asks of one.
-pub(crate) fn bucket(tx: &mut Tx<'_>, run: &Run, progress: &Progress) -> Result<Value, ApiError> {
+pub(crate) fn bucket(project: &str, run: &Run, progress: &Progress) -> Value {
     let tag_list: Vec<&str> = run
         .tags
         .get("wandb.tags")
         .map(|list| list.split(',').filter(|tag| !tag.is_empty()).collect())
         .unwrap_or_default();
-    let mut answer = link(tx, run)?;
+    let mut answer = link(project, run);
     let user = answer["project"]["entity"]["name"].clone();
     let latest = run.metrics.iter().map(|metric| metric.timestamp).max().unwrap_or(0);
     let heard = Timestamp(latest.max(run.info.end_time.unwrap_or(run.info.start_time).millis()));
@@ -327,7 +327,7 @@ pub(crate) fn bucket(tx: &mut Tx<'_>, run: &Run, progress: &Progress) -> Result<
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
         answer.extend(more);
     }
-    Ok(answer)
+    answer
 }
 
 fn state_of(status: RunStatus) -> &'static str {
@@ -348,7 +348,7 @@ pub(crate) async fn resume_status(
     let named = Named::of(&caller, variables, "name")?;
     let read = move |tx: &mut Tx<'_>| {
         let Some((run, progress)) = named.find(tx)? else { return Ok(json!({"model": null})) };
-        let bucket = bucket(tx, &run, &progress)?;
+        let bucket = bucket(&named.project, &run, &progress);
         let mut model = bucket["project"].clone();
         model["bucket"] = bucket;
         Ok(json!({"model": model}))

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 use towpath_store::Tx;
-use towpath_tracking::TrackingError;
-use towpath_tracking::runs as tracked;
+use towpath_tracking::{TrackingError, experiments, runs as tracked};
 
 use super::answers::Page;
 use super::registry::{Registered, is_registry};
@@ -45,7 +44,11 @@ pub(super) async fn by_name(request: Request<'_>) -> Result<Value, ApiError> {
 fn run_of(tx: &mut Tx<'_>, run_id: &str) -> Result<Option<Value>, ApiError> {
     match tracked::get(tx, run_id) {
         Err(TrackingError::NoRun(_)) => Ok(None),
-        run => Ok(Some(crate::runs::link(tx, &run?)?)),
+        run => {
+            let run = run?;
+            let project = experiments::get(tx, run.info.experiment)?.name;
+            Ok(Some(crate::runs::link(&project, &run)))
+        }
     }
 }
 

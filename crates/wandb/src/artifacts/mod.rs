@@ -210,12 +210,14 @@ impl Artifact {
             params,
             Self::from_row,
         )?;
-        for artifact in &mut found {
-            artifact.aliases = tx.list(
-                "select alias from wandb_aliases where artifact = $1 order by alias",
-                &[&artifact.id],
-                |row| row.text("alias"),
-            )?;
+        let mut collections: Vec<i64> = found.iter().map(|artifact| artifact.collection.id).collect();
+        collections.dedup();
+        for collection in collections {
+            let sql = "select artifact, alias from wandb_aliases where collection = $1 order by alias";
+            for row in tx.all(sql, &[&collection])? {
+                let (id, alias) = (row.int("artifact")?, row.text("alias")?);
+                found.iter_mut().filter(|artifact| artifact.id == id).for_each(|a| a.aliases.push(alias.clone()));
+            }
         }
         Ok(found)
     }

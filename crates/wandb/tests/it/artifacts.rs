@@ -1,9 +1,11 @@
 //! Artifacts: by the unmodified client, and by requests that it would not send.
 
 use serde_json::{Value, json};
+use towpath_core::{Actor, Timestamp};
 use towpath_identity::Identity;
+use towpath_store::Durability;
 use towpath_tracking::artifacts::path_of_uri;
-use towpath_tracking::{TrackingError, logged_models, views};
+use towpath_tracking::{TrackingError, experiments, logged_models, purge, runs, views};
 
 use crate::Server;
 
@@ -152,4 +154,25 @@ async fn what_is_no_artifact_is_refused_and_nothing_is_written() {
     );
     let (status, _) = server.send(&Identity::local(), "GET", "/wandb/downloads/bm9ib2R5", Vec::new()).await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn an_experiment_that_is_removed_for_good_takes_its_artifacts_along() {
+    for server in Server::both().await {
+        let run_id = server.run().await;
+        let id = announced(&server, "d0").await["id"].clone();
+        let by = Actor::user("alice");
+        let remove = move |tx: &mut towpath_store::Tx<'_>| {
+            let experiment = runs::info(tx, &run_id)?.experiment;
+            experiments::delete(tx, Timestamp(1), experiment)?;
+            purge::run(tx, Timestamp(2), &by, &run_id)?;
+            purge::experiment(tx, Timestamp(3), &by, experiment)
+        };
+        server.state.store.write(Durability::Full, remove).await.unwrap();
+        let (_, answer) = server.operation("ArtifactByID", json!({"id": id})).await;
+        assert_eq!(answer["data"], json!({"artifact": null}));
+        // The same names begin anew.
+        server.run().await;
+        assert_ne!(announced(&server, "d0").await["id"], id);
+    }
 }
