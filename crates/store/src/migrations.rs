@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0016_sealed_webhooks", include_str!("../migrations/0016_sealed_webhooks.sql")),
     ("0017_wandb", include_str!("../migrations/0017_wandb.sql")),
     ("0018_wandb_artifacts", include_str!("../migrations/0018_wandb_artifacts.sql")),
+    ("0019_fewer_trees", include_str!("../migrations/0019_fewer_trees.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
@@ -30,7 +31,7 @@ impl SqliteDb {
     pub(super) fn open(path: &str, notify: Notify) -> Result<Self, StoreError> {
         let fail = |detail: String| StoreError::Open { url: path.to_owned(), detail };
         let connection = Connection::open(path).map_err(|e| fail(e.to_string()))?;
-        connection.busy_timeout(Duration::from_secs(10))?;
+        prepare(&connection)?;
         connection.pragma_update(None, "journal_mode", "wal").map_err(|e| fail(e.to_string()))?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(512);
@@ -103,10 +104,17 @@ impl SqliteDb {
     }
 }
 
+/// A plan holds for all values of its parameters: else some statements are planned again for each.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 fn reader(path: &str) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags)?;
-    reader.busy_timeout(Duration::from_secs(10))?;
+    prepare(&reader)?;
     reader.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(reader)
 }
