@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::command::Git;
 use crate::id::{checked_path, checked_reference, is_valid_reference};
-use crate::{CommitId, Error, WorkTree};
+use crate::{CommitId, Error, Repository, WorkTree};
 
 /// The namespace of all that belongs to experiments.
 pub const NAMESPACE: &str = "refs/exps";
@@ -69,6 +69,19 @@ pub enum Sent {
     UpToDate,
     /// The other side has another commit at it.
     Diverged,
+}
+
+impl Repository {
+    /// All experiments that were pushed here, by baseline and name.
+    pub fn experiments(&self) -> Result<Vec<Experiment>, Error> {
+        let format = "--format=%(objectname) %(objecttype) %(refname)";
+        let text = self.git("for-each-ref").args([format, NAMESPACE]).text()?;
+        let one = |line: &str| {
+            let (id, name) = line.split_once(" commit ")?;
+            Experiment::of(name.strip_prefix(NAMESPACE)?.strip_prefix('/')?, id.parse().ok()?)
+        };
+        Ok(text.lines().filter_map(one).collect())
+    }
 }
 
 impl WorkTree {

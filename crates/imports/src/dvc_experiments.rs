@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use towpath_core::Timestamp;
 use towpath_tracking::metrics::Point;
@@ -13,7 +14,7 @@ use crate::recorded::{Recorded, flatten, id_of, key_of, number, shown};
 use crate::{ImportError, dvclive};
 
 /// The commit of an experiment, as whoever has the repository reads it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DvcExperiment {
     pub name: String,
     pub commit: String,
@@ -43,6 +44,11 @@ pub(crate) fn read(experiments: &[DvcExperiment], experiment: &str) -> Result<Re
 }
 
 impl DvcExperiment {
+    /// The id of the run that an experiment becomes: always the same for its commit.
+    pub fn run_id(commit: &str) -> String {
+        id_of(&["dvc experiment", commit])
+    }
+
     fn series(&self) -> Result<adopt::Series, ImportError> {
         let mut series = adopt::Series::new();
         let at = self.committed_at * 1000;
@@ -88,7 +94,7 @@ impl DvcExperiment {
             datasets: Vec::new(),
             model_inputs: Vec::new(),
             model_outputs: Vec::new(),
-            run_id: id_of(&["dvc experiment", &self.commit]),
+            run_id: Self::run_id(&self.commit),
             name: self.name.clone(),
             user: String::new(),
             status: RunStatus::Finished,

@@ -25,7 +25,7 @@ pub use error::ImportError;
 pub use export::{Exported, export};
 pub use mlflow::rest::{Credentials, Rest};
 pub use sync::{Synced, sync};
-pub use take::{Report, take};
+pub use take::{Report, take, take_dvc_experiments};
 use towpath_tracking::adopt;
 
 /// The experiment of a folder whose runs name none: the folder's name, or that of the folder around one

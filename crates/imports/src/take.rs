@@ -14,7 +14,7 @@ use towpath_tracking::{TrackingError, adopt, artifacts, logged_models, runs};
 
 use crate::mlflow::rest::Rest;
 use crate::neptune::Origin;
-use crate::{ImportError, Source};
+use crate::{DvcExperiment, ImportError, Source};
 
 /// Files that are fetched from a server at the same time.
 const FILES_AT_ONCE: usize = 4;
@@ -51,6 +51,16 @@ pub async fn take(
 ) -> Result<Report, ImportError> {
     let files = Artifacts::new(objects::open(artifact_root)?);
     records(source, store, Some(files), served, by).await
+}
+
+/// Takes experiments of DVC over, as runs of one experiment. They bring no files.
+pub async fn take_dvc_experiments(
+    experiments: &[DvcExperiment],
+    experiment: &str,
+    store: &Store,
+    by: &Actor,
+) -> Result<Report, ImportError> {
+    records(&Source::dvc_experiments(experiments, experiment)?, store, None, None, by).await
 }
 
 /// The same; without an artifact root files stay where they are, and runs and models name their folders.

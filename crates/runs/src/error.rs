@@ -39,6 +39,8 @@ pub enum Error {
     NoSecret { project: String, name: String },
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
+    #[error("read the experiments that were pushed: {detail}")]
+    Experiments { detail: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -84,7 +86,7 @@ impl Classify for Error {
             Self::Pipeline(e) => e.kind(),
             Self::Data(e) => e.kind(),
             Self::Keep { .. } => Kind::Exhausted,
-            Self::Release { .. } => Kind::Internal,
+            Self::Experiments { .. } | Self::Release { .. } => Kind::Internal,
         }
     }
 

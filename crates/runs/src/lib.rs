@@ -7,6 +7,7 @@ mod items;
 mod journal;
 mod params;
 pub mod projects;
+mod pushed_experiments;
 pub mod rows;
 pub mod schedules;
 pub mod secrets;

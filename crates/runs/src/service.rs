@@ -32,7 +32,7 @@ use crate::rows::{self, NewRun, Open};
 use crate::schedules::{self, backfills};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
-use crate::{Error, approvals};
+use crate::{Error, approvals, pushed_experiments};
 
 /// Where runs find what they need.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ pub(crate) struct Head {
 }
 
 impl Config {
-    fn repository(&self, project: &str) -> PathBuf {
+    pub(crate) fn repository(&self, project: &str) -> PathBuf {
         self.repositories.join(format!("{project}.git"))
     }
 
@@ -211,6 +211,9 @@ impl Runs {
             if let Err(error) = self.look(&project.name).await {
                 tracing::warn!(project = project.name, %error, "branches could not be looked at");
             }
+            if let Err(error) = self.take_experiments(&project.name, &Actor::system("server")).await {
+                tracing::warn!(project = project.name, %error, "experiments could not be looked at");
+            }
         }
     }
 
@@ -218,6 +221,11 @@ impl Runs {
     pub async fn look(&self, project: &str) -> Result<Vec<Triggered>, Error> {
         let now = self.store.now();
         triggers::look(&self.store, &self.config.repository(project), project, now).await
+    }
+
+    /// Makes runs of the experiments of DVC that were pushed to a project; how many are new.
+    pub async fn take_experiments(&self, project: &str, by: &Actor) -> Result<usize, Error> {
+        pushed_experiments::take(self, project, by).await
     }
 
     /// Begins what is queued and goes on with what a crash left, as far as slots, groups and other

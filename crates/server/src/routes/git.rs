@@ -16,8 +16,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::oneshot;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
-use towpath_core::Kind;
 use towpath_core::names::is_valid_name;
+use towpath_core::{Actor, Kind};
 use towpath_git::{Mode, Pusher, Repository, Service};
 use towpath_identity::Identity;
 use towpath_runs::projects;
@@ -138,7 +138,7 @@ async fn exchange(
     tokio::spawn(async move {
         wait(child).await;
         if service == Service::ReceivePack {
-            after_push(&app, &project, &repository).await;
+            after_push(&app, &project, &repository, &identity.actor).await;
         }
         drop(lock);
         // A client that went away does not wait for it.
@@ -185,7 +185,7 @@ async fn wait(mut child: Child) {
 }
 
 /// What a push leads to. A push that was refused moved no branch, so it starts nothing.
-async fn after_push(app: &App, project: &str, repository: &Repository) {
+async fn after_push(app: &App, project: &str, repository: &Repository, by: &Actor) {
     let pointed = tokio::task::spawn_blocking({
         let repository = repository.clone();
         move || repository.point_head_at_a_branch()
@@ -199,6 +199,11 @@ async fn after_push(app: &App, project: &str, repository: &Repository) {
         Err(error) => {
             tracing::error!(project, %error, "a push could not be acted on; it is looked at again at the next start");
         }
+    }
+    match app.runs.take_experiments(project, by).await {
+        Ok(0) => {}
+        Ok(runs) => tracing::info!(project, runs, "experiments that were pushed are runs now"),
+        Err(error) => tracing::error!(project, %error, "experiments that were pushed are no runs yet"),
     }
     if let Ok(Err(error)) = pointed.await {
         tracing::warn!(project, %error, "HEAD could not be pointed at a branch");

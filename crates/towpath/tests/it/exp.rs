@@ -377,3 +377,38 @@ fn tracked_runs_of_a_commit_are_listed_shown_and_compared_beside_its_experiments
     let (_, said) = home.fails(&["--server", &server.url, "exp", "diff", "0123456789abcdef0123456789abcdef", "first"]);
     assert!(said.contains("0123456789abcdef0123456789abcdef"), "{said}");
 }
+
+#[test]
+fn experiments_that_are_pushed_to_a_server_are_runs_there_whoever_pushes_them() {
+    let home = repository();
+    let server = crate::running::Server::start(&home);
+    home.git(&["remote", "add", "towpath", &format!("{}/git/rates.git", server.url)]);
+    home.git(&["push", "--quiet", "--no-verify", "towpath", "HEAD:main"]);
+    dvc(
+        &home,
+        &[
+            &["exp", "run", "-q", "-n", "theirs", "-S", "lr=0.7"],
+            &["exp", "push", "-q", "--no-cache", "towpath", "theirs"],
+        ],
+    );
+    let on = |arguments: &[&str]| parsed(&home.ok(&[&["--json", "--server", &server.url], arguments].concat()));
+    let runs = || on(&["experiment", "show", "rates"])["items"].as_array().unwrap().clone();
+    let theirs = runs();
+    assert_eq!(theirs.len(), 1, "{theirs:?}");
+    assert_eq!((&theirs[0]["name"], &theirs[0]["status"]), (&"theirs".into(), &"FINISHED".into()));
+    assert_eq!((&theirs[0]["params"]["lr"], &theirs[0]["metrics"]["acc"]["value"]), (&"0.7".into(), &0.7.into()));
+    assert_eq!(theirs[0]["tags"]["dvc.exp.baseline"], head(&home));
+
+    // Ours; what was pushed before makes no second run.
+    home.ok(&["exp", "run", "--name", "ours", "-S", "lr=0.5"]);
+    home.ok(&["exp", "run", "--name", "more", "-S", "lr=0.6"]);
+    let push = |name: &str| home.ok(&["exp", "push", "--no-cache", "towpath", name]);
+    push("ours");
+    push("more");
+    push("ours");
+    let mut names: Vec<String> = runs().iter().map(|run| run["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["more", "ours", "theirs"]);
+    let shown = home.ok(&["--server", &server.url, "exp", "ls", "--tracked"]);
+    assert_eq!(shown.matches("theirs").count(), 1, "a run of an experiment is not listed twice: {shown}");
+}

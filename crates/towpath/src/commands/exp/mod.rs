@@ -42,6 +42,8 @@ pub enum Exp {
     Remove(remove::Remove),
     Push(transfer::Push),
     Pull(transfer::Pull),
+    #[command(hide = true)]
+    Records(records::Records),
 }
 
 impl Exp {
@@ -58,6 +60,7 @@ impl Exp {
             Self::Remove(command) => command.run(ctx),
             Self::Push(command) => command.run(ctx),
             Self::Pull(command) => command.run(ctx),
+            Self::Records(command) => command.run(ctx),
         }
     }
 }

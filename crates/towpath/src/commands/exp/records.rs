@@ -8,15 +8,43 @@ use towpath_imports::{DvcExperiment, is_record};
 
 use super::state::{Read, State};
 use crate::config::Context;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::workspace;
 
-/// All experiments of the repository that the current folder is in, and the name of its folder.
-pub fn records(ctx: &Context) -> Result<(Vec<DvcExperiment>, String), Error> {
+/// Print what experiments hold, as JSON: how a server reads those that were pushed to it
+#[derive(clap::Args, Debug)]
+pub struct Records {
+    /// Only those at these commits [default: all]
+    commits: Vec<String>,
+}
+
+impl Records {
+    pub fn run(self, ctx: &Context) -> Result<Exit, Error> {
+        let chosen =
+            |one: &Experiment| self.commits.is_empty() || self.commits.iter().any(|id| *id == one.commit.as_str());
+        let (read, _) = records(ctx, chosen)?;
+        let mut experiments = Vec::new();
+        for one in read {
+            match one {
+                Ok(one) => experiments.push(one),
+                Err(error) => ctx.ui.note(error.message),
+            }
+        }
+        ctx.ui.show_as(&experiments, || format!("{} experiments: see --json", experiments.len()))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Experiments of the repository that the current folder is in, as far as they can be read, and the name of
+/// its folder.
+pub fn records(
+    ctx: &Context,
+    chosen: impl Fn(&Experiment) -> bool,
+) -> Result<(Vec<Result<DvcExperiment, Error>>, String), Error> {
     let repository = workspace::repository(ctx)?;
     let tree = WorkTree::discover(repository.root())?;
     let read = |one: Experiment| record(ctx, &repository, &tree, one);
-    let experiments = tree.experiments()?.into_iter().map(read).collect::<Result<_, _>>()?;
+    let experiments = tree.experiments()?.into_iter().filter(chosen).map(read).collect();
     let name = repository.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok((experiments, name))
 }

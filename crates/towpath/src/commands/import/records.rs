@@ -147,7 +147,8 @@ impl Records {
                 (Source::dvclive(&path, &experiment)?, None, destination)
             }
             Self::DvcExp(DvcExp { experiment, destination }) => {
-                let (experiments, repository) = records(ctx)?;
+                let (experiments, repository) = records(ctx, |_| true)?;
+                let experiments = experiments.into_iter().collect::<Result<Vec<_>, _>>()?;
                 (Source::dvc_experiments(&experiments, &experiment.unwrap_or(repository))?, None, destination)
             }
             Self::Neptune(Neptune { folder, files, destination }) => {
