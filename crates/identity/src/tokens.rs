@@ -33,11 +33,17 @@ impl Secret {
     /// How every secret begins.
     pub const PREFIX: &'static str = "tp_";
 
-    /// A new one, from the system's randomness.
+    /// A new one, from the system's randomness. One with a dash is not taken: the client of Weights &
+    /// Biases takes what is before a dash for the name of a host.
     pub fn random() -> Result<Self, IdentityError> {
         let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes).map_err(|e| IdentityError::Random(e.to_string()))?;
-        Ok(Self(format!("{}{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(bytes))))
+        loop {
+            getrandom::fill(&mut bytes).map_err(|e| IdentityError::Random(e.to_string()))?;
+            let text = URL_SAFE_NO_PAD.encode(bytes);
+            if !text.contains('-') {
+                return Ok(Self(format!("{}{text}", Self::PREFIX)));
+            }
+        }
     }
 
     pub fn reveal(&self) -> &str {
@@ -250,4 +256,17 @@ fn read(row: &Row) -> Result<Token, StoreError> {
         expires_at: row.opt_time("expires_at")?,
         revoked_at: row.opt_time("revoked_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_long_and_differ_and_have_no_dash() {
+        let secrets: std::collections::BTreeSet<String> =
+            (0..100).map(|_| Secret::random().unwrap().reveal().to_owned()).collect();
+        assert_eq!(secrets.len(), 100);
+        assert!(secrets.iter().all(|secret| secret.len() == 46 && !secret.contains('-')));
+    }
 }
