@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 
 import type { BrowserContext, Page } from "playwright-core";
 
-import type { Experiment, Overview, Page as ListPage, Release, ReleaseSummary, Run, RunSummary, TrackedRun } from "../src/api/types";
+import type { Card, Experiment, Me, Model, Overview, Page as ListPage, Release, ReleaseSummary, Run, RunSummary, TrackedRun } from "../src/api/types";
 import { NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
 
 const base = (process.env.TOWPATH_URL ?? "").replace(/\/$/, "");
@@ -184,6 +184,31 @@ describe("the lists", () => {
   test("a model and its version", async () => {
     await visit("model", `/models/${release.model}`, new RegExp(escaped(release.model)));
     await visit("version", `/models/${release.model}/${release.version}`, new RegExp(`v${release.version}`));
+  });
+  test("a version and another one side by side", async (context) => {
+    const { versions } = await ask<Model>(`/models/${release.model}`);
+    const other = versions.find(({ version }) => version !== release.version);
+    if (!other) return context.skip("the model has one version");
+    const path = `/versions?a=${release.model}/${other.version}&b=${release.model}/${release.version}`;
+    await visit("versions-compared", path, new RegExp(`${escaped(release.model)} v${other.version} and v${release.version}`), async (page) => {
+      await page.getByRole("region", { name: "Made from", exact: true }).getByRole("rowheader", { name: "commit" }).waitFor();
+      await page.getByRole("switch", { name: "Only differences" }).uncheck();
+      await page.getByRole("region", { name: "Files", exact: true }).getByText("different").waitFor();
+    });
+  });
+  test("a card is written, and the server keeps it", async (context) => {
+    const me = await ask<Me>("/me");
+    if (!me.admin && !me.roles.includes("write")) return context.skip(`${me.user} may not write`);
+    await visit("model-card", `/models/${release.model}`, new RegExp(escaped(release.model)), async (page) => {
+      const panel = page.getByRole("region", { name: "Card", exact: true });
+      await panel.getByRole("button", { name: "Edit card" }).click();
+      const text = `# ${release.model}\n\nWritten ${Date.now()}.\n`;
+      await panel.getByRole("textbox").fill(text);
+      await panel.getByRole("button", { name: "Save card" }).click();
+      await panel.getByText(`edited by ${me.user}`).waitFor();
+      const kept = await ask<Card>(`/models/${release.model}/card`);
+      assert.deepEqual([kept.markdown, kept.edited_by], [text, me.user]);
+    });
   });
   test("what serves in an environment", () => visit("deployment", `/deployments/${release.project}/${release.environment}`, new RegExp(`in ${escaped(release.environment)}`)));
   test("a trace down to the data", () => visit("trace", `/trace?of=${encodeURIComponent(`${release.model}/${release.version}`)}`, /Trace/, (page) => page.getByText("commit", { exact: true }).first().waitFor()));
