@@ -1,7 +1,7 @@
 //! MLflow's scoring protocol: `POST /invocations` with JSON in one of four forms, or CSV.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -97,17 +97,7 @@ pub(super) async fn score(
     let patience = plane.patience(headers);
     let body = body::read(headers, body, plane.limits.body, patience).await?;
     let rows = read_rows(headers, &body)?;
-    let call = Call {
-        protocol,
-        model,
-        version: None,
-        variant: variant(headers),
-        headers,
-        key: key(headers),
-        body: &body,
-        received,
-        patience,
-    };
+    let call = call(protocol, model, headers, &body, received, patience);
     let answered = plane.predict(call, |revision| tensors(&rows, revision.runtime.inputs(), &revision.columns)).await?;
     let mut response = match &answered.result {
         Ok(outputs) => respond(&answered.revision, outputs),
@@ -130,20 +120,22 @@ pub(super) async fn explain(
     let patience = plane.patience(headers);
     let body = body::read(headers, body, plane.limits.body, patience).await?;
     let rows = read_rows(headers, &body)?;
-    let call = Call {
-        protocol: Protocol::KserveV1,
-        model: Some(model),
-        version: None,
-        variant: variant(headers),
-        headers,
-        key: key(headers),
-        body: &body,
-        received,
-        patience,
-    };
+    let call = call(Protocol::KserveV1, Some(model), headers, &body, received, patience);
     let read = |revision: &LoadedRevision| tensors(&rows, revision.runtime.inputs(), &revision.columns);
     let (revision, contributions) = plane.explain(call, read).await?;
     Ok(explanation::respond(&revision, &contributions))
+}
+
+fn call<'c>(
+    protocol: Protocol,
+    model: Option<&'c str>,
+    headers: &'c HeaderMap,
+    body: &'c [u8],
+    received: Instant,
+    patience: Duration,
+) -> Call<'c> {
+    let (variant, key) = (variant(headers), key(headers));
+    Call { protocol, model, version: None, variant, headers, key, body, received, patience }
 }
 
 fn read_rows<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Rows<'a>, RequestError> {
