@@ -209,6 +209,14 @@ describe("what a person does", () => {
       assert.equal(await page.getByRole("button", { name: "Edit card" }).count(), 0);
     }));
 
+  test("the list of models says what each is for, where it serves and when it changed", () =>
+    visit("/models", async (page) => {
+      await page.getByText("Reads one handwritten digit in an image of 8 × 8 pixels. See the data.").waitFor();
+      await page.getByRole("link", { name: "v8 production 25 %" }).waitFor();
+      const last = await page.getByRole("columnheader", { name: "Last change" }).boundingBox();
+      assert.ok(last && last.x + last.width <= WIDE.width, "the last column is in sight");
+    }));
+
   test("two versions are chosen by keys and compared, only what differs at first", () =>
     visit("/models/digits", async (page) => {
       await page.getByRole("link", { name: "v8", exact: true }).first().waitFor();

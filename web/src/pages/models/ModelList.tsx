@@ -13,14 +13,12 @@ const COLUMNS: Column<Model>[] = [
   {
     head: "Model",
     cell: (model) => (
-      <>
-        <Link data-row className="plain strong" href={links.model(model.name)}>
-          {model.name}
-        </Link>{" "}
-        <span className="text-3 not-narrow">{firstWords(model.description)}</span>
-      </>
+      <Link data-row className="plain strong" href={links.model(model.name)}>
+        {model.name}
+      </Link>
     ),
   },
+  { head: "About", className: "text-3 cut rest not-narrow", cell: (model) => firstWords(model.description) },
   { head: "Versions", className: "num not-narrow", cell: (model) => count(model.versions.length) },
   { head: "Newest", cell: (model) => <Newest version={model.versions[0]} /> },
   { head: "Serves in", cell: (model) => <Live model={model} /> },
@@ -77,10 +75,10 @@ function Live({ model }: { model: Model }) {
   );
 }
 
-/** Of a card in Markdown: its first line that is not a heading. */
+/** Of a card in Markdown: its first line that is not a heading, without the signs of Markdown. */
 function firstWords(card: string | null): string {
   const line = (card ?? "").split("\n").find((each) => /^[^#\s\-|<]/.test(each)) ?? "";
-  return line.length > 80 ? `${line.slice(0, 79)}…` : line;
+  return line.replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[*`]/g, "").slice(0, 200);
 }
 
 function Newest({ version }: { version: Model["versions"][number] | undefined }) {
