@@ -1,6 +1,7 @@
 //! The one connection that writes. Who finds it free uses it at once; the others queue up, and a thread
 //! commits what has queued up in one go.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::time::Duration;
@@ -61,11 +62,6 @@ impl State {
         run: impl FnOnce(&Connection) -> rusqlite::Result<bool>,
     ) -> Result<(), StoreError> {
         let connection = &self.connection;
-        if durability != self.synchronous {
-            let mode = if durability == Durability::Full { "full" } else { "normal" };
-            connection.pragma_update(None, "synchronous", mode)?;
-            self.synchronous = durability;
-        }
         let end = |result: rusqlite::Result<()>| {
             if !connection.is_autocommit() {
                 // A commit that failed left it open, or a panic did; nothing of it may stay.
@@ -74,6 +70,11 @@ impl State {
             result
         };
         end(Ok(()))?;
+        if durability != self.synchronous {
+            let mode = if durability == Durability::Full { "full" } else { "normal" };
+            connection.pragma_update(None, "synchronous", mode)?;
+            self.synchronous = durability;
+        }
         let all = step(connection, "begin immediate")
             .and_then(|()| run(connection))
             .and_then(|keep| step(connection, if keep { "commit" } else { "rollback" }));
@@ -201,7 +202,8 @@ where
 
     fn run(&mut self, connection: &Connection, notifications: &mut Vec<Notification>) -> bool {
         let mut tx = Tx { backend: Backend::Sqlite(connection), notifications: Vec::new() };
-        let result = (self.work)(&mut tx);
+        // One that panics fails alone: the thread has the writes of all others to make.
+        let Ok(result) = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut tx))) else { return false };
         let keep = result.is_ok();
         if keep {
             notifications.append(&mut tx.notifications);

@@ -1,11 +1,11 @@
 use serde_json::json;
-use towpath_store::{Durability, Store, StoreError, sequence};
+use towpath_store::{Durability, Store, StoreError, Tx, sequence};
 
 crate::store_suite!(
     an_error_rolls_back_its_own_transaction_only,
     concurrent_writers_never_get_the_same_number,
     brief_writes_and_others_get_along,
-    a_brief_write_that_panics_leaves_nothing_behind,
+    a_write_that_panics_leaves_nothing_behind_and_stops_no_other,
     listeners_hear_of_commits_and_not_of_rollbacks,
     a_listener_to_chosen_topics_hears_of_no_others,
     a_look_up_sees_what_was_committed_and_changes_nothing,
@@ -61,20 +61,20 @@ async fn brief_writes_and_others_get_along(store: Store) {
     assert_eq!(numbers, (1..=200).collect::<Vec<i64>>());
 }
 
-async fn a_brief_write_that_panics_leaves_nothing_behind(store: Store) {
-    let panicking = tokio::spawn({
-        let store = store.clone();
-        async move {
-            let written = store.write_briefly(|tx| {
-                sequence::next(tx, "n")?;
-                assert!(tx.opt("select 1", &[])?.is_none(), "on purpose");
-                Ok::<_, StoreError>(())
-            });
-            written.await
-        }
-    });
-    assert!(!matches!(panicking.await, Ok(Ok(()))));
-    assert_eq!(store.write_briefly(|tx| sequence::next(tx, "n")).await.unwrap(), 1);
+async fn a_write_that_panics_leaves_nothing_behind_and_stops_no_other(store: Store) {
+    let panics = |tx: &mut Tx<'_>| {
+        sequence::next(tx, "n")?;
+        assert!(tx.opt("select 1", &[])?.is_none(), "on purpose");
+        Ok::<_, StoreError>(())
+    };
+    let (brief, queued) = (store.clone(), store.clone());
+    let brief = tokio::spawn(async move { brief.write_briefly(panics).await });
+    assert!(!matches!(brief.await, Ok(Ok(()))));
+    let queued = tokio::spawn(async move { queued.write(Durability::Full, panics).await });
+    // It may be committed together with this one.
+    let (queued, number) = tokio::join!(queued, store.write(Durability::Full, |tx| sequence::next(tx, "n")));
+    assert!(!matches!(queued, Ok(Ok(()))));
+    assert_eq!(number.unwrap(), 1);
     let failing = store.write_briefly(|tx| {
         sequence::next(tx, "n")?;
         Err::<(), _>(StoreError::Constraint("no".into()))
