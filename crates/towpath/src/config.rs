@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use towpath_api::client::Client;
 use towpath_core::Kind;
 use towpath_pipeline::Environments;
@@ -109,15 +110,29 @@ const LAST_THREADS: Duration = Duration::from_secs(5);
 
 /// Runs what waits for the network.
 pub fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = runtime()?;
+    wait_on(runtime()?, work)
+}
+
+/// Runs a server, with half of the cores for requests: a worker that is woken and finds nothing to do costs
+/// more than most requests, and what blocks (the writer of SQLite, Git, stages) has threads of its own.
+pub fn wait_as_server<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = (cores / 2).max(1);
+    wait_on(built(Builder::new_multi_thread().worker_threads(workers))?, work)
+}
+
+fn wait_on<T>(runtime: Runtime, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(LAST_THREADS);
     result
 }
 
-pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|error| Error::new(Kind::Exhausted, format!("cannot start threads: {error}")))
+pub fn runtime() -> Result<Runtime, Error> {
+    built(&mut Builder::new_multi_thread())
+}
+
+fn built(builder: &mut Builder) -> Result<Runtime, Error> {
+    builder.enable_all().build().map_err(|error| Error::new(Kind::Exhausted, format!("cannot start threads: {error}")))
 }
 
 pub fn variable(name: &str) -> Option<String> {

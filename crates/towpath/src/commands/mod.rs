@@ -65,7 +65,7 @@ mod why;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Context, Options, wait};
+use crate::config::{Context, Options, wait, wait_as_server};
 use crate::error::{Error, Exit};
 
 /// From a Git push to a governed model in production, and back
@@ -231,7 +231,7 @@ impl Command {
             Self::User(command) => wait(command.run(ctx)),
             Self::Token(command) => wait(command.run(ctx)),
             Self::Serve(command) => wait(command.run(ctx)),
-            Self::Server(command) => wait(command.run(ctx)),
+            Self::Server(command) => wait_as_server(command.run(ctx)),
         }
     }
 }
