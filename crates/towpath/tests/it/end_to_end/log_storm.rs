@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::installation::{Installation, eventually};
 
@@ -38,6 +39,40 @@ async fn storm(http: reqwest::Client, url: String, run_id: String) -> BTreeSet<i
     answered
 }
 
+/// The steps of a run's losses, in the order of its history.
+async fn steps(http: &reqwest::Client, url: &str, run_id: &str) -> Option<Vec<i64>> {
+    let query = format!("{url}/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss");
+    let history: Value = http.get(query).send().await.ok()?.json().await.ok()?;
+    history["metrics"].as_array()?.iter().map(|p| p["step"].as_i64()).collect()
+}
+
+/// Kills the server when each run has so many points, and starts it again; what each client was answered.
+async fn killed_and_started<T>(
+    installation: &mut Installation,
+    http: &reqwest::Client,
+    runs: &[String],
+    points: usize,
+    clients: Vec<JoinHandle<T>>,
+) -> Vec<T> {
+    let url = installation.url.clone();
+    eventually("every run has some thousand points", async || {
+        for run_id in runs {
+            if steps(http, &url, run_id).await?.len() < points {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    installation.kill_server();
+    let mut answered = Vec::new();
+    for client in clients {
+        answered.push(client.await.unwrap());
+    }
+    installation.start().await;
+    answered
+}
+
 #[tokio::test]
 async fn killed_under_a_storm_of_points_every_answered_point_is_there_once() {
     let mut installation = Installation::stopped();
@@ -54,29 +89,9 @@ async fn killed_under_a_storm_of_points_every_answered_point_is_there_once() {
         .chain(&runs[..2])
         .map(|run_id| tokio::spawn(storm(http.clone(), installation.url.clone(), run_id.clone())))
         .collect();
-    let url = installation.url.clone();
-    let steps = async |url: &str, run_id: &str| -> Option<Vec<i64>> {
-        let query = format!("{url}/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss");
-        let history: Value = http.get(query).send().await.ok()?.json().await.ok()?;
-        history["metrics"].as_array()?.iter().map(|p| p["step"].as_i64()).collect()
-    };
-    eventually("every run has some thousand points", async || {
-        for run_id in &runs {
-            if steps(&url, run_id).await?.len() < 5000 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
-    installation.kill_server();
-    let mut answered = Vec::new();
-    for client in clients {
-        answered.push(client.await.unwrap());
-    }
-    installation.start().await;
+    let answered = killed_and_started(&mut installation, &http, &runs, 5000, clients).await;
     for (run_id, answered) in runs.iter().chain(&runs[..2]).zip(&answered) {
-        let found = steps(&installation.url, run_id).await.unwrap();
+        let found = steps(&http, &installation.url, run_id).await.unwrap();
         let distinct: BTreeSet<i64> = found.iter().copied().collect();
         assert_eq!(distinct.len(), found.len(), "no point is there twice");
         assert!(answered.len() >= 1000 && answered.is_subset(&distinct), "every answered point is there");
@@ -118,29 +133,9 @@ async fn killed_while_clients_of_weights_and_biases_stream_every_answered_row_is
         .iter()
         .map(|run| tokio::spawn(stream(http.clone(), installation.url.clone(), (*run).to_owned())))
         .collect();
-    let steps = async |url: &str, run_id: &str| -> Option<Vec<i64>> {
-        let query = format!("{url}/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss");
-        let history: Value = http.get(query).send().await.ok()?.json().await.ok()?;
-        history["metrics"].as_array()?.iter().map(|p| p["step"].as_i64()).collect()
-    };
-    let url = installation.url.clone();
-    eventually("every run has some thousand rows", async || {
-        for run_id in &runs {
-            if steps(&url, run_id).await?.len() < 3000 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
-    installation.kill_server();
-    let mut answered = Vec::new();
-    for client in clients {
-        answered.push(client.await.unwrap());
-    }
-    installation.start().await;
+    let answered = killed_and_started(&mut installation, &http, &runs, 3000, clients).await;
     for (run_id, answered) in runs.iter().zip(answered) {
-        let found = steps(&installation.url, run_id).await.unwrap();
+        let found = steps(&http, &installation.url, run_id).await.unwrap();
         let count = found.len() as i64;
         assert!(answered >= 3000 && count >= answered, "{answered} rows were answered, {count} are there");
         assert_eq!(found, (0..count).collect::<Vec<_>>(), "every row once, none is missing");
