@@ -50,8 +50,8 @@ fn jump(code: u16, operand: u32, when: u8, otherwise: u8) -> sock_filter {
     sock_filter { code, jt: when, jf: otherwise, k: operand }
 }
 
-/// Files that are opened for writing alone, folders and mere names of files are not reported: the
-/// filter tells them by their flags, at no cost worth mentioning.
+/// Files that are there and opened for writing alone, folders and mere names of files are not reported:
+/// the filter tells them by their flags, at no cost worth mentioning.
 pub(crate) fn program() -> io::Result<Vec<sock_filter>> {
     let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "not written for this processor");
     let ours = OURS.ok_or_else(unsupported)?;
@@ -68,9 +68,10 @@ pub(crate) fn program() -> io::Result<Vec<sock_filter>> {
     program.extend([jump(IF_EQUAL, libc::SYS_io_uring_setup as u32, 0, 1), step(RETURN, NOT_THERE)]);
     for (call, flags) in WITH_FLAGS {
         program.extend([
-            jump(IF_EQUAL, *call as u32, 0, 6),
+            jump(IF_EQUAL, *call as u32, 0, 7),
             step(LOAD, argument(*flags)),
-            jump(IF_ANY_BIT, (libc::O_DIRECTORY | libc::O_PATH) as u32, 2, 0),
+            jump(IF_ANY_BIT, (libc::O_DIRECTORY | libc::O_PATH) as u32, 3, 0),
+            jump(IF_ANY_BIT, libc::O_CREAT as u32, 3, 0),
             step(AND, libc::O_ACCMODE as u32),
             jump(IF_EQUAL, libc::O_WRONLY as u32, 0, 1),
             step(RETURN, ALLOW),

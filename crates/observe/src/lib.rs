@@ -17,14 +17,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::pipe::pipe;
+use rustix::time::ClockId;
 
 use crate::notify::{Call, Listener};
 
 /// Files beyond this number are not noted.
 const MOST_FILES: usize = 50_000;
+
+/// The clock of files ticks at least a hundred times a second.
+const LONGEST_TICK: Duration = Duration::from_millis(20);
 
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +89,7 @@ pub struct Start {
 pub fn observer() -> io::Result<(Observer, Start)> {
     let (sender, receiver) = mpsc::channel();
     let (wakes, until) = pipe()?;
-    let begun = now();
+    let begun = Begun::now();
     let thread = thread::Builder::new().name("observer".to_owned()).spawn(move || watch(&receiver, &wakes, begun))?;
     Ok((Observer { thread, until }, Start { listener: sender }))
 }
@@ -109,14 +113,33 @@ impl Observer {
     }
 }
 
-/// By the clock that files get their times from: it ticks some hundred times a second.
-fn now() -> SystemTime {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    SystemTime::UNIX_EPOCH + Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+/// When an observation began. Files get their times from a clock that ticks some hundred times a second, so
+/// what was made in the tick of the beginning may be older or not.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// By that clock.
+    tick: SystemTime,
+    exact: SystemTime,
 }
 
-fn watch(receiver: &Receiver<io::Result<Listener>>, until: &OwnedFd, begun: SystemTime) -> Observation {
-    let mut notes = Notes { begun, seen: HashSet::new(), observation: Observation::default() };
+impl Begun {
+    fn now() -> Self {
+        let by = |clock| {
+            let time = rustix::time::clock_gettime(clock);
+            SystemTime::UNIX_EPOCH + Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        };
+        Self { tick: by(ClockId::RealtimeCoarse), exact: by(ClockId::Realtime) }
+    }
+}
+
+fn watch(receiver: &Receiver<io::Result<Listener>>, until: &OwnedFd, begun: Begun) -> Observation {
+    let mut notes = Notes {
+        begun,
+        started: Instant::now(),
+        seen: HashSet::new(),
+        made: HashSet::new(),
+        observation: Observation::default(),
+    };
     let listener = match receiver.recv() {
         Ok(Ok(listener)) => listener,
         Ok(Err(error)) => return Observation { failed: Some(error.to_string()), ..Observation::default() },
@@ -131,18 +154,31 @@ fn watch(receiver: &Receiver<io::Result<Listener>>, until: &OwnedFd, begun: Syst
 }
 
 struct Notes {
-    begun: SystemTime,
+    begun: Begun,
+    started: Instant,
     /// Absolute paths that were looked at, so that each costs once.
     seen: HashSet<PathBuf>,
+    /// What the processes made in the tick of the beginning.
+    made: HashSet<PathBuf>,
     observation: Observation,
 }
 
 impl Notes {
     fn note(&mut self, listener: &Listener, call: &Call) {
         match *call {
-            Call::Open { thread, folder, path, .. } => {
+            Call::Open { thread, folder, path, flags, .. } => {
+                let reads = flags & libc::O_ACCMODE != libc::O_WRONLY;
+                let may_make = flags & libc::O_CREAT != 0 && self.started.elapsed() < LONGEST_TICK;
+                if !reads && !may_make {
+                    return;
+                }
                 let Some(path) = process::path(thread, folder, path) else { return };
-                if listener.is_current(call) && !self.seen.contains(&path) {
+                if !listener.is_current(call) {
+                    return;
+                }
+                if may_make && !path.exists() {
+                    self.made.extend(place(&path));
+                } else if reads && !self.seen.contains(&path) {
                     self.opened(thread, path);
                 }
             }
@@ -164,7 +200,10 @@ impl Notes {
         let Some((place, target)) = resolved(&path) else { return };
         let Ok(metadata) = fs::metadata(&target) else { return };
         // What came into being while the processes ran is theirs.
-        let older = metadata.created().or_else(|_| metadata.modified()).is_ok_and(|at| at < self.begun);
+        let older = metadata
+            .created()
+            .or_else(|_| metadata.modified())
+            .is_ok_and(|at| at < self.begun.tick || at <= self.begun.exact && !self.made.contains(&place));
         if metadata.is_file() && older {
             let target = (target != place).then_some(target);
             let opened = Opened { target, program: process::program(thread) };
@@ -180,13 +219,17 @@ impl Notes {
 /// Where a path is, with links of folders followed, and the file that it names in the end.
 fn resolved(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let target = fs::canonicalize(path).ok()?;
-    let place = match (path.parent(), path.file_name()) {
-        // A descriptor: the file has a place of its own.
-        _ if path.starts_with("/proc") => target.clone(),
-        (Some(folder), Some(name)) => fs::canonicalize(folder).ok()?.join(name),
-        _ => target.clone(),
-    };
+    // A descriptor: the file has a place of its own.
+    let place = if path.starts_with("/proc") { target.clone() } else { place(path)? };
     Some((place, target))
+}
+
+/// Where a path is, with links of folders followed; the file need not be there.
+fn place(path: &Path) -> Option<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Some(fs::canonicalize(folder).ok()?.join(name)),
+        _ => fs::canonicalize(path).ok(),
+    }
 }
 
 /// The folders and files of the system and of installed packages: what a stage reads there is not

@@ -19,9 +19,23 @@ pub(crate) struct Listener(OwnedFd);
 /// the thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
-    Open { id: u64, thread: u32, folder: i32, path: u64 },
-    Connect { id: u64, thread: u32, address: u64, length: u64 },
-    Other { id: u64 },
+    /// `flags` are not known of `openat2`, which has them in memory: 0, as if it only read.
+    Open {
+        id: u64,
+        thread: u32,
+        folder: i32,
+        path: u64,
+        flags: i32,
+    },
+    Connect {
+        id: u64,
+        thread: u32,
+        address: u64,
+        length: u64,
+    },
+    Other {
+        id: u64,
+    },
 }
 
 impl Call {
@@ -33,11 +47,12 @@ impl Call {
 
     fn of(report: &seccomp_notif) -> Self {
         let (id, thread, args) = (report.id, report.pid, report.data.args);
-        let open = |folder: i32, path: u64| Self::Open { id, thread, folder, path };
+        let open = |folder: i32, path: u64, flags: i32| Self::Open { id, thread, folder, path, flags };
         match i64::from(report.data.nr) {
-            libc::SYS_openat | libc::SYS_openat2 => open(args[0] as i32, args[1]),
+            libc::SYS_openat => open(args[0] as i32, args[1], args[2] as i32),
+            libc::SYS_openat2 => open(args[0] as i32, args[1], 0),
             #[cfg(target_arch = "x86_64")]
-            libc::SYS_open => open(libc::AT_FDCWD, args[0]),
+            libc::SYS_open => open(libc::AT_FDCWD, args[0], args[1] as i32),
             libc::SYS_connect => Self::Connect { id, thread, address: args[1], length: args[2] },
             _ => Self::Other { id },
         }

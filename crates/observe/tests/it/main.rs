@@ -25,14 +25,6 @@ fn shell(folder: &Path, script: &str) -> (Output, Observation) {
     observed(command)
 }
 
-/// What was there before the clock of files ticked is not told from what the processes make.
-fn settle() {
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < std::time::Duration::from_millis(20) {
-        std::thread::yield_now();
-    }
-}
-
 /// What was read beneath the folder, by name.
 fn names(observation: &Observation, folder: &Path) -> Vec<PathBuf> {
     observation.files.keys().filter_map(|path| path.strip_prefix(folder).ok()).map(Path::to_owned).collect()
@@ -45,7 +37,6 @@ fn files_that_are_read_are_noted_and_those_that_are_written_are_not() {
     fs::write(root.join("in.txt"), "in\n").unwrap();
     fs::write(root.join("old.txt"), "old\n").unwrap();
     fs::create_dir(root.join("folder")).unwrap();
-    settle();
     let (output, seen) = shell(&root, "cat in.txt > out.txt; cat out.txt missing; echo x > old.txt; ls folder");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "in\n");
     assert_eq!(names(&seen, &root), [Path::new("in.txt")]);
@@ -61,7 +52,6 @@ fn a_link_is_noted_with_the_file_behind_it_and_relative_paths_from_where_the_pro
     fs::write(root.join("real.txt"), "real\n").unwrap();
     std::os::unix::fs::symlink("../real.txt", root.join("deep/link.txt")).unwrap();
     std::os::unix::fs::symlink("deep", root.join("way")).unwrap();
-    settle();
     let (_, seen) = shell(&root, "cd way/er && (exec 3<../link.txt; cat <&3; cat /proc/self/fd/3)");
     assert_eq!(names(&seen, &root), [Path::new("deep/link.txt"), Path::new("real.txt")]);
     assert_eq!(seen.files[&root.join("deep/link.txt")].target, Some(root.join("real.txt")));
@@ -90,7 +80,6 @@ fn two_hundred_processes_at_once_all_come_to_their_end() {
     for at in 0..200 {
         fs::write(root.join(format!("f{at}")), "x\n").unwrap();
     }
-    settle();
     let (output, seen) = shell(&root, "for i in $(seq 0 199); do cat f$i & done | wc -l; wait");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "200");
     assert_eq!(names(&seen, &root).len(), 200);

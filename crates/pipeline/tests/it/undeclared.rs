@@ -3,20 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::time::{Duration, Instant};
 
 use towpath_core::{InputKind, UndeclaredInput};
 use towpath_pipeline::{Request, StageStatus, Status};
 
 use crate::repository::Repo;
-
-/// What was there before the clock of files ticked is not told from what a stage makes.
-fn settle() {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(20) {
-        std::thread::yield_now();
-    }
-}
 
 fn names(undeclared: &[UndeclaredInput], kind: InputKind) -> Vec<&str> {
     undeclared.iter().filter(|input| input.kind == kind).map(|input| input.name.as_str()).collect()
@@ -102,7 +93,6 @@ fn every_way_to_read_a_hidden_input_is_named() {
     std::os::unix::fs::symlink("hidden", repo.root().join("linked")).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(repo.root().join("tool.sh"), executable).unwrap();
-    settle();
     let outcome = repo.try_run(&Request { jobs: 2, ..repo.request() }).unwrap();
     assert_eq!(outcome.status, Status::Succeeded, "{:?}", outcome.error);
     let found: BTreeMap<&str, Vec<String>> = outcome
@@ -133,7 +123,6 @@ fn what_is_declared_made_by_the_stage_or_of_the_system_is_not_named() {
     repo.write("tool", "#!/bin/sh\ncat data/x\n");
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(repo.root().join("tool"), executable).unwrap();
-    settle();
     let outcome = repo.run();
     let stage = &outcome.stages[0];
     assert_eq!((stage.status, stage.undeclared.as_slice()), (StageStatus::Ran, [].as_slice()));
@@ -154,7 +143,6 @@ fn files_elsewhere_and_connections_are_named_and_a_policy_refuses_them() {
         "dvc.yaml",
         &format!("stages:\n  a:\n    cmd: cat {elsewhere} > out; python3 -c \"{connect}\"\n    outs: [out]\n"),
     );
-    settle();
     let outcome = repo.run();
     let undeclared = &outcome.stages[0].undeclared;
     assert_eq!(names(undeclared, InputKind::Elsewhere), [elsewhere]);
