@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use towpath_api::control::{DeploymentState, LabelCounts, PredictionRecord, Revision, RevisionState, RoutingTable};
 use towpath_core::{Clock, Timestamp};
 use towpath_stats::judge::Observation;
+use towpath_stats::routing;
 
 use crate::admission::{Admission, Clients, TokenHash};
 use crate::error::{RequestError, RevisionError};
@@ -21,8 +22,9 @@ use crate::evidence::Judge;
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::Protocol;
 use crate::persist::{StateDir, Stored};
-use crate::prediction_log::{Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog};
-use crate::protocol::json_tensor::Nested;
+use crate::prediction_log::{
+    Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog, output,
+};
 use crate::repository::Repository;
 use crate::revision::{LoadedRevision, lock, micros};
 use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
@@ -31,15 +33,12 @@ use crate::server::{Limits, Loader, OnLogFailure};
 use crate::shadow::{Copy, Shadow};
 use crate::tensor::Tensor;
 
-/// Rows of one prediction whose labels are logged.
-const LOGGED_ROWS: usize = 1_000;
-
 pub(crate) struct DataPlane {
     pub(crate) router: Router,
     pub(crate) repository: Repository,
     pub(crate) judge: Arc<Judge>,
     pub(crate) shadow: Shadow,
-    pub(crate) log: PredictionLog,
+    pub(crate) log: Arc<PredictionLog>,
     pub(crate) admission: Admission,
     pub(crate) clients: Option<Clients>,
     pub(crate) counters: Counters,
@@ -152,13 +151,17 @@ impl DataPlane {
         let route = snapshot.route(call.model)?;
         let choice = choose(route, &call, &read)?;
         let deadline = call.received + call.patience;
-        let mut features = None;
+        let id = PredictionId::new(choice.revision.info.release, &snapshot.project, &snapshot.environment);
+        let (mut features, mut copied) = (None, None);
         let result = match read(&choice.revision) {
             Ok(inputs) => {
                 features = snapshot.rules.copy(&inputs);
                 let copy = route.copied(&choice).map(|(candidate, policy)| Copy {
                     candidate: Arc::clone(&candidate.revision),
                     rollout: Arc::clone(&candidate.rollout),
+                    id,
+                    key_hash: candidate.labels.then(|| copy_key(route, candidate, &choice, &call, &read)).flatten(),
+                    labels: candidate.labels,
                     inputs: if candidate.revision.runtime.inputs() == choice.revision.runtime.inputs() {
                         Some(inputs.clone())
                     } else {
@@ -168,10 +171,7 @@ impl DataPlane {
                 });
                 let started = Instant::now();
                 let result = choice.revision.run(inputs, deadline).await;
-                let answer = result.as_ref().ok().and_then(|outputs| outputs.get(choice.revision.label_output));
-                if let (Some(copy), Some(answer)) = (copy, answer) {
-                    self.shadow.send(copy, answer, started.elapsed());
-                }
+                copied = copy.map(|copy| (copy, started.elapsed()));
                 result
             }
             // A candidate that refuses what stable takes has changed its inputs: its fault.
@@ -182,10 +182,12 @@ impl DataPlane {
                 _ => Err(error),
             },
         };
-        let release = choice.revision.info.release;
-        let id = PredictionId::new(release, &snapshot.project, &snapshot.environment);
         let outcome = Outcome { id, features, result: result.as_ref() };
         self.record(&snapshot, route, &choice, &call, outcome);
+        let answer = result.as_ref().ok().and_then(|outputs| outputs.get(choice.revision.label_output));
+        if let (Some((copy, took)), Some(answer)) = (copied, answer) {
+            self.shadow.send(copy, answer, took);
+        }
         Ok(Answered { id, model: Arc::clone(&route.model), revision: choice.revision, result })
     }
 
@@ -225,10 +227,8 @@ impl DataPlane {
             revision.tallies.errors.fetch_add(1, Ordering::Relaxed);
         }
         lock(&revision.recent).add(now, micros(took));
-        let (output, rows) = result.map_or_else(
-            |_| nothing_logged(),
-            |outputs| outputs.get(revision.label_output).map_or_else(nothing_logged, logged_labels),
-        );
+        let answer = result.ok().and_then(|outputs| outputs.get(revision.label_output));
+        let (output, rows) = answer.map_or_else(|| (RawValue::NULL.to_owned(), 0), output::logged);
         let rollout = choice.rollout.as_ref();
         let arm = if choice.arm == Arm::Candidate { JudgedArm::Candidate } else { JudgedArm::Stable };
         let prediction = Prediction {
@@ -263,7 +263,8 @@ impl DataPlane {
             self.log.leave_out();
         }
         let judged = rollout.map(|rollout| (arm, rollout.clone()));
-        self.log.remember(id, Known { revision: Arc::clone(&revision.id), judged, output, labelled: false });
+        self.log
+            .remember(id, Known { revision: Arc::clone(&revision.id), judged, output, labelled: false, copy: None });
         if let Some(randomised) = &choice.rollout {
             let observation = Observation::Request {
                 arm,
@@ -310,12 +311,16 @@ impl DataPlane {
     }
 
     /// Counts a label for its revision and its rollout; true when that rollout has ended.
-    fn judge_label(&self, Correctness { known, correct }: &Correctness, now: Timestamp) -> bool {
+    fn judge_label(&self, Correctness { known, correct, pair }: &Correctness, now: Timestamp) -> bool {
         let snapshot = self.router.snapshot();
         let revisions = snapshot.routes.iter().flat_map(|route| route.revisions());
         for (_, _, revision) in revisions.filter(|(_, _, revision)| revision.id == known.revision) {
             revision.tallies.labelled.fetch_add(1, Ordering::Relaxed);
             revision.tallies.correct.fetch_add(u64::from(*correct), Ordering::Relaxed);
+        }
+        if let Some((copy, outcome)) = pair {
+            let observation = Observation::LabelledPair { key: copy.key_hash, outcome: *outcome };
+            self.observe(&copy.rollout, &observation, None, now);
         }
         let Some((arm, randomised)) = &known.judged else {
             return false;
@@ -348,6 +353,7 @@ impl DataPlane {
             key: rollout.key.clone(),
             variants: rollout.variants.clone(),
             shadow: rollout.judge.shadow.filter(|_| weight >= rollout.weight),
+            labels: rollout.judge.labels.is_some(),
         });
         let serves = stable.is_some() || candidate.is_some();
         let route = Route { model: Arc::from(table.model.as_str()), stable, candidate, warm };
@@ -508,26 +514,29 @@ fn choose(
     }
 }
 
+/// The hash of the key that a copied request has, whether or not it was routed by it.
+fn copy_key(
+    route: &Route,
+    candidate: &Candidate,
+    choice: &Choice,
+    call: &Call<'_>,
+    read: impl Fn(&LoadedRevision) -> Result<Vec<Tensor>, RequestError>,
+) -> Option<u64> {
+    if let Some(rollout) = &choice.rollout {
+        return rollout.key_hash;
+    }
+    let hash = |key: &[u8]| routing::key_hash(&candidate.rollout, key);
+    match &candidate.key {
+        None => call.key.map(hash),
+        Some(rule) => routing_key::find(rule, call.headers, route, |revision| read(revision).ok()).as_deref().map(hash),
+    }
+}
+
 async fn optional<T, E>(future: Option<impl Future<Output = Result<T, E>>>) -> Result<Option<T>, E> {
     match future {
         Some(future) => future.await.map(Some),
         None => Ok(None),
     }
-}
-
-/// The labels of a prediction for the log, one per row, and how many rows it had.
-fn logged_labels(tensor: &Tensor) -> (Box<RawValue>, u32) {
-    let rows = tensor.shape.first().copied().unwrap_or(1);
-    let width = tensor.data.len().checked_div(rows).unwrap_or(0);
-    let shape = [rows.min(LOGGED_ROWS), width];
-    let shape = if width == 1 { &shape[..1] } else { &shape };
-    let labels = to_raw_value(&Nested { shape, data: &tensor.data, from: 0 });
-    let (nothing, _) = nothing_logged();
-    (labels.unwrap_or(nothing), u32::try_from(rows).unwrap_or(u32::MAX))
-}
-
-fn nothing_logged() -> (Box<RawValue>, u32) {
-    (RawValue::NULL.to_owned(), 0)
 }
 
 /// A table for models that were named on the command line.

@@ -49,6 +49,8 @@ pub(crate) struct Candidate {
     pub(crate) variants: Option<Variants>,
     /// It answers copies of requests; none after a rollback.
     pub(crate) shadow: Option<ShadowPolicy>,
+    /// Labels are judged: the answers to copies are kept for them.
+    pub(crate) labels: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -199,13 +199,13 @@ impl DataPlane {
         loader: Loader,
     ) -> Result<Self, ServeError> {
         let (stored, first_bad) = state_dir.as_ref().map(StateDir::stored).unwrap_or_default();
-        let log = PredictionLog::open(state_dir.as_ref().map(StateDir::predictions), Arc::clone(&clock))?;
+        let log = Arc::new(PredictionLog::open(state_dir.as_ref().map(StateDir::predictions), Arc::clone(&clock))?);
         let memory_budget = limits.memory_budget.map(MemoryBudget::new);
         let judge = Arc::new(Judge::restored(stored.judge.clone(), first_bad));
         Ok(Self {
             router: router::Router::default(),
             repository,
-            shadow: Shadow::new(Arc::clone(&judge)),
+            shadow: Shadow::new(Arc::clone(&judge), Arc::clone(&log)),
             judge,
             log,
             admission: Admission::new(limits.concurrent),

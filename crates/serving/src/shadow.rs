@@ -11,6 +11,7 @@ use towpath_core::project::ShadowPolicy;
 use towpath_stats::judge::Pair;
 
 use crate::evidence::Judge;
+use crate::prediction_log::{CopyAnswer, PredictionId, PredictionLog, output};
 use crate::revision::LoadedRevision;
 use crate::tensor::{Data, Tensor};
 
@@ -27,6 +28,11 @@ const POLITENESS: i32 = 15;
 pub(crate) struct Copy {
     pub(crate) candidate: Arc<LoadedRevision>,
     pub(crate) rollout: Arc<str>,
+    /// The prediction that was copied.
+    pub(crate) id: PredictionId,
+    pub(crate) key_hash: Option<u64>,
+    /// Its label will be compared with the candidate's answer as well.
+    pub(crate) labels: bool,
     /// `None`: it does not take what stable takes.
     pub(crate) inputs: Option<Vec<Tensor>>,
     pub(crate) policy: ShadowPolicy,
@@ -43,14 +49,15 @@ struct Waiting {
 
 pub(crate) struct Shadow {
     judge: Arc<Judge>,
+    log: Arc<PredictionLog>,
     queue: OnceLock<Option<SyncSender<Waiting>>>,
     bytes: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicU64>,
 }
 
 impl Shadow {
-    pub(crate) fn new(judge: Arc<Judge>) -> Self {
-        Self { judge, queue: OnceLock::new(), bytes: Arc::default(), dropped: Arc::default() }
+    pub(crate) fn new(judge: Arc<Judge>, log: Arc<PredictionLog>) -> Self {
+        Self { judge, log, queue: OnceLock::new(), bytes: Arc::default(), dropped: Arc::default() }
     }
 
     /// Takes a copy in, with stable's answer; never waits.
@@ -71,12 +78,13 @@ impl Shadow {
         let (queue, copies) = sync_channel(WAITING);
         let (judge, bytes, dropped) = (Arc::clone(&self.judge), Arc::clone(&self.bytes), Arc::clone(&self.dropped));
         let thread = std::thread::Builder::new().name("shadow".to_owned());
-        let started = thread.spawn(move || run(&copies, &judge, &bytes, &dropped));
+        let log = Arc::clone(&self.log);
+        let started = thread.spawn(move || run(&copies, &judge, &log, &bytes, &dropped));
         started.inspect_err(|error| tracing::error!(%error, "no thread for copies of requests")).ok().map(|_| queue)
     }
 }
 
-fn run(copies: &Receiver<Waiting>, judge: &Judge, bytes: &AtomicUsize, dropped: &AtomicU64) {
+fn run(copies: &Receiver<Waiting>, judge: &Judge, log: &PredictionLog, bytes: &AtomicUsize, dropped: &AtomicU64) {
     // Linux has it for each thread. Without it copies take their share of the machine.
     let _ = rustix::process::setpriority_process(None, POLITENESS);
     for waiting in copies {
@@ -85,7 +93,8 @@ fn run(copies: &Receiver<Waiting>, judge: &Judge, bytes: &AtomicUsize, dropped: 
             dropped.fetch_add(1, Ordering::Relaxed);
             continue;
         }
-        let Waiting { copy: Copy { candidate, rollout, inputs, policy }, answer, stable_took, .. } = waiting;
+        let Waiting { copy, answer, stable_took, .. } = waiting;
+        let Copy { candidate, rollout, id, key_hash, labels, inputs, policy } = copy;
         let started = Instant::now();
         let outputs = inputs.and_then(|inputs| {
             std::panic::catch_unwind(AssertUnwindSafe(|| candidate.run_here(inputs))).ok().and_then(Result::ok)
@@ -99,6 +108,11 @@ fn run(copies: &Receiver<Waiting>, judge: &Judge, bytes: &AtomicUsize, dropped: 
             candidate_seconds,
             outputs: theirs.and_then(|theirs| Some((mean(&answer)?, mean(theirs)?))),
         };
+        if labels {
+            let output = theirs.and_then(|theirs| serde_json::from_str(output::logged(theirs).0.get()).ok());
+            let answer = CopyAnswer { rollout: Arc::clone(&rollout), key_hash, output: output.unwrap_or_default() };
+            log.copied(id, answer);
+        }
         judge.compare(&rollout, &pair);
     }
 }

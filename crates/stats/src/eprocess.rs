@@ -83,7 +83,7 @@ pub fn safe_ceiling(bad: f64, good: f64, ceiling: f64) -> LnRatios {
 /// Null: the candidate's bad rate exceeds stable's by at least `margin`. Bets on outcomes weighted
 /// by the inverse of the arm's share.
 pub fn safe_margin(splits: &[Split], margin: f64) -> LnRatios {
-    [0.05, 0.1, 0.2, 0.4, 0.8]
+    STAKES
         .iter()
         .map(|stake| {
             splits
@@ -96,6 +96,50 @@ pub fn safe_margin(splits: &[Split], margin: f64) -> LnRatios {
                 })
                 .sum()
         })
+        .collect()
+}
+
+/// Stakes of bets, as shares of the largest one that cannot lose everything.
+pub const STAKES: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
+
+/// Rows that both arms answered and whose truth is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs {
+    pub all: f64,
+    /// Both are wrong.
+    pub both: f64,
+    /// Only stable is.
+    pub stable: f64,
+    /// Only the candidate is.
+    pub candidate: f64,
+}
+
+/// Null: where exactly one arm is wrong, it is the candidate at most half of the time (McNemar).
+pub fn paired_worse(pairs: Pairs) -> LnRatios {
+    let Pairs { stable, candidate, .. } = pairs;
+    [0.55, 0.6, 0.7, 0.8, 0.9]
+        .iter()
+        .map(|q: &f64| candidate * (2.0 * q).ln() + stable * (2.0 * (1.0 - q)).ln())
+        .collect()
+}
+
+/// Null: the candidate is wrong on at least `margin` more of the rows than stable.
+pub fn paired_safe_margin(pairs: Pairs, margin: f64) -> LnRatios {
+    let Pairs { all, stable, candidate, .. } = pairs;
+    bets(1.0 - margin, &[(candidate, margin - 1.0), (stable, margin + 1.0), (all - stable - candidate, margin)])
+}
+
+/// Null: the candidate is wrong on at least `rho` times as many rows as stable.
+pub fn paired_safe_ratio(pairs: Pairs, rho: f64) -> LnRatios {
+    let Pairs { both, stable, candidate, .. } = pairs;
+    bets(1.0, &[(candidate, -1.0), (stable, rho), (both, rho - 1.0)])
+}
+
+/// Wealth of bets on a gain that is never expected under the null, by (count, gain). No gain is below `-worst`.
+fn bets(worst: f64, outcomes: &[(f64, f64)]) -> LnRatios {
+    STAKES
+        .iter()
+        .map(|stake| outcomes.iter().map(|(count, gain)| count * (stake / worst * gain).ln_1p()).sum())
         .collect()
 }
 
@@ -210,13 +254,50 @@ mod tests {
         assert!((expected - 1.0).abs() < 1e-12, "{expected}");
     }
 
+    fn pairs(candidate: u32, stable: u32, both: u32, all: u32) -> Pairs {
+        let [candidate, stable, both, all] = [candidate, stable, both, all].map(f64::from);
+        Pairs { all, both, stable, candidate }
+    }
+
+    #[test]
+    fn worse_by_pairs_equals_the_reference() {
+        for (candidate, stable, expected) in [
+            (10, 0, 4.614_543_776),
+            (15, 5, 1.904_403_766),
+            (30, 10, 4.164_957_532),
+            (60, 40, 0.937_937_701),
+            (100, 50, 6.817_921_782),
+        ] {
+            assert_close(ln_mean(&paired_worse(pairs(candidate, stable, 0, 200))), expected);
+        }
+    }
+
+    #[test]
+    fn safe_by_pairs_is_a_fair_bet_at_the_limit() {
+        // One row, wrong in both arms, in one of them or in none; the expected wealth at the limit is 1.
+        let expected = |wealth: &dyn Fn(Pairs) -> f64, candidate: f64, stable: f64, both: f64| {
+            candidate * wealth(pairs(1, 0, 0, 1))
+                + stable * wealth(pairs(0, 1, 0, 1))
+                + both * wealth(pairs(0, 0, 1, 1))
+                + (1.0 - candidate - stable - both) * wealth(pairs(0, 0, 0, 1))
+        };
+        let margin = expected(&|pair| ln_mean(&paired_safe_margin(pair, 0.02)).exp(), 0.05, 0.03, 0.1);
+        let ratio = expected(&|pair| ln_mean(&paired_safe_ratio(pair, 2.0)).exp(), 0.12, 0.01, 0.1);
+        assert!((margin - 1.0).abs() < 1e-12 && (ratio - 1.0).abs() < 1e-12, "{margin} {ratio}");
+    }
+
     #[test]
     fn the_binomial_mixture_equals_the_reference_bounds_of_one_proportion() {
         // At the bound of a one-sided 99 % confidence sequence the process stands at 100.
         for (hits, trials, bound) in [
             (0.0, 1000.0, 0.008_594_39),
+            (5.0, 1000.0, 0.000_378_57),
             (5.0, 1000.0, 0.020_144_25),
             (10.0, 1000.0, 0.001_959_94),
+            (10.0, 1000.0, 0.028_630_46),
+            (50.0, 1000.0, 0.026_770_82),
+            (50.0, 1000.0, 0.083_091_93),
+            (100.0, 10_000.0, 0.006_272_41),
             (100.0, 10_000.0, 0.014_957_44),
         ] {
             let ln = ln_binomial(bound, hits, trials - hits);

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use towpath_api::control::PredictionRecord;
+use towpath_stats::judge::PairOutcome;
 
-use super::PredictionId;
+use super::segment::Logged;
+use super::{PredictionId, output};
 use crate::revision::lock;
 use crate::router::{JudgedArm, Randomised};
 
@@ -22,6 +24,17 @@ pub(crate) struct Known {
     /// One label per row.
     pub(crate) output: Box<RawValue>,
     pub(crate) labelled: bool,
+    /// What the candidate answered to a copy of the request.
+    pub(crate) copy: Option<CopyAnswer>,
+}
+
+/// The candidate's answer to the copy of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CopyAnswer {
+    pub(crate) rollout: Arc<str>,
+    pub(crate) key_hash: Option<u64>,
+    /// One label per row; null when the candidate failed.
+    pub(crate) output: Value,
 }
 
 /// What became of a label.
@@ -36,18 +49,20 @@ pub(crate) enum Labelling {
 pub(crate) struct Correctness {
     pub(crate) known: Known,
     pub(crate) correct: bool,
+    /// The same of the candidate's answer to the copy.
+    pub(crate) pair: Option<(CopyAnswer, PairOutcome)>,
 }
 
 impl Known {
-    /// A prediction that was read from disk, with its label.
-    pub(crate) fn from_record(record: PredictionRecord, label: Option<&Value>) -> Self {
+    /// A prediction that was read from disk.
+    pub(super) fn from_logged(Logged { record, label, copy }: Logged) -> Self {
         let arm = if record.arm == "candidate" { JudgedArm::Candidate } else { JudgedArm::Stable };
         let judged = record.rollout.map(|rollout| {
             let rollout = Randomised { rollout: Arc::from(rollout), weight: record.weight, key_hash: record.key_hash };
             (arm, rollout)
         });
         let output = serde_json::value::to_raw_value(&record.output).unwrap_or_else(|_| RawValue::NULL.to_owned());
-        Self { revision: Arc::from(record.revision), judged, output, labelled: label.is_some() }
+        Self { revision: Arc::from(record.revision), judged, output, labelled: label.is_some(), copy }
     }
 }
 
@@ -89,10 +104,10 @@ impl Index {
     /// The newest predictions that are known for certain; older ones are looked up on disk.
     pub(super) const GENERATION: usize = 32_768;
 
-    pub(super) fn fill(&self, newest: Vec<(PredictionRecord, Option<Value>)>) {
-        for (record, label) in newest {
-            if let Some(id) = PredictionId::parse(&record.id) {
-                self.add(id, Known::from_record(record, label.as_ref()));
+    pub(super) fn fill(&self, newest: Vec<Logged>) {
+        for logged in newest {
+            if let Some(id) = PredictionId::parse(&logged.record.id) {
+                self.add(id, Known::from_logged(logged));
             }
         }
     }
@@ -107,6 +122,15 @@ impl Index {
         drop(forgotten);
     }
 
+    /// Keeps what the candidate answered. One that comes after the label is not compared.
+    pub(super) fn copied(&self, id: PredictionId, answer: CopyAnswer) {
+        let mut generations = lock(&self.0);
+        let Generations { younger, older } = &mut *generations;
+        if let Some(known) = younger.get_mut(&id).or_else(|| older.get_mut(&id)) {
+            known.copy = Some(answer);
+        }
+    }
+
     /// The first label of a prediction counts.
     pub(super) fn label(&self, id: PredictionId, label: &Value) -> Labelling {
         let mut generations = lock(&self.0);
@@ -119,34 +143,18 @@ impl Index {
         }
         let known = known.clone();
         drop(generations);
-        let correct = serde_json::from_str(known.output.get()).is_ok_and(|output| answers(&output, label));
-        Labelling::Accepted(Correctness { known, correct })
+        let answered: Value = serde_json::from_str(known.output.get()).unwrap_or_default();
+        let correct = output::answers(&answered, label);
+        let pair = known.copy.clone().map(|copy| {
+            let outcome = output::compare(&answered, &copy.output, label);
+            (copy, outcome)
+        });
+        Labelling::Accepted(Correctness { known, correct, pair })
     }
 }
 
 fn room(predictions: usize) -> Generation {
     Generation::with_capacity_and_hasher(predictions, BuildHasherDefault::default())
-}
-
-/// True when `output` (one answer per row) says what `label` says (one value, or one per row).
-fn answers(output: &Value, label: &Value) -> bool {
-    match (output, label) {
-        (Value::Array(outputs), Value::Array(labels)) => {
-            outputs.len() == labels.len() && outputs.iter().zip(labels).all(|(output, label)| answers(output, label))
-        }
-        (Value::Array(outputs), label) => outputs.len() == 1 && answers(&outputs[0], label),
-        (output, label) => same_value(output, label),
-    }
-}
-
-/// Equal by value: 3, 3.0 and "3" are the same label.
-fn same_value(a: &Value, b: &Value) -> bool {
-    let as_number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
-    let as_text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match (as_number(a), as_number(b)) {
-        (Some(a), Some(b)) => a.to_bits() == b.to_bits() || (a - b).abs() <= f64::EPSILON * a.abs(),
-        _ => as_text(a) == as_text(b),
-    }
 }
 
 #[cfg(test)]
@@ -155,28 +163,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn labels_are_compared_by_value() {
-        for (output, label) in [
-            (json!([3]), json!(3)),
-            (json!([3]), json!("3")),
-            (json!([3.0]), json!(3)),
-            (json!(["cat"]), json!("cat")),
-            (json!([1, 0]), json!([1, 0])),
-            (json!([true]), json!("true")),
-        ] {
-            assert!(answers(&output, &label), "{output} {label}");
-        }
-        for (output, label) in
-            [(json!([3]), json!(4)), (json!([1, 0]), json!(1)), (json!(["cat"]), json!("dog")), (json!(null), json!(3))]
-        {
-            assert!(!answers(&output, &label), "{output} {label}");
-        }
-    }
-
-    #[test]
     fn the_first_label_counts_and_old_predictions_are_forgotten() {
         let output = serde_json::value::to_raw_value(&[1]).unwrap();
-        let known = Known { revision: "r".into(), judged: None, output, labelled: false };
+        let known = Known { revision: "r".into(), judged: None, output, labelled: false, copy: None };
         let index = Index::default();
         let added = 2 * Index::GENERATION + 1;
         for id in 0..added {

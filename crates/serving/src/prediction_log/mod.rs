@@ -1,7 +1,7 @@
 //! Every prediction and every label, on disk in the order they came.
 //!
 //! The log is a folder of segments, `<milliseconds of its first row>.jsonl`; each row is one line of
-//! JSON, `{"crc32":..,"prediction":{..}}` or `{"crc32":..,"label":{..}}`, the checksum taken over
+//! JSON, `{"crc32":..,"prediction":{..}}` (or `label`, or `copy`), the checksum taken over
 //! the inner object's bytes. Requests encode their rows; one thread writes, several times a second,
 //! so rows of one moment share one fsync. Ids are UUIDs of version 7: their first 48 bits are the
 //! milliseconds that lead to the segment. What a kill leaves of a last line is cut when the log is
@@ -9,6 +9,7 @@
 
 mod id;
 mod index;
+pub(crate) mod output;
 mod rules;
 mod sealed;
 mod segment;
@@ -22,7 +23,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use towpath_api::control::{LogPolicy, PredictionRecord};
 use towpath_core::{Clock, Timestamp};
@@ -31,10 +31,10 @@ use crate::error::ServeError;
 use crate::revision::lock;
 pub(crate) use id::{Hex, PredictionId};
 use index::Index;
-pub(crate) use index::{Correctness, Known, Labelling};
+pub(crate) use index::{CopyAnswer, Correctness, Known, Labelling};
 pub(crate) use rules::Rules;
 pub(crate) use segment::LabelRow;
-use segment::{Encoded, Segments};
+use segment::{CopyRow, Encoded, Later, Logged, Segments};
 use waiting::Waiting;
 use writer::Writer;
 
@@ -143,6 +143,15 @@ impl PredictionLog {
         self.index.add(id, known);
     }
 
+    /// Keeps what the candidate answered to the copy of a request, until its label comes.
+    pub(crate) fn copied(&self, id: PredictionId, answer: CopyAnswer) {
+        if let Some(disk) = &self.disk {
+            let row = CopyRow { id: id.digits(), answer: answer.clone() };
+            self.count_lost(disk.waiting.add_later(Later::Copy(row)));
+        }
+        self.index.copied(id, answer);
+    }
+
     fn count_lost(&self, queued: bool) {
         self.counters.lost.fetch_add(u64::from(!queued), Ordering::Relaxed);
     }
@@ -154,13 +163,13 @@ impl PredictionLog {
         };
         let mut labelling = self.index.label(id, &label.label);
         if matches!(labelling, Labelling::Unknown)
-            && let Some((record, labelled)) = self.read(&label.id).await
+            && let Some(logged) = self.read(&label.id).await
         {
-            self.index.add(id, Known::from_record(record, labelled.as_ref()));
+            self.index.add(id, Known::from_logged(logged));
             labelling = self.index.label(id, &label.label);
         }
         if let (Labelling::Accepted(_), Some(disk)) = (&labelling, &self.disk) {
-            self.count_lost(disk.waiting.add_label(label));
+            self.count_lost(disk.waiting.add_later(Later::Label(label)));
         }
         labelling
     }
@@ -170,10 +179,10 @@ impl PredictionLog {
         let disk = self.disk.as_ref()?;
         // A writer that cannot write does not answer; what is on disk is still found.
         let _ = tokio::time::timeout(Duration::from_secs(2), disk.waiting.flush()).await;
-        self.read(id).await.map(|(record, label)| PredictionRecord { label, ..record })
+        self.read(id).await.map(|Logged { record, label, .. }| PredictionRecord { label, ..record })
     }
 
-    async fn read(&self, id: &str) -> Option<(PredictionRecord, Option<Value>)> {
+    async fn read(&self, id: &str) -> Option<Logged> {
         let folder = self.disk.as_ref()?.folder.clone();
         let id = id.to_owned();
         match tokio::task::spawn_blocking(move || segment::find(&folder, &id)).await {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use towpath_api::control::PredictionRecord;
 use towpath_core::Timestamp;
 
-use super::{Retention, sealed};
+use super::{CopyAnswer, Retention, sealed};
 use crate::persist::crc32;
 
 /// A label as it came.
@@ -21,6 +21,61 @@ pub(crate) struct LabelRow {
     pub(crate) at: Timestamp,
 }
 
+/// What the candidate answered to the copy of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct CopyRow {
+    pub(super) id: String,
+    #[serde(flatten)]
+    pub(super) answer: CopyAnswer,
+}
+
+/// What becomes known of a prediction later.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Later {
+    Label(LabelRow),
+    Copy(CopyRow),
+}
+
+impl Later {
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Label(row) => &row.id,
+            Self::Copy(row) => &row.id,
+        }
+    }
+
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        match self {
+            Self::Label(row) => Encoded::new(row)?.append_to(out, "label"),
+            Self::Copy(row) => Encoded::new(row)?.append_to(out, "copy"),
+        }
+        Ok(())
+    }
+}
+
+/// A prediction with what became known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Logged {
+    pub(super) record: PredictionRecord,
+    pub(super) label: Option<Value>,
+    /// The candidate's answer to its copy.
+    pub(super) copy: Option<CopyAnswer>,
+}
+
+impl Logged {
+    fn alone(record: PredictionRecord) -> Self {
+        Self { record, label: None, copy: None }
+    }
+
+    /// The first label counts.
+    fn learn(&mut self, later: Later) {
+        match later {
+            Later::Label(row) => drop(self.label.get_or_insert(row.label)),
+            Later::Copy(row) => drop(self.copy.get_or_insert(row.answer)),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Line<'a> {
     crc32: u32,
@@ -28,6 +83,8 @@ struct Line<'a> {
     prediction: Option<&'a RawValue>,
     #[serde(borrow)]
     label: Option<&'a RawValue>,
+    #[serde(borrow)]
+    copy: Option<&'a RawValue>,
 }
 
 /// A row as it lies on disk, but for its kind.
@@ -47,7 +104,7 @@ impl Encoded {
         Ok(Self { json, crc32 })
     }
 
-    /// Appends the line. `kind` is `prediction` or `label`.
+    /// Appends the line. `kind` is `prediction`, `label` or `copy`.
     pub(super) fn append_to(&self, out: &mut Vec<u8>, kind: &str) {
         out.extend_from_slice(format!("{{\"crc32\":{},\"{kind}\":", self.crc32).as_bytes());
         out.extend_from_slice(&self.json);
@@ -57,7 +114,7 @@ impl Encoded {
 
 enum Row {
     Prediction(Box<PredictionRecord>),
-    Label(LabelRow),
+    Later(Later),
 }
 
 /// `None` for a line that is no intact row.
@@ -67,7 +124,11 @@ fn decode(line: &[u8]) -> Option<Row> {
     if let Some(raw) = line.prediction.filter(intact) {
         return serde_json::from_str(raw.get()).ok().map(|record| Row::Prediction(Box::new(record)));
     }
-    line.label.filter(intact).and_then(|raw| serde_json::from_str(raw.get()).ok()).map(Row::Label)
+    if let Some(raw) = line.copy.filter(intact) {
+        return serde_json::from_str(raw.get()).ok().map(|row| Row::Later(Later::Copy(row)));
+    }
+    let raw = line.label.filter(intact)?;
+    serde_json::from_str(raw.get()).ok().map(|row| Row::Later(Later::Label(row)))
 }
 
 /// What [`Segments::expire`] deleted.
@@ -187,11 +248,10 @@ impl Segments {
         Ok(())
     }
 
-    /// Labels lie beside the segment of their prediction's time.
-    pub(super) fn labels_path(&self, id: &str) -> io::Result<PathBuf> {
-        let starts = self.starts()?;
-        let start = starts[..home(&starts, id)].last().or(starts.first()).copied().unwrap_or(0);
-        Ok(self.folder.join(format!("{start:013}.labels.jsonl")))
+    /// Labels and copies lie beside the segment of their prediction's time. `starts` are those of all segments.
+    pub(super) fn labels_path(&self, starts: &[i64], id: &str) -> PathBuf {
+        let start = starts[..home(starts, id)].last().or(starts.first()).copied().unwrap_or(0);
+        self.folder.join(format!("{start:013}.labels.jsonl"))
     }
 
     /// Starts of all segments, oldest first.
@@ -209,23 +269,23 @@ impl Segments {
         Ok(starts)
     }
 
-    /// At most `count` of the newest predictions, oldest first, with their labels.
-    pub(super) fn newest(&self, count: usize) -> io::Result<Vec<(PredictionRecord, Option<Value>)>> {
-        let mut newest: Vec<(PredictionRecord, Option<Value>)> = Vec::new();
+    /// At most `count` of the newest predictions, oldest first.
+    pub(super) fn newest(&self, count: usize) -> io::Result<Vec<Logged>> {
+        let mut newest: Vec<Logged> = Vec::new();
         for start in self.starts()?.into_iter().rev() {
-            let mut labels = std::collections::HashMap::new();
+            let mut later = std::collections::HashMap::<String, Vec<Later>>::new();
             each_row(&self.folder.join(format!("{start:013}.labels.jsonl")), |row| {
-                if let Row::Label(row) = row {
-                    labels.entry(row.id).or_insert(row.label);
+                if let Row::Later(row) = row {
+                    later.entry(row.id().to_owned()).or_default().push(row);
                 }
             })?;
             let mut rows = Vec::new();
-            self.each_prediction(start, "", |record| rows.push((record, None)))?;
+            self.each_prediction(start, "", |record| rows.push(Logged::alone(record)))?;
             rows.append(&mut newest);
             newest = rows;
-            for (record, label) in &mut newest {
-                if label.is_none() {
-                    *label = labels.remove(&record.id);
+            for logged in &mut newest {
+                for row in later.remove(&logged.record.id).into_iter().flatten() {
+                    logged.learn(row);
                 }
             }
             if newest.len() >= count {
@@ -244,8 +304,8 @@ fn home(starts: &[i64], id: &str) -> usize {
     starts.partition_point(|start| *start < made)
 }
 
-/// The record of `id` and its label.
-pub(super) fn find(folder: &Path, id: &str) -> io::Result<Option<(PredictionRecord, Option<Value>)>> {
+/// The record of `id` and what became known of it.
+pub(super) fn find(folder: &Path, id: &str) -> io::Result<Option<Logged>> {
     let segments = Segments { folder: folder.to_owned() };
     let starts = segments.starts()?;
     let home = home(&starts, id);
@@ -253,19 +313,18 @@ pub(super) fn find(folder: &Path, id: &str) -> io::Result<Option<(PredictionReco
         let mut found = None;
         segments.each_prediction(*start, id, |record| {
             if record.id == id {
-                found = Some(record);
+                found = Some(Logged::alone(record));
             }
         })?;
-        if let Some(record) = found {
-            let mut label = None;
-            each_row_with(&segments.labels_path(id)?, id, |row| {
-                if let Row::Label(row) = row
-                    && row.id == id
+        if let Some(mut logged) = found {
+            each_row_with(&segments.labels_path(&starts, id), id, |row| {
+                if let Row::Later(row) = row
+                    && row.id() == id
                 {
-                    label.get_or_insert(row.label);
+                    logged.learn(row);
                 }
             })?;
-            return Ok(Some((record, label)));
+            return Ok(Some(logged));
         }
     }
     Ok(None)
@@ -334,7 +393,7 @@ mod tests {
     fn a_row_with_a_flipped_bit_is_no_row() {
         let mut line = Vec::new();
         Encoded::new(&label("a")).unwrap().append_to(&mut line, "label");
-        assert!(matches!(decode(&line), Some(Row::Label(row)) if row == label("a")));
+        assert!(matches!(decode(&line), Some(Row::Later(Later::Label(row))) if row == label("a")));
         let position = line.iter().rposition(|byte| *byte == b'3').unwrap();
         line[position] = b'4';
         assert!(decode(&line).is_none());
@@ -373,9 +432,13 @@ mod tests {
             fs::write(segments.path(start), rows).unwrap();
         }
         let label = LabelRow { id: prediction(102).id, label: json!(4), at: Timestamp(9) };
-        let mut labels = Vec::new();
-        Encoded::new(&label).unwrap().append_to(&mut labels, "label");
-        fs::write(segments.labels_path(&label.id).unwrap(), labels).unwrap();
+        let answer = CopyAnswer { rollout: "r".into(), key_hash: Some(7), output: json!([5]) };
+        let copy = CopyRow { id: label.id.clone(), answer: answer.clone() };
+        let mut later = Vec::new();
+        for row in [Later::Copy(copy), Later::Label(label.clone())] {
+            row.append_to(&mut later).unwrap();
+        }
+        fs::write(segments.labels_path(&segments.starts().unwrap(), &label.id), later).unwrap();
         let before = segments.newest(10).unwrap();
         segments.seal().unwrap();
         assert_eq!(segments.starts().unwrap(), [100, 200, 300]);
@@ -383,8 +446,11 @@ mod tests {
         assert_eq!(open, [false, false, true]);
         assert_eq!(segments.newest(10).unwrap(), before);
         assert_eq!(before.len(), 6);
-        assert_eq!(find(dir.path(), &label.id).unwrap(), Some((prediction(102), Some(json!(4)))));
-        assert_eq!(find(dir.path(), &prediction(301).id).unwrap(), Some((prediction(301), None)));
+        assert_eq!(
+            find(dir.path(), &label.id).unwrap(),
+            Some(Logged { record: prediction(102), label: Some(json!(4)), copy: Some(answer) })
+        );
+        assert_eq!(find(dir.path(), &prediction(301).id).unwrap(), Some(Logged::alone(prediction(301))));
         assert_eq!(find(dir.path(), &prediction(150).id).unwrap(), None);
         // Killed between the two: the row is there once.
         fs::write(segments.path(100), "").unwrap();

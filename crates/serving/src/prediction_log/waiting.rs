@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::segment::{self, LabelRow};
+use super::segment::{self, Later};
 use crate::revision::lock;
 
 /// Rows of this long share one write.
@@ -16,7 +16,7 @@ const WRITE_BYTES: usize = 1024 * 1024;
 const MOST_BYTES: usize = 8 * WRITE_BYTES;
 /// The writer wakes without rows too, to see what is too old.
 pub(super) const LOOK_EVERY: Duration = Duration::from_mins(1);
-const MOST_LABELS: usize = 20_000;
+const MOST_LATER: usize = 20_000;
 
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 struct Rows {
     predictions: Vec<u8>,
     count: u64,
-    labels: Vec<LabelRow>,
+    later: Vec<Later>,
     /// Wait for everything before them to be on disk.
     flushes: Vec<oneshot::Sender<()>>,
     closing: bool,
@@ -38,7 +38,7 @@ struct Rows {
 
 impl Rows {
     fn is_empty(&self) -> bool {
-        self.predictions.is_empty() && self.labels.is_empty() && !self.asked()
+        self.predictions.is_empty() && self.later.is_empty() && !self.asked()
     }
 
     fn asked(&self) -> bool {
@@ -53,7 +53,8 @@ pub(super) struct Batch {
     pub(super) predictions: Vec<u8>,
     /// How many.
     pub(super) count: u64,
-    pub(super) labels: Vec<LabelRow>,
+    /// Labels and copies.
+    pub(super) later: Vec<Later>,
     pub(super) flushes: Vec<oneshot::Sender<()>>,
     /// Nothing comes after it.
     pub(super) last: bool,
@@ -63,7 +64,7 @@ pub(super) struct Batch {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.predictions.is_empty() && self.labels.is_empty()
+        self.predictions.is_empty() && self.later.is_empty()
     }
 }
 
@@ -86,14 +87,17 @@ impl Waiting {
     }
 
     /// False when there is no room.
-    pub(super) fn add_label(&self, label: LabelRow) -> bool {
+    pub(super) fn add_later(&self, row: Later) -> bool {
         let mut rows = lock(&self.rows);
-        if rows.labels.len() >= MOST_LABELS {
+        let idle = rows.is_empty();
+        if rows.later.len() >= MOST_LATER {
             return false;
         }
-        rows.labels.push(label);
+        rows.later.push(row);
         drop(rows);
-        self.changed.notify_one();
+        if idle {
+            self.changed.notify_one();
+        }
         true
     }
 
@@ -131,7 +135,7 @@ impl Waiting {
         batch.last = rows.closing && batch.whole;
         if !held {
             std::mem::swap(&mut batch.predictions, &mut rows.predictions);
-            std::mem::swap(&mut batch.labels, &mut rows.labels);
+            std::mem::swap(&mut batch.later, &mut rows.later);
             batch.count = std::mem::take(&mut rows.count);
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use towpath_core::Clock;
 
-use super::segment::{self, Encoded, Segments};
+use super::segment::{self, Segments};
 use super::waiting::{Batch, LOOK_EVERY, Waiting};
 use super::{Counters, Retention};
 use crate::revision::lock;
@@ -137,15 +137,18 @@ impl Writer {
         }
         // Labels lie beside their predictions. When one file fails, all are tried again: a label
         // that is then there twice says the same.
+        if batch.later.is_empty() {
+            return Ok(());
+        }
+        let starts = self.segments.starts()?;
         let mut by_path: BTreeMap<_, Vec<u8>> = BTreeMap::new();
-        for label in &batch.labels {
-            let rows = by_path.entry(self.segments.labels_path(&label.id)?).or_default();
-            Encoded::new(label)?.append_to(rows, "label");
+        for row in &batch.later {
+            row.append_to(by_path.entry(self.segments.labels_path(&starts, row.id())).or_default())?;
         }
         for (path, rows) in by_path {
             Appender::open(&path)?.append(&rows)?;
         }
-        batch.labels.clear();
+        batch.later.clear();
         Ok(())
     }
 

@@ -59,6 +59,38 @@ async fn a_candidate_that_no_user_sees_is_compared_with_stable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_that_come_later_judge_the_answers_to_copies() {
+    let deployment = Deployment::start().await;
+    deployment.serve_table(&shadowed(1, "label:8")).await;
+    let mut ids = Vec::new();
+    for user in 0..40 {
+        ids.push(deployment.predict(&format!("user-{user}")).await.id);
+    }
+    compared(&deployment, 40).await;
+    // The answers to copies are on disk as well.
+    let deployment = deployment.restart().await;
+    let pairs = async || deployment.state().await.rollout.unwrap().evidence.label_pairs.unwrap();
+    for id in &ids[..3] {
+        deployment.label(id, 9).await;
+    }
+    let both = pairs().await;
+    assert_eq!((both.all, both.both_wrong, both.first_candidate), (3, 3, 0));
+    let mut labelled = 3;
+    for id in &ids[3..] {
+        deployment.label(id, 7).await;
+        labelled += 1;
+        if deployment.state().await.rollout.unwrap().rolled_back.is_some() {
+            break;
+        }
+    }
+    let state = deployment.state().await.rollout.unwrap();
+    let rolled_back = state.rolled_back.unwrap();
+    assert_eq!((rolled_back.by.as_str(), state.weight), ("judge", 0.0));
+    let wrong = format!("{labelled} of {labelled} wrong against 3 of {labelled} (labels of copies)");
+    assert!(rolled_back.reason.contains(&wrong), "{}", rolled_back.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copies_neither_delay_nor_fail_what_users_get() {
     for (candidate, failed) in [("panics", true), ("fails", true), ("wider", true), ("slow", false), ("hangs", false)] {
         let deployment = Deployment::start().await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::project::JudgePolicy;
 
 use super::evidence::{Arm, Evidence};
-use super::metric::{Metric, metrics};
+use super::metric::{Metric, Part, metrics};
 use super::sample_ratio;
 
 /// The candidate is worse.
@@ -59,7 +59,7 @@ pub(super) fn combined(metrics: &[Metric<'_>]) -> f64 {
 
 fn most_bad_events(metrics: &[Metric<'_>]) -> u64 {
     let parts = metrics.iter().flat_map(|metric| &metric.parts);
-    parts.map(|part| part.comparison.total(Arm::Candidate).first_bad).max().unwrap_or(0)
+    parts.map(Part::counted).max().unwrap_or(0)
 }
 
 /// `labels: 61 of 120 bad against 14 of 380`.
@@ -68,7 +68,7 @@ fn finding(metric: &Metric<'_>) -> String {
     worst.map_or_else(
         || metric.name.to_owned(),
         |part| {
-            let (candidate, stable) = (part.comparison.total(Arm::Candidate), part.comparison.total(Arm::Stable));
+            let (candidate, stable) = (part.outcomes(Arm::Candidate), part.outcomes(Arm::Stable));
             let bad = match metric.name {
                 "errors" => "failed",
                 "latency" => "slow",

@@ -140,12 +140,11 @@ fn needs(
             percent(intended)
         ));
     }
-    // At 100 % there is nobody to compare with, so nothing more can be shown.
-    if weight > 0.0 && weight < 1.0 {
-        for metric in metrics.iter().filter(|metric| metric.policy.required) {
-            needs.blind |= !metric.has_evidence();
-            needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
-        }
+    // At 100 % there is nobody to compare with, so nothing more can be shown; at 0 % there are only copies.
+    let shown = |metric: &&Metric<'_>| metric.policy.required && weight < 1.0 && (weight > 0.0 || metric.has_pairs());
+    for metric in metrics.iter().filter(shown) {
+        needs.blind |= !metric.has_evidence();
+        needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
     }
     let compared = |evidence: &Evidence| evidence.shadow.as_ref().map_or(0, |shadow| shadow.compared);
     if let (Some(shadow), Some(copies)) = (&policy.judge.shadow, &evidence.shadow)
@@ -183,18 +182,14 @@ fn unsafe_yet(metric: &Metric<'_>, needed: f64) -> Option<String> {
         return None;
     }
     let unit = match (name, metric.policy.safe) {
+        ("labels", _) if metric.has_pairs() => "labelled copies",
         ("labels", Safe::Ceiling(_)) => "labelled candidate requests",
         ("labels", _) => "labelled requests",
         (_, Safe::Ceiling(_)) => "candidate requests",
         _ => "requests",
     };
     let be = if name == "latency" { "is" } else { "are" };
-    let longest = metric
-        .parts
-        .iter()
-        .map(|part| part.events_until_safe(metric.policy.safe, needed))
-        .try_fold(0, |longest, events| events.map(|events| longest.max(events)));
-    let outlook = longest.map_or_else(
+    let outlook = metric.events_until_safe(needed).map_or_else(
         || "and will not be at the present rates".to_owned(),
         |events| format!("about {events} more {unit}"),
     );

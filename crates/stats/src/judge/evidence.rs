@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::project::JudgePolicy;
 
 use super::first_bad::{BadIn, FirstBad};
+use super::pairs::{LabelPairs, PairOutcome};
 use super::shadow::ShadowComparison;
 
 /// Which revision answered.
@@ -30,6 +31,8 @@ pub enum Observation {
     },
     /// The true label of an answer became known.
     Label { arm: Arm, weight: f64, key: Option<u64>, correct: bool },
+    /// The same for a request that both revisions answered.
+    LabelledPair { key: Option<u64>, outcome: PairOutcome },
 }
 
 /// Counts of both arms, per metric of the policy. A metric that the policy does not name is absent.
@@ -46,6 +49,9 @@ pub struct Evidence {
     /// Copies of requests, when the policy wants them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowComparison>,
+    /// Labels of copied requests, when the policy wants both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_pairs: Option<LabelPairs>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +102,7 @@ impl Evidence {
             errors: policy.errors.as_ref().map(|_| Comparison::default()),
             labels: policy.labels.as_ref().map(|_| Comparison::default()),
             shadow: policy.shadow.map(|_| ShadowComparison::default()),
+            label_pairs: policy.shadow.and(policy.labels.as_ref()).map(|_| LabelPairs::default()),
             ..Self::default()
         }
     }
@@ -120,7 +127,8 @@ impl Evidence {
     pub fn bad_candidates(&self) -> u64 {
         let latency = self.latency.iter().map(|part| &part.comparison);
         let comparisons = self.errors.iter().chain(&self.labels).chain(latency);
-        comparisons.map(|comparison| comparison.total(Arm::Candidate).bad).sum()
+        let pairs = self.label_pairs.as_ref().map_or(0, |pairs| pairs.only_candidate_wrong);
+        comparisons.map(|comparison| comparison.total(Arm::Candidate).bad).sum::<u64>() + pairs
     }
 
     /// Adds one observation. `first_bad` remembers across calls which keys had a bad event.
@@ -144,6 +152,11 @@ impl Evidence {
             Observation::Label { arm, weight, key, correct } => {
                 if let Some(labels) = &mut self.labels {
                     labels.add(arm, weight, !correct, || first(first_bad, BadIn::Labels, key));
+                }
+            }
+            Observation::LabelledPair { key, outcome } => {
+                if let Some(pairs) = &mut self.label_pairs {
+                    pairs.add(outcome, || first(first_bad, BadIn::Pairs, key));
                 }
             }
         }

@@ -20,6 +20,8 @@ const SEEN_WORDS: usize = (1 << 18) / 64;
 pub enum BadIn {
     Errors,
     Labels,
+    /// Labels of copied requests.
+    Pairs,
     /// The index of the latency limit.
     Latency(usize),
 }
@@ -31,6 +33,7 @@ impl FirstBad {
             BadIn::Errors => 0,
             BadIn::Labels => 1,
             BadIn::Latency(index) => 2 + index as u64,
+            BadIn::Pairs => 1 << 32,
         };
         mark(&mut self.bad, fmix64(key ^ metric.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
 
 use super::evidence::{Arm, Comparison, Evidence, Tally};
+use super::pairs::LabelPairs;
 use crate::eprocess::{self, Bad, LnRatios, Split};
 
 /// One row of the evidence table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricVerdict {
-    /// `errors`, `latency p90`, `labels`.
+    /// `errors`, `latency p90`, `labels`, `labels of copies`.
     pub name: String,
     pub required: bool,
     pub stable: Outcomes,
@@ -61,29 +62,41 @@ pub(super) struct Metric<'a> {
     pub(super) policy: &'a MetricPolicy,
     /// The part of alpha that it may spend; all shares sum to 1.
     pub(super) share: f64,
-    /// One, or one for each latency limit; none before limits are frozen.
+    /// One, or one for each latency limit; none before limits are frozen. Of labels those of copies as well.
     pub(super) parts: Vec<Part<'a>>,
 }
 
 pub(super) struct Part<'a> {
     pub(super) name: String,
-    pub(super) comparison: &'a Comparison,
+    observed: Observed<'a>,
+}
+
+enum Observed<'a> {
+    /// Each request by one arm.
+    Arms(&'a Comparison),
+    /// Each request by both.
+    Pairs(&'a LabelPairs),
 }
 
 /// The metrics that `policy` names, in a fixed order.
 pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Vec<Metric<'a>> {
+    let arms =
+        |name: &str, comparison: &'a Comparison| Part { name: name.to_owned(), observed: Observed::Arms(comparison) };
     let whole = |name: &'static str, comparison: &'a Option<Comparison>| -> Vec<Part<'a>> {
-        comparison.iter().map(|comparison| Part { name: name.to_owned(), comparison }).collect()
+        comparison.iter().map(|comparison| arms(name, comparison)).collect()
     };
     let latency = evidence
         .latency
         .iter()
-        .map(|part| Part { name: format!("latency p{}", percent(part.quantile)), comparison: &part.comparison })
+        .map(|part| arms(&format!("latency p{}", percent(part.quantile)), &part.comparison))
         .collect();
+    let pairs = evidence.label_pairs.iter();
+    let pairs = pairs.map(|pairs| Part { name: "labels of copies".to_owned(), observed: Observed::Pairs(pairs) });
+    let labels = whole("labels", &evidence.labels).into_iter().chain(pairs).collect();
     let named = [
         ("errors", &policy.errors, whole("errors", &evidence.errors)),
         ("latency", &policy.latency, latency),
-        ("labels", &policy.labels, whole("labels", &evidence.labels)),
+        ("labels", &policy.labels, labels),
     ];
     let mut metrics: Vec<Metric<'a>> = named
         .into_iter()
@@ -100,7 +113,7 @@ pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Ve
 }
 
 impl Metric<'_> {
-    /// E against "not worse": the mean over the limits, so that it stays one e-process.
+    /// E against "not worse": the mean over the parts, so that it stays one e-process.
     pub(super) fn worse(&self) -> f64 {
         if self.parts.is_empty() {
             return 1.0;
@@ -108,13 +121,37 @@ impl Metric<'_> {
         self.parts.iter().map(|part| part.worse()).sum::<f64>() / self.parts.len() as f64
     }
 
-    /// E against "not safe": every limit has to be safe, so the least of them counts.
+    /// E against "not safe". Every limit of latency has to be safe, so the least of them counts; labels of either
+    /// kind show the same thing, so their mean.
     pub(super) fn safe(&self) -> f64 {
-        self.parts.iter().map(|part| exp(&part.safe(self.policy.safe, 1.0))).fold(f64::INFINITY, f64::min).min(CEILING)
+        let parts = self.parts.iter().map(|part| exp(&part.safe(self.policy.safe, 1.0)));
+        if self.shows_one_thing() {
+            return parts.sum::<f64>() / self.parts.len().max(1) as f64;
+        }
+        parts.fold(f64::INFINITY, f64::min).min(CEILING)
+    }
+
+    /// About how many more events it takes until it is shown safe; `None` = not at these rates.
+    pub(super) fn events_until_safe(&self, needed: f64) -> Option<u64> {
+        let parts = |needed: f64| self.parts.iter().map(move |part| part.events_until_safe(self.policy.safe, needed));
+        if self.shows_one_thing() {
+            return parts(needed * self.parts.len() as f64).flatten().min();
+        }
+        parts(needed).try_fold(0, |longest, events| events.map(|events| longest.max(events)))
     }
 
     pub(super) fn has_evidence(&self) -> bool {
-        !self.parts.is_empty() && self.parts.iter().all(|part| part.comparison.total(Arm::Candidate).all > 0)
+        let seen = |part: &Part<'_>| part.outcomes(Arm::Candidate).all > 0;
+        if self.shows_one_thing() { self.parts.iter().any(seen) } else { self.parts.iter().all(seen) }
+    }
+
+    /// Whether there is evidence without any user on the candidate.
+    pub(super) fn has_pairs(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.observed, Observed::Pairs(_)))
+    }
+
+    fn shows_one_thing(&self) -> bool {
+        self.name != "latency"
     }
 
     /// E that calls this metric alone worse.
@@ -126,11 +163,7 @@ impl Metric<'_> {
         self.parts
             .iter()
             .map(|part| {
-                let outcomes = |arm| {
-                    let counts = part.comparison.total(arm);
-                    Outcomes { bad: counts.bad, all: counts.all }
-                };
-                let (stable, candidate) = (outcomes(Arm::Stable), outcomes(Arm::Candidate));
+                let (stable, candidate) = (part.outcomes(Arm::Stable), part.outcomes(Arm::Candidate));
                 let evidence = part.worse();
                 MetricVerdict {
                     name: part.name.clone(),
@@ -155,7 +188,28 @@ impl Metric<'_> {
 
 impl Part<'_> {
     pub(super) fn worse(&self) -> f64 {
-        exp(&eprocess::worse(&self.first_bad(), 1.0))
+        match self.observed {
+            Observed::Arms(_) => exp(&eprocess::worse(&self.first_bad(), 1.0)),
+            Observed::Pairs(pairs) => exp(&pairs.worse()),
+        }
+    }
+
+    pub(super) fn outcomes(&self, arm: Arm) -> Outcomes {
+        match self.observed {
+            Observed::Arms(comparison) => {
+                let counts = comparison.total(arm);
+                Outcomes { bad: counts.bad, all: counts.all }
+            }
+            Observed::Pairs(pairs) => pairs.outcomes(arm),
+        }
+    }
+
+    /// Bad events of the candidate that count against it.
+    pub(super) fn counted(&self) -> u64 {
+        match self.observed {
+            Observed::Arms(comparison) => comparison.total(Arm::Candidate).first_bad,
+            Observed::Pairs(pairs) => pairs.first_candidate,
+        }
     }
 
     /// One over the mean of the tests of "not worse" and "not better": an e-process against "the same".
@@ -167,13 +221,14 @@ impl Part<'_> {
 
     /// The safety process if everything observed so far had happened `times` over.
     pub(super) fn safe(&self, safe: Safe, times: f64) -> LnRatios {
-        let mut ratios = match safe {
-            Safe::Ceiling(ceiling) => {
-                let counts = self.comparison.total(Arm::Candidate);
-                eprocess::safe_ceiling(counts.bad as f64, (counts.all - counts.bad) as f64, ceiling)
+        let mut ratios = match (&self.observed, safe) {
+            (Observed::Pairs(pairs), safe) => pairs.safe(safe),
+            (Observed::Arms(_), Safe::Ceiling(ceiling)) => {
+                let Outcomes { bad, all } = self.outcomes(Arm::Candidate);
+                eprocess::safe_ceiling(bad as f64, (all - bad) as f64, ceiling)
             }
-            Safe::Ratio(rho) => eprocess::safe_ratio(&self.first_bad(), rho),
-            Safe::Margin(margin) => eprocess::safe_margin(&self.splits(), margin),
+            (Observed::Arms(_), Safe::Ratio(rho)) => eprocess::safe_ratio(&self.first_bad(), rho),
+            (Observed::Arms(comparison), Safe::Margin(margin)) => eprocess::safe_margin(&splits(comparison), margin),
         };
         for ln in &mut ratios {
             *ln *= times;
@@ -184,11 +239,9 @@ impl Part<'_> {
     /// About how many more events (of both arms; of the candidate for a ceiling) it takes until
     /// this is shown safe, if all goes on as it went so far. `None` = not at these rates.
     pub(super) fn events_until_safe(&self, safe: Safe, needed: f64) -> Option<u64> {
-        let seen = match safe {
-            Safe::Ceiling(_) => self.comparison.total(Arm::Candidate).all,
-            Safe::Ratio(_) | Safe::Margin(_) => {
-                self.comparison.total(Arm::Candidate).all + self.comparison.total(Arm::Stable).all
-            }
+        let seen = match (&self.observed, safe) {
+            (Observed::Pairs(_), _) | (_, Safe::Ceiling(_)) => self.outcomes(Arm::Candidate).all,
+            _ => self.outcomes(Arm::Candidate).all + self.outcomes(Arm::Stable).all,
         };
         let ln_needed = needed.ln();
         let reached = |times: f64| eprocess::ln_mean(&self.safe(safe, times)) >= ln_needed;
@@ -229,22 +282,26 @@ impl Part<'_> {
 
     /// First bad events of each key, where both arms could get them.
     fn first_bad(&self) -> Vec<Bad> {
+        let comparison = match self.observed {
+            Observed::Arms(comparison) => comparison,
+            Observed::Pairs(pairs) => return pairs.alone(),
+        };
         let counted = |tally: &&Tally| tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0;
         let bad = |tally: &Tally| Bad {
             weight: tally.weight,
             stable: tally.stable.first_bad as f64,
             candidate: tally.candidate.first_bad as f64,
         };
-        self.comparison.tallies.iter().filter(counted).map(bad).collect()
+        comparison.tallies.iter().filter(counted).map(bad).collect()
     }
+}
 
-    fn splits(&self) -> Vec<Split> {
-        let split = |tally: &Tally| Split {
-            bad: Bad { weight: tally.weight, stable: tally.stable.bad as f64, candidate: tally.candidate.bad as f64 },
-            good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad) as f64,
-        };
-        self.comparison.tallies.iter().filter(|tally| tally.compares()).map(split).collect()
-    }
+fn splits(comparison: &Comparison) -> Vec<Split> {
+    let split = |tally: &Tally| Split {
+        bad: Bad { weight: tally.weight, stable: tally.stable.bad as f64, candidate: tally.candidate.bad as f64 },
+        good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad) as f64,
+    };
+    comparison.tallies.iter().filter(|tally| tally.compares()).map(split).collect()
 }
 
 const LOWEST_RATIO: f64 = 1e-4;

@@ -10,6 +10,7 @@ mod decide;
 mod evidence;
 mod first_bad;
 mod metric;
+mod pairs;
 mod sample_ratio;
 mod shadow;
 #[cfg(test)]
@@ -20,4 +21,5 @@ pub use decide::{Action, Verdict, decide};
 pub use evidence::{Arm, ByArm, Comparison, Counts, Evidence, LatencyComparison, Observation, Tally};
 pub use first_bad::{BadIn, FirstBad};
 pub use metric::{MetricVerdict, Outcomes, RatioRange, Worse};
+pub use pairs::{LabelPairs, PairOutcome};
 pub use shadow::{Moments, Pair, ShadowComparison, ShadowVerdict};

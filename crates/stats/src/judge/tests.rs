@@ -377,7 +377,7 @@ proptest! {
 #[test]
 fn nobody_sees_the_candidate_before_its_copies_agree() {
     let shadow = ShadowPolicy { share: 1.0, disagreement: 0.05, tolerance: 0.0 };
-    let judge = JudgePolicy { shadow: Some(shadow), ..judge_policy(0.01) };
+    let judge = JudgePolicy { labels: None, shadow: Some(shadow), ..judge_policy(0.01) };
     let policy = RolloutPolicy { steps: vec![0.0, 0.5, 1.0], judge, ..policy() };
     let start = Evidence::new(&policy.judge);
     let mut evidence = start.clone();
@@ -394,4 +394,84 @@ fn nobody_sees_the_candidate_before_its_copies_agree() {
         (go.action, go.text.as_str()),
         (Action::Advance, "Advance to 50 %: everything required at 0 % is shown")
     );
+}
+
+fn shadowing() -> RolloutPolicy {
+    let shadow = ShadowPolicy { share: 1.0, disagreement: 0.9, tolerance: 0.0 };
+    let judge = JudgePolicy { shadow: Some(shadow), ..judge_policy(0.01) };
+    RolloutPolicy { steps: vec![0.0, 0.5, 1.0], judge, ..policy() }
+}
+
+#[test]
+fn labels_of_copies_take_a_wrong_candidate_back_before_any_user_sees_it() {
+    let policy = shadowing();
+    let (mut evidence, mut first_bad) = (Evidence::new(&policy.judge), FirstBad::default());
+    let mut label = |outcome, key: u64| {
+        evidence.observe(&Observation::LabelledPair { key: Some(key), outcome }, &mut first_bad);
+        abort(&policy.judge, &evidence)
+    };
+    for key in 0..100 {
+        // One unlucky key counts once, and what both get wrong says nothing.
+        assert_eq!(label(PairOutcome::OnlyCandidateWrong, 7), None);
+        assert_eq!(label(PairOutcome::BothWrong, key), None);
+        assert_eq!(label(PairOutcome::Right, key), None);
+    }
+    for key in 100..102 {
+        label(PairOutcome::OnlyStableWrong, key);
+    }
+    let found = (200..300).find_map(|key| label(PairOutcome::OnlyCandidateWrong, key).map(|abort| (key, abort)));
+    let (key, abort) = found.unwrap();
+    assert!((210..260).contains(&key), "{key}");
+    assert_eq!(abort.culprits, ["labels"]);
+    assert!(abort.text.contains(" wrong against 102 of "), "{}", abort.text);
+    let verdict = decide(&policy, &evidence, &Evidence::new(&policy.judge), 0, Timestamp(0), Timestamp(60_000));
+    assert_eq!(verdict.action, Action::RollBack);
+    let row = verdict.metrics.iter().find(|row| row.name == "labels of copies").unwrap();
+    assert!(row.ratio.unwrap().low > 1.0, "{row:?}");
+}
+
+#[test]
+fn a_required_label_metric_is_shown_safe_by_copies() {
+    let policy = shadowing();
+    let start = Evidence::new(&policy.judge);
+    let (mut evidence, mut first_bad) = (start.clone(), FirstBad::default());
+    let agreeing = Pair { failed: false, agreed: true, stable_seconds: 0.001, candidate_seconds: 0.001, outputs: None };
+    let decided = |evidence: &Evidence| decide(&policy, evidence, &start, 0, Timestamp(0), Timestamp(60_000));
+    for _ in 0..100 {
+        evidence.shadow.as_mut().unwrap().add(&agreeing);
+    }
+    let blind = decided(&evidence).text;
+    assert!(blind.contains("no evidence on labels of the candidate yet"), "{blind}");
+    let mut label = |evidence: &mut Evidence| {
+        evidence.observe(&Observation::LabelledPair { key: None, outcome: PairOutcome::Right }, &mut first_bad);
+    };
+    (0..20).for_each(|_| label(&mut evidence));
+    let text = decided(&evidence).text;
+    let more = text.split("about ").nth(1).and_then(|rest| rest.strip_suffix(" more labelled copies")).unwrap();
+    (0..more.parse().unwrap()).for_each(|_| label(&mut evidence));
+    assert_eq!(decided(&evidence).action, Action::Advance, "{text} -> {}", decided(&evidence).text);
+}
+
+#[test]
+fn labels_of_copies_of_an_equal_candidate_take_it_back_in_at_most_alpha_of_all_rollouts() {
+    let alpha = 0.05;
+    let shadow = ShadowPolicy { share: 1.0, disagreement: 0.9, tolerance: 0.0 };
+    let only_labels = JudgePolicy { errors: None, latency: None, shadow: Some(shadow), ..judge_policy(alpha) };
+    let taken_back = |rollout: u32| {
+        let (mut evidence, mut first_bad) = (Evidence::new(&only_labels), FirstBad::default());
+        let salt = format!("pairs-{rollout}");
+        (0..400).any(|i: u32| {
+            let chance = routing::position(&salt, &i.to_le_bytes());
+            let outcome = match chance {
+                chance if chance < 0.15 => PairOutcome::OnlyCandidateWrong,
+                chance if chance < 0.30 => PairOutcome::OnlyStableWrong,
+                _ => PairOutcome::Right,
+            };
+            evidence.observe(&Observation::LabelledPair { key: None, outcome }, &mut first_bad);
+            abort(&only_labels, &evidence).is_some()
+        })
+    };
+    let found = (0..2_000).filter(|rollout| taken_back(*rollout)).count();
+    assert!(found <= 100, "{found}");
+    assert!(found > 0, "the test must be able to fail");
 }
