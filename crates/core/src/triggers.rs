@@ -40,6 +40,20 @@ pub enum When {
         /// Parameter -> JSON pointer into the body.
         values: BTreeMap<String, String>,
     },
+    /// A pull request has a new head.
+    PullRequest {
+        /// Patterns of the branches that it is to be merged into.
+        branches: Vec<String>,
+    },
+    /// A monitor (Alertmanager, Grafana) says that an alert fires.
+    Monitor {
+        /// Patterns of names; empty means every one.
+        alerts: Vec<String>,
+        /// Label -> pattern of its value: all must fit.
+        labels: BTreeMap<String, String>,
+        /// Parameter -> JSON pointer into the alert.
+        values: BTreeMap<String, String>,
+    },
 }
 
 impl When {
@@ -51,6 +65,8 @@ impl When {
             Self::Model { .. } => "model",
             Self::Run { .. } => "run",
             Self::Webhook { .. } => "webhook",
+            Self::PullRequest { .. } => "pull_request",
+            Self::Monitor { .. } => "monitor",
         }
     }
 }

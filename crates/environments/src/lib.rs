@@ -168,10 +168,14 @@ impl Resolved {
     }
 }
 
+/// The option of uv that refuses to build packages from source.
+const ONLY_WHEELS: &str = "--no-build";
+
 /// All environments of a machine, in one folder.
 #[derive(Clone, Debug)]
 pub struct Environments {
     root: PathBuf,
+    only_wheels: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,7 +188,15 @@ enum FileKind {
 impl Environments {
     /// `root` is made when it is first needed.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), only_wheels: false }
+    }
+
+    /// Refuses packages that would have to be built from source: building one runs its code, outside of any
+    /// sandbox.
+    #[must_use]
+    pub fn only_wheels(mut self) -> Self {
+        self.only_wheels = true;
+        self
     }
 
     /// What `file`, relative to `workspace`, asks for. When it has been resolved before this reads
@@ -252,7 +264,7 @@ impl Environments {
             // Another process may have built it while we waited.
             cached = complete.is_file();
             if !cached {
-                build_environment(&path, resolved, runner)?;
+                build_environment(&path, resolved, self.only_wheels, runner)?;
             }
         }
         Ok(Environment {
@@ -296,6 +308,9 @@ impl Environments {
         argv.push(interpreter.as_os_str());
         argv.push(OsStr::new("--output-file"));
         argv.push(output.as_os_str());
+        if self.only_wheels {
+            argv.push(OsStr::new(ONLY_WHEELS));
+        }
         run(&argv, "resolve", file, project, runner)?;
         let pinned = fs::read_to_string(&output).map_err(io_error("read", &output))?;
         Ok(format!("# python {version} on {}-{}\n{pinned}", std::env::consts::ARCH, std::env::consts::OS))
@@ -321,7 +336,7 @@ impl Environments {
     }
 }
 
-fn build_environment(path: &Path, resolved: &Resolved, runner: &impl Runner) -> Result<(), Error> {
+fn build_environment(path: &Path, resolved: &Resolved, only_wheels: bool, runner: &impl Runner) -> Result<(), Error> {
     let Resolved { file, lock_text, interpreter, .. } = resolved;
     let uv = find_uv(file)?;
     if path.exists() {
@@ -344,6 +359,9 @@ fn build_environment(path: &Path, resolved: &Resolved, runner: &impl Runner) -> 
         let mut argv = vec![uv.as_os_str()];
         argv.extend(options);
         argv.extend([path.as_os_str(), OsStr::new("--requirements"), requirements.as_os_str()]);
+        if only_wheels {
+            argv.push(OsStr::new(ONLY_WHEELS));
+        }
         run(&argv, "install", file, root, runner)?;
     }
     write_whole(&path.join(COMPLETE), lock_text)

@@ -115,6 +115,19 @@ impl Repository {
         Ok(tips)
     }
 
+    /// The heads of pull requests that a forge mirrors here (`refs/pull/7/head`, GitLab's
+    /// `refs/merge-requests/7/head`, Bitbucket's `refs/pull-requests/7/from`), by the ref's name.
+    pub fn pull_requests(&self) -> Result<Vec<(String, CommitId)>, Error> {
+        let places = ["refs/pull/*/head", "refs/merge-requests/*/head", "refs/pull-requests/*/from"];
+        let text = self.git("for-each-ref").arg("--format=%(objectname) %(refname)").args(places).text()?;
+        let head = |line: &str| {
+            let unexpected = || Error::Unexpected { what: "for-each-ref", answer: line.to_owned() };
+            let (id, name) = line.split_once(' ').ok_or_else(unexpected)?;
+            Ok((name.to_owned(), id.parse()?))
+        };
+        text.lines().map(head).collect()
+    }
+
     /// What a path holds at a commit: the id of its blob or tree.
     pub fn object_at(&self, commit: &CommitId, path: &str) -> Result<Option<String>, Error> {
         let object = format!("{commit}:{}", crate::id::checked_path(path)?);

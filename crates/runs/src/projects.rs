@@ -51,6 +51,27 @@ pub fn seen_head(tx: &mut Tx<'_>, project: &str, branch: &str) -> Result<Option<
     Ok(row.map(|r| r.text("commit_id")).transpose()?)
 }
 
+/// The same of all whose name begins so.
+pub(crate) fn seen_heads_below(
+    tx: &mut Tx<'_>,
+    project: &str,
+    prefix: &str,
+) -> Result<BTreeMap<String, String>, Error> {
+    let rows = tx.all(
+        "select branch, commit_id from branches where project = $1 and branch >= $2 order by branch",
+        &[&project, &prefix],
+    )?;
+    let mut seen = BTreeMap::new();
+    for row in &rows {
+        let branch = row.text("branch")?;
+        if !branch.starts_with(prefix) {
+            break;
+        }
+        seen.insert(branch, row.text("commit_id")?);
+    }
+    Ok(seen)
+}
+
 /// Records that `commit` of the branch has been acted on.
 pub fn saw_head(
     tx: &mut Tx<'_>,

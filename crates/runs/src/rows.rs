@@ -18,6 +18,7 @@ use towpath_store::{Row, Tx, ledger, sequence};
 
 use crate::Error;
 use crate::params::Params;
+use crate::schedules::pull_requests;
 use crate::sources::with_content;
 
 /// What starts a run.
@@ -189,6 +190,13 @@ pub struct Open {
     /// For approvals: nothing is to be done.
     pub(crate) waiting: bool,
     pub(crate) claim: Option<Claim>,
+}
+
+impl Open {
+    /// Whoever opened it may be anybody: nothing of the run reaches another one.
+    pub(crate) fn is_of_pull_request(&self) -> bool {
+        self.trigger == pull_requests::CAUSE
+    }
 }
 
 /// Which server makes a run, and until when nobody else may take it.
@@ -473,8 +481,8 @@ pub fn set_lock_ref(tx: &mut Tx<'_>, project: &str, number: i64, reference: &str
 pub(crate) fn last_lock_ref(tx: &mut Tx<'_>, project: &str) -> Result<Option<String>, Error> {
     let row = tx.opt(
         "select lock_ref from pipeline_runs where project = $1 and status = 'succeeded' and lock_ref is not null \
-         order by number desc limit 1",
-        &[&project],
+         and cause <> $2 order by number desc limit 1",
+        &[&project, &pull_requests::CAUSE],
     )?;
     Ok(row.map(|r| r.text("lock_ref")).transpose()?)
 }

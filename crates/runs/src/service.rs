@@ -29,7 +29,7 @@ use towpath_tracking::{KeyValue, experiments, tags};
 use crate::journal::DatabaseJournal;
 use crate::params::{self, Params};
 use crate::rows::{self, NewRun, Open};
-use crate::schedules::{self, backfills};
+use crate::schedules::{self, backfills, pull_requests};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
 use crate::{Error, approvals, pushed_experiments};
@@ -395,6 +395,8 @@ impl Runs {
         params::apply(&tree, &run.params)?;
         let url = &self.config.server_url;
         let journal = DatabaseJournal::new(&self.store, runtime, run, url, experiment, &parent, &self.vault, shown);
+        let environments = Environments::new(&self.config.environments);
+        let environments = if run.is_of_pull_request() { environments.only_wheels() } else { environments };
         let request = Request {
             cache: Some(self.config.cache.clone()),
             exact_data: true,
@@ -410,14 +412,10 @@ impl Runs {
             priority: run.priority,
             jobs: self.config.jobs,
             measured: true,
-            strict: self.config.strict,
+            strict: self.config.strict || run.is_of_pull_request(),
+            recorded: !run.is_of_pull_request(),
             helper: Some(self.config.program.clone()),
-            ..Request::new(
-                tree.clone(),
-                Environments::new(&self.config.environments),
-                dir.join("logs"),
-                dir.join("scratch"),
-            )
+            ..Request::new(tree.clone(), environments, dir.join("logs"), dir.join("scratch"))
         };
         let executor = Pooled { pools: &self.pools, inner: Local };
         let outcome = engine::run(&request, &journal, &executor, cancel)?;
@@ -619,8 +617,13 @@ impl Runs {
             return Err(Error::NotOver { project: project.to_owned(), number });
         }
         let head = self.head(project, &old.commit.id).await?;
-        // It stays the run of its planned time.
+        // It stays the run of its planned time, or of its pull request.
         let of_backfill = old.trigger == backfills::CAUSE;
+        let cause = match old.trigger.as_str() {
+            backfills::CAUSE => backfills::CAUSE,
+            pull_requests::CAUSE => pull_requests::CAUSE,
+            _ => "retry",
+        };
         let new = NewRun {
             branch: old.branch,
             params: old.params,
@@ -630,7 +633,7 @@ impl Runs {
             again_of: Some(number),
             trigger_name: old.trigger_name.filter(|_| of_backfill),
             planned_at: old.planned_at.filter(|_| of_backfill),
-            ..NewRun::new(project, head.commit, if of_backfill { backfills::CAUSE } else { "retry" }, by.clone())
+            ..NewRun::new(project, head.commit, cause, by.clone())
         };
         let now = self.store.now();
         self.store.write(Durability::Full, move |tx| rows::create(tx, now, &new)).await

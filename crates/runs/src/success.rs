@@ -59,7 +59,7 @@ pub(crate) fn record(
     let pipeline = pipeline_of(tree)?;
     let reference = write_lock(run, repository, tree, &pipeline, outcome)?;
     let made = match (&file.model, &outcome.model) {
-        (Some(output), Some(content)) => {
+        (Some(output), Some(content)) if !run.is_of_pull_request() => {
             let files = Files::keep(runs, run, &tree.join(&output.path))?;
             upload(runs, runtime, parent, &files)?;
             Some((output.clone(), lineage_of(run, tree, &pipeline, outcome, parent, content, &files)?))

@@ -64,6 +64,7 @@ pub(crate) async fn look(
         }
     }
     triggered.extend(on_tags(store, &repository, project, tips.tags, now).await?);
+    triggered.extend(schedules::pull_requests::look(store, &repository, project, now).await?);
     Ok(triggered)
 }
 

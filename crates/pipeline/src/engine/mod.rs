@@ -90,6 +90,8 @@ pub struct Request {
     pub allow_missing: bool,
     /// Looks for earlier runs of a stage in the run cache.
     pub run_cache: bool,
+    /// Records in the run cache what stages gave, for other runs.
+    pub recorded: bool,
     /// Puts outputs into the cache.
     pub commit: bool,
     /// Stages that an earlier attempt at this run finished: not forced again.
@@ -159,6 +161,7 @@ impl Request {
             dry: false,
             allow_missing: false,
             run_cache: true,
+            recorded: true,
             commit: true,
             finished: BTreeMap::new(),
             trigger: serde_json::json!({"kind": "manual", "name": null, "branch": null, "user": null}),

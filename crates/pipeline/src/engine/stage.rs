@@ -516,13 +516,15 @@ impl<'a> StageRunner<'a> {
         }
         let Some(entry) = decide::result(stage, observed) else { return Ok(()) };
         self.locks.write(stage, &entry)?;
-        let (key, value) = (key(&entry), value(&entry));
-        if let Some(resolved) = &self.resolved {
-            self.run.earlier_runs.save_environment(&key, &value, &resolved.hash)?;
-        }
-        let all_cached = stage.outs.iter().all(|o| o.cache || o.kind == OutputKind::Metric);
-        if self.run.request.commit && run_cache::records(stage) && all_cached {
-            self.run.earlier_runs.save(&key, &value, &run_cache::text(&entry))?;
+        if self.run.request.recorded {
+            let (key, value) = (key(&entry), value(&entry));
+            if let Some(resolved) = &self.resolved {
+                self.run.earlier_runs.save_environment(&key, &value, &resolved.hash)?;
+            }
+            let all_cached = stage.outs.iter().all(|o| o.cache || o.kind == OutputKind::Metric);
+            if self.run.request.commit && run_cache::records(stage) && all_cached {
+                self.run.earlier_runs.save(&key, &value, &run_cache::text(&entry))?;
+            }
         }
         outcome.outputs = outputs_of(stage, &entry);
         outcome.entry = Some(entry);

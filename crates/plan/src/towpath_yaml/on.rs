@@ -28,14 +28,13 @@ const SHORTEST: f64 = 10.0;
 const CATCH_UP_LIMIT: u64 = 1000;
 
 /// Names that triggers of these kinds have, so that no schedule may have them.
-const KINDS: [&str; 4] = ["data", "model", "run", "webhook"];
+const KINDS: [&str; 6] = ["data", "model", "run", "webhook", "pull_request", "monitor"];
 
 pub(super) fn read(field: Option<Field<'_>>) -> Result<On, YamlError> {
     let Some(field) = field else {
         return Ok(On { push_branches: defaults::push_branches(), ..On::default() });
     };
     let mut fields = field.fields()?;
-    fields.not_supported("monitor")?;
     let mut on = On::default();
     // `on:` without `push:` starts nothing by itself.
     if let Some(push) = fields.optional("push") {
@@ -58,6 +57,8 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<On, YamlError> {
         ("model", model),
         ("run", run),
         ("webhook", webhook),
+        ("pull_request", pull_request),
+        ("monitor", monitor),
     ] {
         if let Some(field) = fields.optional(word) {
             let mut fields = field.fields()?;
@@ -229,6 +230,11 @@ fn run(fields: &mut Fields<'_>) -> Result<When, YamlError> {
 
 fn webhook(fields: &mut Fields<'_>) -> Result<When, YamlError> {
     let events = fields.optional("events").map_or(Ok(Vec::new()), |events| events.strings())?;
+    Ok(When::Webhook { events, values: pointers(fields)? })
+}
+
+/// `values`: parameter -> JSON pointer.
+fn pointers(fields: &mut Fields<'_>) -> Result<BTreeMap<String, String>, YamlError> {
     let mut values = BTreeMap::new();
     if let Some(field) = fields.optional("values") {
         for (entry, field) in field.entries()? {
@@ -239,7 +245,31 @@ fn webhook(fields: &mut Fields<'_>) -> Result<When, YamlError> {
             values.insert(entry.key.clone(), pointer.to_owned());
         }
     }
-    Ok(When::Webhook { events, values })
+    Ok(values)
+}
+
+fn pull_request(fields: &mut Fields<'_>) -> Result<When, YamlError> {
+    let branches = match fields.optional("branches") {
+        Some(branches) => patterns(branches, "a branch or a pattern such as 'release/*'")?,
+        None => vec!["**".to_owned()],
+    };
+    Ok(When::PullRequest { branches })
+}
+
+fn monitor(fields: &mut Fields<'_>) -> Result<When, YamlError> {
+    let alerts = match fields.optional("alerts") {
+        Some(alerts) => patterns(alerts, "the name of an alert or a pattern such as 'Drift*'")?,
+        None => Vec::new(),
+    };
+    let mut labels = BTreeMap::new();
+    if let Some(field) = fields.optional("labels") {
+        for (entry, field) in field.entries()? {
+            let pattern = field.as_str()?;
+            glob(pattern).map_err(|_| field.expected("a value or a pattern such as 'digits-*'"))?;
+            labels.insert(entry.key.clone(), pattern.to_owned());
+        }
+    }
+    Ok(When::Monitor { alerts, labels, values: pointers(fields)? })
 }
 
 fn manual(field: Field<'_>) -> Result<BTreeMap<String, ManualParam>, YamlError> {

@@ -201,6 +201,8 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("model_trigger", "on: {model: {name: a, alias: b, zzzzzzzz: 1}}".into()),
         ("run_trigger", "on: {run: {project: a, zzzzzzzz: 1}}".into()),
         ("webhook", "on: {webhook: {zzzzzzzz: 1}}".into()),
+        ("pull_request", "on: {pull_request: {zzzzzzzz: 1}}".into()),
+        ("monitor", "on: {monitor: {zzzzzzzz: 1}}".into()),
         ("manual", "on: {manual: {params: {}, zzzzzzzz: 1}}".into()),
         ("manual_param", "on: {manual: {params: {a: {type: text, zzzzzzzz: 1}}}}".into()),
         ("retries", "retries: {a: {count: 1, zzzzzzzz: 1}}".into()),
@@ -288,12 +290,15 @@ on:
   model: {name: digits, alias: champion}
   run: {project: features, ended: any}
   webhook: {events: [push], values: {label: /ref}}
+  pull_request: {branches: [main]}
+  monitor: {alerts: [Drift*], labels: {model: digits}, values: {alert: /labels/alertname}}
   manual: {params: {train.epochs: {type: integer, min: 1, default: 10}}}
 ";
     let project = read("towpath.yaml", text).unwrap();
     assert!(tag_starts_run(&project, "v1.2") && !tag_starts_run(&project, "w1") && !push_starts_run(&project, "main"));
     let names: Vec<&str> = project.triggers.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["nightly", "often", "data", "model", "run", "webhook"]);
+    assert_eq!(names, ["nightly", "often", "data", "model", "run", "webhook", "pull_request", "monitor"]);
+    assert_eq!(project.triggers[6].when, When::PullRequest { branches: vec!["main".into()] });
     let When::Schedule(nightly) = &project.triggers[0].when else { panic!("a schedule") };
     assert_eq!((nightly.jitter_seconds, nightly.catch_up), (600, CatchUp::All { limit: 5 }));
     assert_eq!(nightly.time_param.as_ref().map(|t| t.format.as_str()), Some("%Y-%m-%d"));

@@ -255,6 +255,18 @@ fn decision(
     Decision { at, outcome: outcome.to_owned(), run, planned_at, times, why: why.to_owned() }
 }
 
+/// Notes why something that happened starts no run of its own.
+pub(super) fn skipped(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    kept: &Kept,
+    why: &str,
+    delivery: Option<&str>,
+) -> Result<(), Error> {
+    let decision = decision(now, "skipped", None, None, 1, why);
+    rows::decided(tx, &kept.project, &kept.trigger.name, &decision, delivery).map(drop)
+}
+
 #[expect(clippy::too_many_arguments, reason = "the columns of a decision, each once")]
 fn note(
     tx: &mut Tx<'_>,

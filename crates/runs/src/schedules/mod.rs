@@ -4,6 +4,8 @@
 mod act;
 pub mod backfills;
 mod due;
+pub mod monitor;
+pub(crate) mod pull_requests;
 mod rows;
 pub mod webhook;
 

@@ -11,7 +11,7 @@ use towpath_core::{Actor, Timestamp};
 use towpath_store::{Row, Tx, ledger, sequence};
 use towpath_tracking::registry::aliases;
 
-use super::{TOPIC, due};
+use super::{TOPIC, due, pull_requests};
 use crate::Error;
 
 /// A trigger as it is kept.
@@ -121,7 +121,7 @@ fn begin(
             (None, None, aliases::version_of(tx, model, alias)?.map(|version| version.to_string()))
         }
         When::Run { project, ended } => (None, None, last_end(tx, project, *ended)?.map(|end| end.key())),
-        When::Webhook { .. } => (None, None, None),
+        When::Webhook { .. } | When::PullRequest { .. } | When::Monitor { .. } => (None, None, None),
     })
 }
 
@@ -150,9 +150,9 @@ pub(crate) fn last_end(tx: &mut Tx<'_>, project: &str, ended: Ended) -> Result<O
     let row = tx.opt(
         &format!(
             "select number, finished_at, status, chain from pipeline_runs where project = $1 and finished_at is not null \
-             and status in {statuses} order by finished_at desc, number desc limit 1"
+             and status in {statuses} and cause <> $2 order by finished_at desc, number desc limit 1"
         ),
-        &[&project],
+        &[&project, &pull_requests::CAUSE],
     )?;
     row.map(|row| {
         Ok(End {
@@ -413,6 +413,12 @@ fn in_words(when: &When) -> String {
         }
         When::Webhook { events, .. } if events.is_empty() => "signed request".into(),
         When::Webhook { events, .. } => format!("signed request: {}", events.join(", ")),
+        When::PullRequest { branches } => format!("pull request into {}", branches.join(", ")),
+        When::Monitor { alerts, labels, .. } => {
+            let name = if alerts.is_empty() { "any alert".into() } else { format!("alert {}", alerts.join(", ")) };
+            let labels = labels.iter().map(|(label, value)| format!("{label}={value}"));
+            [name].into_iter().chain(labels).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 

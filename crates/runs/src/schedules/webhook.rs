@@ -4,6 +4,8 @@
 //! Forgejo, Gitea, GitHub and Bitbucket sign with HMAC-SHA256, GitLab sends the secret itself or
 //! signs as Standard Webhooks does. Forgejo and Gitea send GitHub's headers too, so theirs come first.
 
+use std::collections::BTreeMap;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
@@ -12,7 +14,9 @@ use towpath_core::Timestamp;
 use towpath_core::triggers::When;
 use towpath_store::Durability;
 
+use super::pull_requests::PullRequest;
 use super::{act, rows};
+use crate::params::Params;
 use crate::{Error, Runs};
 
 /// Longest value that a body may give to a parameter.
@@ -47,6 +51,10 @@ pub enum Refused {
     Old,
     #[error("the body is not JSON")]
     Body,
+    #[error("the secret of the Authorization header is not that of the trigger")]
+    Secret,
+    #[error("the body has no list 'alerts' as Alertmanager's webhook (version 4) has")]
+    Alerts,
 }
 
 /// What was sent.
@@ -59,6 +67,8 @@ pub struct Delivery {
     pub reference: Option<String>,
     /// The commit, when the sender names one.
     pub after: Option<String>,
+    /// The pull request that has a new head.
+    pub pull_request: Option<PullRequest>,
     pub body: Value,
 }
 
@@ -98,7 +108,8 @@ pub fn receive<'h>(
     };
     let kind = kind(event.as_deref(), &json, reference.as_deref(), after.as_deref());
     let commit = after.filter(|after| !is_zero(after));
-    Ok(Delivery { id, kind, reference, after: commit, body: json })
+    let pull_request = PullRequest::of(&json).filter(|_| kind == "pull_request");
+    Ok(Delivery { id, kind, reference, after: commit, pull_request, body: json })
 }
 
 fn signed<'h>(
@@ -132,7 +143,7 @@ fn signed<'h>(
     }
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
@@ -200,17 +211,19 @@ impl Runs {
     pub async fn webhook(&self, project: &str, name: &str, delivery: Delivery) -> Result<(Option<i64>, String), Error> {
         let (p, n) = (project.to_owned(), name.to_owned());
         let kept = self.store.read(move |tx| rows::kept(tx, &p, &n)).await?;
-        let When::Webhook { events, values } = kept.trigger.when.clone() else {
-            return Err(Error::NoSchedule { project: project.to_owned(), name: name.to_owned() });
-        };
         if delivery.kind == "ping" {
             return Ok((None, "answered the ping".into()));
         }
+        if kept.is_paused() {
+            return Ok((None, "ignored: the trigger is paused".into()));
+        }
+        let (events, values) = match kept.trigger.when.clone() {
+            When::Webhook { events, values } => (events, values),
+            When::PullRequest { branches } => return self.pull_request(kept, &branches, delivery).await,
+            _ => return Err(Error::NoSchedule { project: project.to_owned(), name: name.to_owned() }),
+        };
         if !events.is_empty() && !events.contains(&delivery.kind) {
             return Ok((None, format!("ignored: {} is not among {}", delivery.kind, events.join(", "))));
-        }
-        if kept.is_paused() {
-            return Ok((None, "ignored: the webhook is paused".into()));
         }
         // The sender's commit when it is here, or what the default branch is now.
         let named = match &delivery.after {
@@ -231,13 +244,7 @@ impl Runs {
                 }
                 let at = delivery.reference.as_ref().map(|r| format!(" of {r}")).unwrap_or_default();
                 let mut new = act::from(&kept, head.clone(), format!("webhook: {}{at}", delivery.kind));
-                for (param, pointer) in &values {
-                    let found = delivery.body.pointer(pointer);
-                    let scalar = found.filter(|v| !v.is_object() && !v.is_array() && !v.is_null());
-                    if let Some(value) = scalar.filter(|v| v.as_str().is_none_or(|t| t.len() <= LONGEST_VALUE)) {
-                        new.params.insert(param.clone(), value.clone());
-                    }
-                }
+                new.params.extend(self::values(&delivery.body, &values));
                 let run = act::start(tx, now, &kept, new, kept.trigger.overlap, delivery.id.as_deref())?;
                 let text = match run {
                     Some(number) => format!("run {number} of {} starts", kept.project),
@@ -249,18 +256,37 @@ impl Runs {
     }
 }
 
-/// The generation of a webhook's secret.
-pub fn generation(tx: &mut towpath_store::Tx<'_>, project: &str, name: &str) -> Result<i64, Error> {
+/// Single values out of a body, by parameter; what is not there or long is left out.
+pub(super) fn values(body: &Value, pointers: &BTreeMap<String, String>) -> Params {
+    let value = |(param, pointer): (&String, &String)| {
+        let scalar = body.pointer(pointer).filter(|v| !v.is_object() && !v.is_array() && !v.is_null())?;
+        let short = scalar.as_str().is_none_or(|text| text.len() <= LONGEST_VALUE);
+        short.then(|| (param.clone(), scalar.clone()))
+    };
+    pointers.iter().filter_map(value).collect()
+}
+
+/// What has an address of its own and a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Signed by a forge.
+    Forge,
+    /// Alerts of a monitor.
+    Monitor,
+}
+
+/// The kind of a trigger that requests start, and the generation of its secret.
+pub fn hook(tx: &mut towpath_store::Tx<'_>, project: &str, name: &str) -> Result<(Hook, i64), Error> {
     let kept = rows::kept(tx, project, name)?;
     match kept.trigger.when {
-        When::Webhook { .. } => Ok(kept.generation),
+        When::Webhook { .. } | When::PullRequest { .. } => Ok((Hook::Forge, kept.generation)),
+        When::Monitor { .. } => Ok((Hook::Monitor, kept.generation)),
         _ => Err(Error::NoSchedule { project: project.to_owned(), name: name.to_owned() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
 
     use super::*;
@@ -298,6 +324,17 @@ mod tests {
             let normal = &recorded["normal"];
             let kind = if normal["kind"] == "ignored" { "create" } else { normal["kind"].as_str().unwrap() };
             assert_eq!(delivery.kind, kind, "{}", path.display());
+            let moved = kind == "pull_request"
+                && ["opened", "updated", "updated_or_metadata"].contains(&normal["action"].as_str().unwrap());
+            let request = delivery.pull_request.as_ref();
+            assert_eq!(request.is_some(), moved, "{}", path.display());
+            if let Some(request) = request {
+                let number = normal["number"].to_string();
+                assert!(request.reference.contains(&format!("/{number}/")), "{}", path.display());
+                assert_eq!(request.into, normal["base_ref"], "{}", path.display());
+                let head = normal["head_sha"].as_str().or_else(|| normal["head_sha_prefix"].as_str());
+                assert_eq!(Some(request.head.as_str()), head, "{}", path.display());
+            }
             assert!(delivery.id.is_some(), "{}", path.display());
             if kind == "push" || kind == "tag" {
                 assert_eq!(delivery.reference.as_deref(), normal["ref"].as_str(), "{}", path.display());

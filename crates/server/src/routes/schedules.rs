@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use towpath_api::schedules::{Schedule, ScheduleDetail, WebhookSecret};
 use towpath_core::Kind;
 use towpath_runs::Error;
-use towpath_runs::schedules::{self, webhook};
+use towpath_runs::schedules::{self, monitor, webhook};
 use towpath_store::Durability;
 
 use crate::App;
@@ -93,7 +93,7 @@ async fn secret(
     Path((project, name)): Path<(String, String)>,
 ) -> Result<Json<WebhookSecret>, ApiError> {
     caller.writer()?;
-    Ok(Json(secret_of(&app, project, name).await?))
+    Ok(Json(secret_of(&app, project, name).await?.1))
 }
 
 async fn new_secret(
@@ -104,15 +104,15 @@ async fn new_secret(
     let (by, now) = (caller.writer()?.actor, app.store.now());
     let (p, n) = (project.clone(), name.clone());
     app.store.write(Durability::Full, move |tx| schedules::new_generation(tx, now, &p, &n, &by)).await?;
-    Ok(Json(secret_of(&app, project, name).await?))
+    Ok(Json(secret_of(&app, project, name).await?.1))
 }
 
-async fn secret_of(app: &App, project: String, name: String) -> Result<WebhookSecret, ApiError> {
+async fn secret_of(app: &App, project: String, name: String) -> Result<(webhook::Hook, WebhookSecret), ApiError> {
     let url = format!("{}/hooks/{project}/{name}", app.url);
     let (p, n) = (project.clone(), name.clone());
-    let generation = app.store.read(move |tx| webhook::generation(tx, &p, &n)).await?;
+    let (hook, generation) = app.store.read(move |tx| webhook::hook(tx, &p, &n)).await?;
     let secret = webhook::secret(app.owner_secret.as_bytes(), &project, &name, generation);
-    Ok(WebhookSecret { url, secret })
+    Ok((hook, WebhookSecret { url, secret }))
 }
 
 async fn hook(
@@ -123,14 +123,22 @@ async fn hook(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let refused = |reason: webhook::Refused| ApiError::new(Kind::Unauthenticated, reason.to_string());
     // A webhook that is not there is refused as a wrong signature is: nobody learns names here.
-    let secret = match secret_of(&app, project.clone(), name.clone()).await {
-        Ok(found) => found.secret,
+    let (hook, secret) = match secret_of(&app, project.clone(), name.clone()).await {
+        Ok((hook, found)) => (hook, found.secret),
         Err(error) if error.kind == Kind::NotFound => return Err(refused(webhook::Refused::Signature)),
         Err(error) => return Err(error),
     };
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let delivery = webhook::receive(&secret, header, &body, app.store.now()).map_err(refused)?;
-    let (run, text) =
-        app.runs.webhook(&project, &name, delivery).await.map_err(|error: Error| ApiError::from(error))?;
+    let acted = match hook {
+        webhook::Hook::Forge => {
+            let delivery = webhook::receive(&secret, header, &body, app.store.now()).map_err(refused)?;
+            app.runs.webhook(&project, &name, delivery).await
+        }
+        webhook::Hook::Monitor => {
+            let alerts = monitor::receive(&secret, header, &body).map_err(refused)?;
+            app.runs.alerts(&project, &name, alerts).await
+        }
+    };
+    let (run, text) = acted.map_err(|error: Error| ApiError::from(error))?;
     Ok((StatusCode::ACCEPTED, Json(json!({"run": run, "text": text}))))
 }

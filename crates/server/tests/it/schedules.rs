@@ -104,3 +104,79 @@ async fn a_schedule_starts_its_run_by_itself() {
     assert_eq!(run["status"], "succeeded");
     server.stop().await;
 }
+
+/// The real Alertmanager, which posts to an address; it ends with the value.
+struct Alertmanager {
+    process: std::process::Child,
+    url: String,
+}
+
+impl Alertmanager {
+    fn posting_to(dir: &std::path::Path, address: &str, secret: &str) -> Self {
+        let config = format!(
+            "route: {{receiver: towpath, group_by: [alertname], group_wait: 0s, group_interval: 1s}}\n\
+             receivers: [{{name: towpath, webhook_configs: [{{url: '{address}', http_config: {{authorization: \
+             {{credentials: '{secret}'}}}}}}]}}]\n"
+        );
+        std::fs::write(dir.join("alertmanager.yml"), config).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = std::process::Command::new("prometheus-alertmanager")
+            .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
+            .arg(format!("--storage.path={}", dir.join("alertmanager").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address=")
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Posts alerts as Prometheus does, as soon as it answers.
+    async fn fire(&self, alerts: serde_json::Value) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let sent = reqwest::Client::new().post(format!("{}/api/v2/alerts", self.url)).json(&alerts).send().await;
+            if sent.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "Alertmanager does not answer");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_of_the_real_alertmanager_starts_one_run_with_its_values() {
+    let server = Server::start().await;
+    let repo = Repo::with(PARAMS);
+    repo.write(&[(
+        "towpath.yaml",
+        "on: {monitor: {alerts: [Drift*], labels: {model: digits}, values: {word: /labels/word}}}\n",
+    )]);
+    repo.commit("Listen to alerts");
+    repo.push(&server, "words", "main").await;
+    let secret = server.get("/projects/words/schedules/monitor/secret").await;
+    let (address, secret) = (secret["url"].as_str().unwrap(), secret["secret"].as_str().unwrap());
+    let alertmanager = Alertmanager::posting_to(server.dir.path(), address, secret);
+    let alert = |name: &str, model: &str, word: &str| json!({"labels": {"alertname": name, "model": model, "word": word}, "startsAt": "2026-11-30T00:00:00Z"});
+    alertmanager.fire(json!([alert("Latency", "digits", "no"), alert("DriftHigh", "faces", "no")])).await;
+    alertmanager.fire(json!([alert("DriftHigh", "digits", "dark")])).await;
+    let run = server.ended("words", 1).await;
+    assert_eq!((&run["trigger"], &run["params"]), (&json!("monitor"), &json!({"word": "dark"})), "{run:#}");
+    assert_eq!(run["reason"], "alert DriftHigh (model=digits, word=dark)");
+    // The group is posted again with a new alert in it: the old one has been acted on.
+    alertmanager.fire(json!([alert("DriftHigh", "digits", "bright")])).await;
+    assert_eq!(server.ended("words", 2).await["params"], json!({"word": "bright"}));
+    let shown = server.get("/projects/words/schedules/monitor").await;
+    let decisions = shown["decisions"].as_array().unwrap();
+    assert_eq!(decisions.len(), 2, "{shown:#}");
+    assert_eq!(shown["when"], "alert Drift* model=digits");
+    server.stop().await;
+}

@@ -252,7 +252,9 @@ impl StageRunner<'_> {
             }
             made.insert(out.at.written.clone(), self.run.cache.add_files(&workspace, Path::new(path))?);
         }
-        self.run.earlier_runs.save_datum(key, &record(item, &made))?;
+        if self.run.request.recorded {
+            self.run.earlier_runs.save_datum(key, &record(item, &made))?;
+        }
         Ok(Ok(made))
     }
 

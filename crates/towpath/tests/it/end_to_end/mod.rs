@@ -12,6 +12,7 @@ mod kubeflow;
 mod lifetime;
 mod log_storm;
 mod mlproject;
+mod pull_requests;
 mod registry;
 mod rollout;
 mod server_killed;
