@@ -57,6 +57,7 @@ const VIEWS: { name: string; path: string; heading: RegExp }[] = [
   { name: "1-overview", path: "/", heading: /Three models in production, all answering\./ },
   { name: "2-run", path: "/p/digits/runs/119", heading: /Run 119/ },
   { name: "2-run-waiting", path: "/p/digits/runs/120?stage=evaluate", heading: /Run 120/ },
+  { name: "2-run-why", path: "/p/digits/runs/119?stage=train%40mlp", heading: /Run 119/ },
   { name: "2-run-undeclared", path: "/p/digits/runs/119?stage=train%40mlp&tab=inputs", heading: /Run 119/ },
   { name: "2-run-items", path: "/p/digits/runs/119?stage=features&tab=items", heading: /Run 119/ },
   { name: "2-run-failed", path: "/p/digits/runs/118", heading: /Run 118/ },

@@ -891,6 +891,11 @@ export function answer(url: URL): unknown {
   };
   const number = Number(/^\/projects\/digits\/runs\/(\d+)$/.exec(path)?.[1] ?? 0);
   if (number > 0 && number < 118) return earlierRun(number);
+  if (path.endsWith("/origins")) {
+    const stage = run.stages.find((each) => path.includes(`/${encodeURIComponent(each.name)}/`));
+    const origins = stage?.changes.map((change) => (change.kind === "dependency" ? { kind: "stage", stage: "features" } : { kind: "commit", commit: run.commit }));
+    return { compared: { run: 117, commit: run.commit }, origins: origins ?? [] };
+  }
   if (path.endsWith("/log")) return { ...log, finished: !path.includes("/119/") };
   if (path === "/experiments/1/runs" && url.searchParams.get("filter")?.includes("> 999999999")) return page([]);
   if (path === "/tracking/metrics") return series((url.searchParams.get("runs") ?? "").split(","), url.searchParams.get("key") ?? "", url.searchParams);

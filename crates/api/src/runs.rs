@@ -251,6 +251,37 @@ pub struct Change {
     pub new: Option<String>,
 }
 
+/// Where the changes of a stage come from: `GET .../{n}/stages/{stage}/origins`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageOrigins {
+    /// The newest earlier run that had the old sides of all changes.
+    pub compared: Option<Compared>,
+    /// In the order of the stage's `changes`.
+    pub origins: Vec<ChangeOrigin>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    pub run: i64,
+    pub commit: Commit,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ChangeOrigin {
+    /// The newest commit since the compared run that touched the file.
+    Commit {
+        commit: Commit,
+    },
+    /// Another stage of the run made it.
+    Stage {
+        stage: String,
+    },
+    /// A parameter that the run was started with.
+    Run,
+    Unknown,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     pub path: String,

@@ -39,6 +39,22 @@ impl Repository {
         git.arg("--").text()?.lines().map(parse).collect()
     }
 
+    /// The newest commit of the history of `until`, without that of `since`, that touched one of the files.
+    pub fn last_change(
+        &self,
+        since: Option<&CommitId>,
+        until: &CommitId,
+        files: &[String],
+    ) -> Result<Option<CommitInfo>, Error> {
+        let mut git = self.git("log").args([FORMAT, "--max-count=1", until.as_str()]);
+        if let Some(since) = since {
+            git = git.arg(format!("^{since}"));
+        }
+        // As they are written: `*` and `:` of a name are no pattern.
+        git = git.arg("--").args(files.iter().map(|file| format!(":(literal,top){file}")));
+        git.text()?.lines().next().map(parse).transpose()
+    }
+
     /// How many commits the history of `to` has that the one of `from` has not.
     pub fn count_between(&self, from: &CommitId, to: &CommitId) -> Result<u64, Error> {
         let text = self.git("rev-list").args(["--count", &format!("{from}..{to}"), "--"]).text()?;

@@ -5,6 +5,7 @@ pub mod approvals;
 mod error;
 mod items;
 mod journal;
+mod origins;
 mod params;
 pub mod projects;
 mod pushed_experiments;

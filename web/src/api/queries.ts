@@ -27,6 +27,7 @@ import type {
   Run,
   RunSummary,
   Schedule,
+  StageOrigins,
   Token,
   Trace,
   TrackedRun,
@@ -91,6 +92,12 @@ export const backfills = (project: string) => ({
   ...one<Backfill[]>(["backfills", project], `${path("projects", project)}/backfills`),
   meta: { follows: [["schedules", project], ["runs", project]] },
 });
+/** Stays as it is: a run has one commit, and a stage is decided once. So no event of the run asks again. */
+export const stageOrigins = (project: string, number: number, stage: string) =>
+  queryOptions({
+    ...one<StageOrigins>(["origins", project, number, stage], `${path("projects", project, "runs", number, "stages", stage)}/origins`),
+    staleTime: Infinity,
+  });
 /** A stage's log from line `from` on (counted from 0). */
 export const stageLog = (project: string, number: number, stage: string, from: number, signal?: AbortSignal) =>
   get<LogPage>(path("projects", project, "runs", number, "stages", stage) + `/log${search({ from })}`, signal);

@@ -296,6 +296,15 @@ export interface Change {
   new: string | null;
 }
 
+/** Where the changes of a stage come from, in their order. */
+export interface StageOrigins {
+  /** The newest earlier run that had all that changed since. */
+  compared: { run: number; commit: Commit } | null;
+  origins: ChangeOrigin[];
+}
+
+export type ChangeOrigin = { kind: "commit"; commit: Commit } | { kind: "stage"; stage: string } | { kind: "run" } | { kind: "unknown" };
+
 export interface Item {
   path: string;
   hash: string | null;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use towpath_api::Page;
-use towpath_api::runs::{CastStageVote, Grid, LogPage, Run, RunAgain, RunSummary, StartRun};
+use towpath_api::runs::{CastStageVote, Grid, LogPage, Run, RunAgain, RunSummary, StageOrigins, StartRun};
 use towpath_runs::approvals::{self, Ballot};
 use towpath_runs::{Error, Manual, projects, rows};
 use towpath_store::Durability;
@@ -31,6 +31,7 @@ pub(super) fn router() -> Router<App> {
         .route("/projects/{project}/runs/{number}/cancel", post(cancel))
         .route("/projects/{project}/runs/{number}/environment", get(environment))
         .route("/projects/{project}/runs/{number}/stages/{stage}/log", get(log))
+        .route("/projects/{project}/runs/{number}/stages/{stage}/origins", get(origins))
         .route("/projects/{project}/runs/{number}/stages/{stage}/vote", post(vote))
 }
 
@@ -68,6 +69,14 @@ async fn show(
     Path((project, number)): Path<(String, i64)>,
 ) -> Result<Json<Run>, ApiError> {
     Ok(Json(app.store.read(move |tx| rows::get(tx, &project, number)).await?))
+}
+
+async fn origins(
+    State(app): State<App>,
+    _: Caller,
+    Path((project, number, stage)): Path<(String, i64, String)>,
+) -> Result<Json<StageOrigins>, ApiError> {
+    Ok(Json(app.runs.origins(&project, number, &stage).await?))
 }
 
 async fn start(

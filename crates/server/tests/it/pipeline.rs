@@ -175,3 +175,40 @@ async fn each_folder_with_a_pipeline_gets_its_lock_back() {
     assert!(repo.git(&["show", "FETCH_HEAD:dvc.lock"]).contains("  use:\n"));
     assert!(repo.git(&["show", "FETCH_HEAD:part/dvc.lock"]).contains("  make:\n    cmd: echo made > made\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_of_a_stage_names_the_commit_the_stage_or_the_run_that_made_it() {
+    let server = Server::start().await;
+    let repo = Repo::with(&[
+        (
+            "dvc.yaml",
+            "stages:\n  sort:\n    cmd: sort words.txt > sorted.txt\n    deps: [words.txt]\n    outs: [sorted.txt]\n  \
+             say:\n    cmd: cat sorted.txt params.yaml > said.txt\n    deps: [sorted.txt]\n    params: [tone]\n    \
+             outs: [said.txt]\n",
+        ),
+        ("towpath.yaml", "on: {push: {branches: [main]}, manual: {params: {tone: {type: text}}}}\n"),
+        ("params.yaml", "tone: low\n"),
+        ("words.txt", "b\na\n"),
+    ]);
+    repo.push(&server, "words", "main").await;
+    server.ended("words", 1).await;
+    repo.write(&[("words.txt", "c\na\n")]);
+    repo.commit("Other words");
+    repo.write(&[("README", "unrelated\n")]);
+    repo.commit("Say what it is");
+    repo.push(&server, "words", "main").await;
+    server.ended("words", 2).await;
+    let of_sort = server.get("/projects/words/runs/2/stages/sort/origins").await;
+    assert_eq!(of_sort["compared"]["run"], 1, "{of_sort:#}");
+    assert_eq!(of_sort["origins"][0]["kind"], "commit");
+    assert_eq!(of_sort["origins"][0]["commit"]["subject"], "Other words");
+    let of_say = server.get("/projects/words/runs/2/stages/say/origins").await;
+    assert_eq!(of_say["origins"], json!([{"kind": "stage", "stage": "sort"}]));
+
+    let asked = json!({"ref": "main", "params": {"tone": "high"}});
+    assert_eq!(server.call("POST", "/api/v1/projects/words/runs", None, Some(asked)).await.0, 201);
+    server.ended("words", 3).await;
+    let given = server.get("/projects/words/runs/3/stages/say/origins").await;
+    assert_eq!((&given["compared"]["run"], &given["origins"]), (&json!(2), &json!([{"kind": "run"}])));
+    server.stop().await;
+}

@@ -1,7 +1,9 @@
+import { useQuery } from "@tanstack/react-query";
 import { Fragment } from "react";
 import { Link } from "wouter";
 
-import type { Change, Item, Json, Run, StageEnvironment, StageRun } from "../../api/types";
+import { stageOrigins } from "../../api/queries";
+import type { Change, ChangeOrigin, Item, Json, Run, StageEnvironment, StageRun } from "../../api/types";
 import { bytes, count, metric, plural } from "../../format/number";
 import { sentence } from "../../format/text";
 import { duration } from "../../format/time";
@@ -71,10 +73,19 @@ function Counted({ word, count: number }: { word: string; count: number }) {
 
 function Why({ run, stage, onInputs }: { run: Run; stage: StageRun; onInputs: () => void }) {
   // That it is new says the sentence already.
-  const changes = stage.changes.filter((change) => change.kind !== "new");
+  const changes = stage.changes.map((change, at) => ({ change, at })).filter(({ change }) => change.kind !== "new");
+  const { data } = useQuery({ ...stageOrigins(run.project, run.number, stage.name), enabled: changes.length > 0 });
   return (
     <>
-      <p className="pad small">{why(run, stage)}</p>
+      <p className="pad small">
+        {why(run, stage)}
+        {data?.compared && (
+          <span className="text-3">
+            {" "}
+            Compared with <Link href={links.run(run.project, data.compared.run)}>run {data.compared.run}</Link>.
+          </span>
+        )}
+      </p>
       {stage.error && <p className="pad small bad">{sentence(stage.error)}</p>}
       {stage.undeclared && stage.undeclared.length > 0 && (
         <p className="pad small row">
@@ -86,18 +97,21 @@ function Why({ run, stage, onInputs }: { run: Run; stage: StageRun; onInputs: ()
       )}
       <table className="why">
         <tbody>
-          {changes.map((change) => (
-            <tr key={`${change.kind} ${change.name}`}>
-              <td className="mono">{change.kind === "param" ? `params: ${change.name.replace(/^[^:]*:/, "")}` : change.name}</td>
-              <td>
-                <Side change={change} text={change.old} />
-              </td>
-              <td className="text-3 arrow">→</td>
-              <td>
-                <Side change={change} text={change.new} />
-              </td>
-              <td className="text-2">{change.kind}</td>
-            </tr>
+          {changes.map(({ change, at }) => (
+            <Fragment key={`${change.kind} ${change.name}`}>
+              <tr>
+                <td className="mono">{change.kind === "param" ? `params: ${change.name.replace(/^[^:]*:/, "")}` : change.name}</td>
+                <td>
+                  <Side change={change} text={change.old} />
+                </td>
+                <td className="text-3 arrow">→</td>
+                <td>
+                  <Side change={change} text={change.new} />
+                </td>
+                <td className="text-2">{change.kind}</td>
+              </tr>
+              <Origin of={data?.origins[at]} />
+            </Fragment>
           ))}
           {stage.unchanged.length > 0 && (
             <tr>
@@ -116,6 +130,28 @@ function Why({ run, stage, onInputs }: { run: Run; stage: StageRun; onInputs: ()
         </tbody>
       </table>
     </>
+  );
+}
+
+/** Who or what made a change. */
+function Origin({ of }: { of: ChangeOrigin | undefined }) {
+  if (!of || of.kind === "unknown") return null;
+  return (
+    <tr className="origin">
+      <td colSpan={5} className="text-3 small">
+        {of.kind === "commit" && (
+          <>
+            by <Hash hash={of.commit.id} /> <span className="text-2">{of.commit.subject}</span>, {of.commit.author}
+          </>
+        )}
+        {of.kind === "stage" && (
+          <>
+            made by stage <span className="mono">{of.stage}</span>
+          </>
+        )}
+        {of.kind === "run" && "given when the run was started"}
+      </td>
+    </tr>
   );
 }
 
