@@ -9,6 +9,8 @@
 //! | `POST /control/rollback` | [`RollbackOrder`] -> [`DeploymentState`]: candidate weight 0 at once, without a new table |
 //! | `GET /control/predictions/{id}` | -> [`PredictionRecord`], 404 |
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use towpath_core::Timestamp;
 use towpath_core::project::JudgePolicy;
@@ -177,6 +179,9 @@ pub struct PredictionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<serde_json::Value>,
     pub label: Option<serde_json::Value>,
+    /// Numbers that were told of it later, by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, f64>,
     /// Why there is no row: only id, time, deployment and release are known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::project::RolloutPolicy;
 use towpath_core::{Digest, Timestamp};
 use towpath_stats::judge::Evidence;
-pub use towpath_stats::judge::{MetricVerdict, Outcomes, ShadowVerdict, Verdict, Worse};
+pub use towpath_stats::judge::{MetricVerdict, Outcomes, ShadowVerdict, ValueVerdict, Verdict, Worse};
 
 use crate::control::{LabelCounts, RevisionState};
 

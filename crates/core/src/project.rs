@@ -404,6 +404,9 @@ pub struct JudgePolicy {
     pub errors: Option<MetricPolicy>,
     pub latency: Option<MetricPolicy>,
     pub labels: Option<MetricPolicy>,
+    /// Numbers that are told of predictions later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<ValueMetric>,
     /// Candidate bad events before a rollback is allowed at all.
     pub min_bad_events: u64,
     /// Copies of requests for the candidate, before and while it has a share.
@@ -431,6 +434,27 @@ pub struct MetricPolicy {
     pub safe: Safe,
     /// Latency only: quantiles of the stable revision that are frozen as limits, for example 0.9.
     pub over: Vec<f64>,
+}
+
+/// A number that is told of a prediction later, such as what a customer paid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueMetric {
+    pub name: String,
+    pub better: Better,
+    /// The smallest difference of the means that matters; the candidate is safe when it is not worse by so much.
+    pub effect: f64,
+    /// Values beyond count as the bound. Without bounds nothing is decided on it.
+    pub bounds: Option<(f64, f64)>,
+    /// As of [`MetricPolicy`]; 0 without bounds.
+    pub share: f64,
+    pub required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    Higher,
+    Lower,
 }
 
 /// What "safe" means for a metric (section 7.4).

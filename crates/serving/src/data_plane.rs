@@ -1,5 +1,6 @@
 //! The heart: one request from its inputs to its answer, with everything that has to know of it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use crate::memory_budget::MemoryBudget;
 use crate::metrics::Protocol;
 use crate::persist::{StateDir, Stored};
 use crate::prediction_log::{
-    Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog, output,
+    Correctness, Hex, Known, LabelRow, Labelling, Prediction, PredictionId, PredictionLog, Valuing, output,
 };
 use crate::repository::Repository;
 use crate::revision::{LoadedRevision, lock, micros};
-use crate::router::{Arm, Candidate, Choice, JudgedArm, Route, Router, Snapshot};
+use crate::router::{Arm, Candidate, Choice, JudgedArm, Randomised, Route, Router, Snapshot};
 use crate::routing_key;
 use crate::server::{Limits, Loader, OnLogFailure};
 use crate::shadow::{Copy, Shadow};
@@ -83,6 +84,18 @@ impl Counters {
         }
     }
 
+    fn count_label(&self, outcome: LabelOutcome) {
+        let counter = match outcome {
+            LabelOutcome::Accepted { late } => {
+                self.labels_late.fetch_add(u64::from(late), Ordering::Relaxed);
+                &self.labels_accepted
+            }
+            LabelOutcome::Duplicate => &self.labels_duplicate,
+            LabelOutcome::Unknown => &self.labels_unknown,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn labels(&self) -> LabelCounts {
         LabelCounts {
             accepted: self.labels_accepted.load(Ordering::Relaxed),
@@ -128,7 +141,7 @@ struct Outcome<'a> {
     result: Result<&'a Vec<Tensor>, &'a RequestError>,
 }
 
-/// What became of one label.
+/// What became of one label or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LabelOutcome {
     Accepted { late: bool },
@@ -263,8 +276,17 @@ impl DataPlane {
             self.log.leave_out();
         }
         let judged = rollout.map(|rollout| (arm, rollout.clone()));
-        self.log
-            .remember(id, Known { revision: Arc::clone(&revision.id), judged, output, labelled: false, copy: None });
+        self.log.remember(
+            id,
+            Known {
+                revision: Arc::clone(&revision.id),
+                judged,
+                output,
+                labelled: false,
+                copy: None,
+                valued: Vec::new(),
+            },
+        );
         if let Some(randomised) = &choice.rollout {
             let observation = Observation::Request {
                 arm,
@@ -292,22 +314,33 @@ impl DataPlane {
 
     pub(crate) async fn label(&self, id: String, label: Value) -> LabelOutcome {
         let now = self.clock.now();
-        match self.log.label(LabelRow { id, label, at: now }).await {
-            Labelling::Unknown => {
-                self.counters.labels_unknown.fetch_add(1, Ordering::Relaxed);
-                LabelOutcome::Unknown
-            }
-            Labelling::Duplicate => {
-                self.counters.labels_duplicate.fetch_add(1, Ordering::Relaxed);
-                LabelOutcome::Duplicate
-            }
-            Labelling::Accepted(correctness) => {
-                self.counters.labels_accepted.fetch_add(1, Ordering::Relaxed);
-                let late = self.judge_label(&correctness, now);
-                self.counters.labels_late.fetch_add(u64::from(late), Ordering::Relaxed);
+        let outcome = match self.log.label(LabelRow { id, label, at: now }).await {
+            Labelling::Unknown => LabelOutcome::Unknown,
+            Labelling::Duplicate => LabelOutcome::Duplicate,
+            Labelling::Accepted(correctness) => LabelOutcome::Accepted { late: self.judge_label(&correctness, now) },
+        };
+        self.counters.count_label(outcome);
+        outcome
+    }
+
+    /// Takes a number in that became known of a prediction.
+    pub(crate) async fn value(&self, id: &str, metric: &str, value: f64) -> LabelOutcome {
+        let now = self.clock.now();
+        let outcome = match self.log.value(id, metric, value, now).await {
+            Valuing::Unknown => LabelOutcome::Unknown,
+            Valuing::Duplicate => LabelOutcome::Duplicate,
+            Valuing::Accepted { judged: None } => LabelOutcome::Accepted { late: false },
+            Valuing::Accepted { judged: Some((arm, Randomised { rollout, weight, key_hash: key })) } => {
+                let late = !self.judge.in_progress(&rollout);
+                if let Some(metric) = self.judge.values_of(metric) {
+                    let observation = Observation::Value { arm, weight, key, metric, value };
+                    self.observe(&rollout, &observation, None, now);
+                }
                 LabelOutcome::Accepted { late }
             }
-        }
+        };
+        self.counters.count_label(outcome);
+        outcome
     }
 
     /// Counts a label for its revision and its rollout; true when that rollout has ended.
@@ -418,6 +451,7 @@ impl DataPlane {
             output: Value::Null,
             features: None,
             label: None,
+            values: BTreeMap::new(),
             note: Some("its row is not kept: sampled out, refused, lost or expired; the id names the release".into()),
         })
     }

@@ -118,11 +118,11 @@ impl Judge {
         if let Some(stable) = stable {
             judged.freeze_latency(stable);
         }
-        let before = judged.state.evidence.bad_candidates();
+        let before = judged.state.evidence.incriminating();
         judged.state.evidence.observe(observation, &mut live.first_bad);
         self.changes.fetch_add(1, Ordering::Release);
         // Only a bad event of the candidate can raise the evidence against it.
-        if judged.state.evidence.bad_candidates() == before {
+        if judged.state.evidence.incriminating() == before {
             return false;
         }
         let Some(abort) = judge::abort(&judged.policy, &judged.state.evidence) else {
@@ -181,6 +181,12 @@ impl Judge {
             .is_some_and(|judged| judged.state.id == rollout && judged.state.rolled_back.is_none())
     }
 
+    /// Where the values of `metric` are counted; `None` when the policy of the rollout in progress has none of it.
+    pub(crate) fn values_of(&self, metric: &str) -> Option<usize> {
+        let live = lock(&self.live);
+        live.judge.rollout.as_ref()?.state.evidence.values.iter().position(|values| values.metric.name == metric)
+    }
+
     pub(crate) fn state(&self) -> Option<RolloutState> {
         lock(&self.live).judge.rollout.as_ref().map(|judged| judged.state.clone())
     }
@@ -190,11 +196,11 @@ impl Judge {
     }
 
     /// E by metric, `combined` last; `None` without a rollout.
-    pub(crate) fn levels(&self) -> Option<Vec<(&'static str, f64)>> {
+    pub(crate) fn levels(&self) -> Option<Vec<(String, f64)>> {
         let live = lock(&self.live);
         let judged = live.judge.rollout.as_ref()?;
         let (combined, mut levels) = judged.state.evidence.levels(&judged.policy);
-        levels.push(("combined", combined));
+        levels.push(("combined".to_owned(), combined));
         Some(levels)
     }
 

@@ -92,6 +92,7 @@ fn policy() -> JudgePolicy {
         errors: Some(errors),
         latency: None,
         labels: None,
+        metrics: Vec::new(),
         min_bad_events: 3,
         shadow: None,
     }

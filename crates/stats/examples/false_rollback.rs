@@ -66,12 +66,12 @@ impl Traffic {
             } else {
                 0.005
             };
-            let before = evidence.bad_candidates();
+            let before = evidence.incriminating();
             let request = Observation::Request { arm, weight, key: Some(key), error, latency_seconds: Some(seconds) };
             evidence.observe(&request, &mut first_bad);
             let label = Observation::Label { arm, weight, key: Some(key), correct: chance(b'c', i) > 0.04 };
             evidence.observe(&label, &mut first_bad);
-            if evidence.bad_candidates() > before && abort(&policy, &evidence).is_some() {
+            if evidence.incriminating() > before && abort(&policy, &evidence).is_some() {
                 return true;
             }
         }
@@ -88,6 +88,7 @@ fn policy() -> JudgePolicy {
         latency: Some(metric(0.3, Safe::Ratio(2.0))),
         labels: Some(metric(0.2, Safe::Margin(0.02))),
         shadow: None,
+        metrics: Vec::new(),
         min_bad_events: 3,
     }
 }

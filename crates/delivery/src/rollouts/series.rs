@@ -23,7 +23,7 @@ pub(crate) fn point(
     candidate: &str,
 ) -> RolloutPoint {
     let (combined, levels) = evidence.levels(policy);
-    let level = |name: &str| levels.iter().find(|(metric, _)| *metric == name).map(|(_, e)| *e);
+    let level = |name: &str| levels.iter().find(|(metric, _)| metric == name).map(|(_, e)| *e);
     let arm = |arm: Arm, revision: &str| {
         let labelled = evidence.labelled(arm);
         let errors = evidence.errors.as_ref().map(|errors| errors.total(arm));

@@ -70,6 +70,7 @@ fn environment(name: &str, after: Option<&str>, gates: Vec<Gate>, approvals: Opt
                 errors: Some(MetricPolicy { required: true, ..metric(0.6) }),
                 latency: Some(metric(0.2)),
                 labels: Some(metric(0.2)),
+                metrics: Vec::new(),
                 min_bad_events: 3,
                 shadow: None,
             },

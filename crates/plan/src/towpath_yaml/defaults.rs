@@ -45,6 +45,9 @@ pub const ALPHA_ADVANCE: f64 = 0.05;
 /// Candidate bad events before a rollback.
 pub const MIN_BAD_EVENTS: u64 = 3;
 
+/// Part of the decision to roll back that a metric with bounds has.
+pub const VALUE_SHARE: f64 = 0.2;
+
 pub fn rollout() -> RolloutPolicy {
     RolloutPolicy {
         strategy: Strategy::Canary,
@@ -69,6 +72,7 @@ pub fn judge() -> JudgePolicy {
         errors: Some(errors()),
         latency: Some(latency()),
         labels: None,
+        metrics: Vec::new(),
         min_bad_events: MIN_BAD_EVENTS,
         shadow: None,
     }

@@ -1,10 +1,10 @@
 //! `rollout`: strategy, steps and the judge.
 
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, RoutingKey, Safe, ShadowPolicy, StepPolicy, Strategy,
-    Variants,
+    Better, Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, RoutingKey, Safe, ShadowPolicy, StepPolicy,
+    Strategy, ValueMetric, Variants,
 };
-use towpath_yaml::{Field, YamlError};
+use towpath_yaml::{Entry, Field, YamlError};
 
 use super::{bool_or, defaults, positive, units};
 
@@ -180,6 +180,13 @@ fn judge(field: Field<'_>) -> Result<JudgePolicy, YamlError> {
     let errors = fields.optional("errors").map(|f| metric(f, defaults::errors())).transpose()?;
     let latency = fields.optional("latency").map(|f| metric(f, defaults::latency())).transpose()?;
     let labels = fields.optional("labels").map(|f| metric(f, defaults::labels())).transpose()?;
+    if let Some(metrics) = fields.optional("metrics") {
+        policy.metrics = metrics
+            .entries()?
+            .into_iter()
+            .map(|(entry, field)| value_metric(entry, field))
+            .collect::<Result<_, _>>()?;
+    }
     if errors.is_some() || latency.is_some() || labels.is_some() {
         (policy.errors, policy.latency, policy.labels) = (errors, latency, labels);
     }
@@ -207,6 +214,53 @@ fn metric(field: Field<'_>, default: MetricPolicy) -> Result<MetricPolicy, YamlE
     };
     fields.finish()?;
     Ok(policy)
+}
+
+/// One number that is told of predictions later.
+fn value_metric(entry: &Entry, field: Field<'_>) -> Result<ValueMetric, YamlError> {
+    super::valid_name(field, entry.key_span, &entry.key)?;
+    if ["errors", "latency", "labels", "combined"].contains(&entry.key.as_str()) {
+        return Err(field.error_at(entry.key_span, format!("'{}' has a meaning of its own", entry.key)));
+    }
+    let mut fields = field.fields()?;
+    let better = fields.required("better")?;
+    let better = match better.as_str()? {
+        "higher" => Better::Higher,
+        "lower" => Better::Lower,
+        _ => return Err(better.expected("higher or lower")),
+    };
+    let effect = fields.required("effect")?;
+    let bounds = fields.optional("bounds").map(bounds).transpose()?;
+    let (share, required) = (fields.optional("share"), fields.optional("required"));
+    if let (None, Some(unused)) = (bounds, share.or(required)) {
+        return Err(unused.error("a metric without 'bounds' decides nothing, it is only shown"));
+    }
+    let metric = ValueMetric {
+        name: entry.key.clone(),
+        better,
+        effect: positive(effect)?,
+        bounds,
+        share: match (bounds, share) {
+            (None, _) => 0.0,
+            (_, None) => defaults::VALUE_SHARE,
+            (_, Some(share)) => positive(share)?,
+        },
+        required: required.map_or(Ok(false), |required| required.as_bool())?,
+    };
+    fields.finish()?;
+    if bounds.is_some_and(|(low, high)| metric.effect >= high - low) {
+        return Err(effect.error("'effect' must be smaller than what lies between the bounds"));
+    }
+    Ok(metric)
+}
+
+/// `[lowest, highest]`.
+fn bounds(field: Field<'_>) -> Result<(f64, f64), YamlError> {
+    let numbers = field.items()?.into_iter().map(|item| item.as_f64()).collect::<Result<Vec<_>, _>>()?;
+    match numbers.as_slice() {
+        [low, high] if low < high && (high - low).is_finite() => Ok((*low, *high)),
+        _ => Err(field.expected("the lowest and the highest value, such as [0, 100]")),
+    }
 }
 
 fn quantiles(field: Field<'_>) -> Result<Vec<f64>, YamlError> {

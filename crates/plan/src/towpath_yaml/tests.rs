@@ -1,5 +1,6 @@
 use towpath_core::project::{
-    Approvals, GateCondition, Inconclusive, Resources, RoutingKey, Safe, ShadowPolicy, Strategy, Variants,
+    Approvals, Better, GateCondition, Inconclusive, Resources, RoutingKey, Safe, ShadowPolicy, Strategy, ValueMetric,
+    Variants,
 };
 use towpath_core::triggers::{CatchUp, Overlap, When};
 
@@ -223,6 +224,7 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         ("metric", judge("{errors: {zzzzzzzz: 1}}")),
         ("latency_metric", judge("{latency: {zzzzzzzz: 1}}")),
         ("safe", judge("{errors: {safe: {zzzzzzzz: 1}}}")),
+        ("value_metric", judge("{metrics: {a: {better: higher, effect: 1, zzzzzzzz: 1}}}")),
     ] {
         let help = refusal(&text).help.expect(&text);
         let known: Vec<&str> = help.strip_prefix("known keys: ").expect(&text).split(", ").collect();
@@ -233,6 +235,44 @@ fn the_published_schema_has_the_keys_of_the_reader() {
         let foreign = |key: &str| definition.ends_with("_gate") && matches!(key, "checks" | "require");
         let known: Vec<&str> = known.into_iter().filter(|key| !foreign(key)).collect();
         assert_eq!(published.keys().map(String::as_str).collect::<Vec<_>>(), known, "{definition}");
+    }
+}
+
+#[test]
+fn numbers_that_are_told_later_have_a_direction_and_bounds() {
+    let text = |metrics: &str| format!("environments: {{a: {{rollout: {{judge: {{metrics: {metrics}}}}}}}}}");
+    let judge = |metrics: &str| read("towpath.yaml", &text(metrics)).unwrap().environments[0].rollout.judge.clone();
+    let read = judge("{revenue: {better: higher, effect: 2.5, bounds: [0, 200], required: true}}");
+    let revenue = ValueMetric {
+        name: "revenue".into(),
+        better: Better::Higher,
+        effect: 2.5,
+        bounds: Some((0.0, 200.0)),
+        share: 0.2,
+        required: true,
+    };
+    assert_eq!((read.metrics, read.errors), (vec![revenue], Some(defaults::errors())));
+    let minutes = judge("{minutes: {better: lower, effect: 1}}").metrics.remove(0);
+    assert_eq!((minutes.better, minutes.bounds, minutes.share), (Better::Lower, None, 0.0));
+    for (metrics, message) in [
+        ("{a: {effect: 1}}", "'better' is missing in 'a'"),
+        ("{a: {better: higher, effect: 0}}", "'effect' must be a number above 0, found the integer 0"),
+        ("{a: {better: up, effect: 1}}", "'better' must be higher or lower, found the text 'up'"),
+        (
+            "{a: {better: higher, effect: 1, bounds: [9, 1]}}",
+            "'bounds' must be the lowest and the highest value, such as [0, 100], found a list",
+        ),
+        (
+            "{a: {better: higher, effect: 9, bounds: [1, 9]}}",
+            "'effect' must be smaller than what lies between the bounds",
+        ),
+        (
+            "{a: {better: higher, effect: 1, required: true}}",
+            "a metric without 'bounds' decides nothing, it is only shown",
+        ),
+        ("{labels: {better: higher, effect: 1}}", "'labels' has a meaning of its own"),
+    ] {
+        assert_eq!(refusal(&text(metrics)).message, message);
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Known {
     pub(crate) labelled: bool,
     /// What the candidate answered to a copy of the request.
     pub(crate) copy: Option<CopyAnswer>,
+    /// Metrics whose value is known.
+    pub(crate) valued: Vec<Box<str>>,
 }
 
 /// The candidate's answer to the copy of a request.
@@ -45,6 +47,14 @@ pub(crate) enum Labelling {
     Unknown,
 }
 
+/// What became of a value.
+#[derive(Clone, Debug)]
+pub(crate) enum Valuing {
+    Accepted { judged: Option<(JudgedArm, Randomised)> },
+    Duplicate,
+    Unknown,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Correctness {
     pub(crate) known: Known,
@@ -55,14 +65,15 @@ pub(crate) struct Correctness {
 
 impl Known {
     /// A prediction that was read from disk.
-    pub(super) fn from_logged(Logged { record, label, copy }: Logged) -> Self {
+    pub(super) fn from_logged(Logged { record, label, copy, values }: Logged) -> Self {
         let arm = if record.arm == "candidate" { JudgedArm::Candidate } else { JudgedArm::Stable };
         let judged = record.rollout.map(|rollout| {
             let rollout = Randomised { rollout: Arc::from(rollout), weight: record.weight, key_hash: record.key_hash };
             (arm, rollout)
         });
         let output = serde_json::value::to_raw_value(&record.output).unwrap_or_else(|_| RawValue::NULL.to_owned());
-        Self { revision: Arc::from(record.revision), judged, output, labelled: label.is_some(), copy }
+        let valued = values.into_keys().map(String::into_boxed_str).collect();
+        Self { revision: Arc::from(record.revision), judged, output, labelled: label.is_some(), copy, valued }
     }
 }
 
@@ -131,6 +142,20 @@ impl Index {
         }
     }
 
+    /// The first value of a metric counts.
+    pub(super) fn value(&self, id: PredictionId, metric: &str) -> Valuing {
+        let mut generations = lock(&self.0);
+        let Generations { younger, older } = &mut *generations;
+        let Some(known) = younger.get_mut(&id).or_else(|| older.get_mut(&id)) else {
+            return Valuing::Unknown;
+        };
+        if known.valued.iter().any(|known| **known == *metric) {
+            return Valuing::Duplicate;
+        }
+        known.valued.push(metric.into());
+        Valuing::Accepted { judged: known.judged.clone() }
+    }
+
     /// The first label of a prediction counts.
     pub(super) fn label(&self, id: PredictionId, label: &Value) -> Labelling {
         let mut generations = lock(&self.0);
@@ -165,7 +190,8 @@ mod tests {
     #[test]
     fn the_first_label_counts_and_old_predictions_are_forgotten() {
         let output = serde_json::value::to_raw_value(&[1]).unwrap();
-        let known = Known { revision: "r".into(), judged: None, output, labelled: false, copy: None };
+        let known =
+            Known { revision: "r".into(), judged: None, output, labelled: false, copy: None, valued: Vec::new() };
         let index = Index::default();
         let added = 2 * Index::GENERATION + 1;
         for id in 0..added {

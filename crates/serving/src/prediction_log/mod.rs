@@ -31,10 +31,10 @@ use crate::error::ServeError;
 use crate::revision::lock;
 pub(crate) use id::{Hex, PredictionId};
 use index::Index;
-pub(crate) use index::{CopyAnswer, Correctness, Known, Labelling};
+pub(crate) use index::{CopyAnswer, Correctness, Known, Labelling, Valuing};
 pub(crate) use rules::Rules;
 pub(crate) use segment::LabelRow;
-use segment::{CopyRow, Encoded, Later, Logged, Segments};
+use segment::{CopyRow, Encoded, Later, Logged, Segments, ValueRow};
 use waiting::Waiting;
 use writer::Writer;
 
@@ -174,12 +174,31 @@ impl PredictionLog {
         labelling
     }
 
-    /// The record of a prediction, with its label.
+    /// Takes a value of a metric in.
+    pub(crate) async fn value(&self, id: &str, metric: &str, value: f64, at: Timestamp) -> Valuing {
+        let Some(number) = PredictionId::parse(id) else {
+            return Valuing::Unknown;
+        };
+        let mut valuing = self.index.value(number, metric);
+        if matches!(valuing, Valuing::Unknown)
+            && let Some(logged) = self.read(id).await
+        {
+            self.index.add(number, Known::from_logged(logged));
+            valuing = self.index.value(number, metric);
+        }
+        if let (Valuing::Accepted { .. }, Some(disk)) = (&valuing, &self.disk) {
+            let row = ValueRow { id: id.to_owned(), metric: metric.to_owned(), value, at };
+            self.count_lost(disk.waiting.add_later(Later::Value(row)));
+        }
+        valuing
+    }
+
+    /// The record of a prediction, with what was told of it later.
     pub(crate) async fn find(&self, id: &str) -> Option<PredictionRecord> {
         let disk = self.disk.as_ref()?;
         // A writer that cannot write does not answer; what is on disk is still found.
         let _ = tokio::time::timeout(Duration::from_secs(2), disk.waiting.flush()).await;
-        self.read(id).await.map(|Logged { record, label, .. }| PredictionRecord { label, ..record })
+        self.read(id).await.map(|Logged { record, label, values, .. }| PredictionRecord { label, values, ..record })
     }
 
     async fn read(&self, id: &str) -> Option<Logged> {

@@ -1,5 +1,6 @@
 //! Sealed segments: Parquet files for whoever analyses predictions, and for `trace`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -163,6 +164,7 @@ fn record(row: &Row) -> Result<PredictionRecord, ParquetError> {
         output: json(row.get_string(16)?)?,
         features: row.get_string(17).ok().map(|text| json(text)).transpose()?,
         label: None,
+        values: BTreeMap::new(),
         note: None,
     })
 }
@@ -197,6 +199,7 @@ mod tests {
             output: json!([3]),
             features: Some(json!({"X": [[1.0, null]], "city": "***"})),
             label: None,
+            values: BTreeMap::new(),
             note: None,
         };
         let bare = PredictionRecord {

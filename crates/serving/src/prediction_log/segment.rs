@@ -1,5 +1,6 @@
 //! Segments: naming, rows, reading, opening for append.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -29,11 +30,21 @@ pub(super) struct CopyRow {
     pub(super) answer: CopyAnswer,
 }
 
+/// A number that was told of a prediction, such as what a customer paid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ValueRow {
+    pub(super) id: String,
+    pub(super) metric: String,
+    pub(super) value: f64,
+    pub(super) at: Timestamp,
+}
+
 /// What becomes known of a prediction later.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Later {
     Label(LabelRow),
     Copy(CopyRow),
+    Value(ValueRow),
 }
 
 impl Later {
@@ -41,6 +52,7 @@ impl Later {
         match self {
             Self::Label(row) => &row.id,
             Self::Copy(row) => &row.id,
+            Self::Value(row) => &row.id,
         }
     }
 
@@ -48,6 +60,7 @@ impl Later {
         match self {
             Self::Label(row) => Encoded::new(row)?.append_to(out, "label"),
             Self::Copy(row) => Encoded::new(row)?.append_to(out, "copy"),
+            Self::Value(row) => Encoded::new(row)?.append_to(out, "value"),
         }
         Ok(())
     }
@@ -60,18 +73,21 @@ pub(super) struct Logged {
     pub(super) label: Option<Value>,
     /// The candidate's answer to its copy.
     pub(super) copy: Option<CopyAnswer>,
+    /// By metric.
+    pub(super) values: BTreeMap<String, f64>,
 }
 
 impl Logged {
     fn alone(record: PredictionRecord) -> Self {
-        Self { record, label: None, copy: None }
+        Self { record, label: None, copy: None, values: BTreeMap::new() }
     }
 
-    /// The first label counts.
+    /// The first label and the first value of a metric count.
     fn learn(&mut self, later: Later) {
         match later {
             Later::Label(row) => drop(self.label.get_or_insert(row.label)),
             Later::Copy(row) => drop(self.copy.get_or_insert(row.answer)),
+            Later::Value(row) => drop(self.values.entry(row.metric).or_insert(row.value)),
         }
     }
 }
@@ -85,6 +101,8 @@ struct Line<'a> {
     label: Option<&'a RawValue>,
     #[serde(borrow)]
     copy: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
 }
 
 /// A row as it lies on disk, but for its kind.
@@ -118,17 +136,21 @@ enum Row {
 }
 
 /// `None` for a line that is no intact row.
-fn decode(line: &[u8]) -> Option<Row> {
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    let intact = |raw: &&RawValue| crc32(raw.get().as_bytes()) == line.crc32;
-    if let Some(raw) = line.prediction.filter(intact) {
-        return serde_json::from_str(raw.get()).ok().map(|record| Row::Prediction(Box::new(record)));
+fn decode<'a>(line: &'a [u8]) -> Option<Row> {
+    let line: Line<'a> = serde_json::from_slice(line).ok()?;
+    let intact = |raw: &'a RawValue| (crc32(raw.get().as_bytes()) == line.crc32).then(|| raw.get());
+    let (prediction, label, copy, value) = (line.prediction, line.label, line.copy, line.value);
+    if let Some(text) = prediction.and_then(intact) {
+        return serde_json::from_str(text).ok().map(|record| Row::Prediction(Box::new(record)));
     }
-    if let Some(raw) = line.copy.filter(intact) {
-        return serde_json::from_str(raw.get()).ok().map(|row| Row::Later(Later::Copy(row)));
-    }
-    let raw = line.label.filter(intact)?;
-    serde_json::from_str(raw.get()).ok().map(|row| Row::Later(Later::Label(row)))
+    let later = if let Some(text) = label.and_then(intact) {
+        serde_json::from_str(text).ok().map(Later::Label)
+    } else if let Some(text) = copy.and_then(intact) {
+        serde_json::from_str(text).ok().map(Later::Copy)
+    } else {
+        serde_json::from_str(value.and_then(intact)?).ok().map(Later::Value)
+    };
+    later.map(Row::Later)
 }
 
 /// What [`Segments::expire`] deleted.
@@ -435,7 +457,9 @@ mod tests {
         let answer = CopyAnswer { rollout: "r".into(), key_hash: Some(7), output: json!([5]) };
         let copy = CopyRow { id: label.id.clone(), answer: answer.clone() };
         let mut later = Vec::new();
-        for row in [Later::Copy(copy), Later::Label(label.clone())] {
+        let value = |value| ValueRow { id: label.id.clone(), metric: "m".to_owned(), value, at: Timestamp(9) };
+        for row in [Later::Copy(copy), Later::Label(label.clone()), Later::Value(value(1.5)), Later::Value(value(9.0))]
+        {
             row.append_to(&mut later).unwrap();
         }
         fs::write(segments.labels_path(&segments.starts().unwrap(), &label.id), later).unwrap();
@@ -448,7 +472,12 @@ mod tests {
         assert_eq!(before.len(), 6);
         assert_eq!(
             find(dir.path(), &label.id).unwrap(),
-            Some(Logged { record: prediction(102), label: Some(json!(4)), copy: Some(answer) })
+            Some(Logged {
+                record: prediction(102),
+                label: Some(json!(4)),
+                copy: Some(answer),
+                values: BTreeMap::from([("m".to_owned(), 1.5)])
+            })
         );
         assert_eq!(find(dir.path(), &prediction(301).id).unwrap(), Some(Logged::alone(prediction(301))));
         assert_eq!(find(dir.path(), &prediction(150).id).unwrap(), None);

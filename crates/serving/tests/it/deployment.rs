@@ -348,6 +348,7 @@ fn judge() -> JudgePolicy {
         latency: Some(metric(0.3, Safe::Ratio(2.0), vec![0.9, 0.99])),
         labels: Some(metric(0.2, Safe::Margin(0.02), vec![])),
         shadow: None,
+        metrics: Vec::new(),
         min_bad_events: 3,
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use towpath_api::control::LogPolicy;
+use towpath_core::project::{Better, ValueMetric};
 
 use crate::deployment::{Deployment, revision, rolling_out, table, until};
 
@@ -89,6 +90,54 @@ async fn the_log_keeps_a_sample_hides_features_and_every_id_still_names_its_rele
     assert!(metrics.contains(&format!("towpath_predictions_sampled_out_total {notes}\n")), "{metrics}");
     let stranger = deployment.get("/control/predictions/019000000000700080000000000000ab");
     assert_eq!(deployment.control(stranger).await.status(), 404);
+}
+
+#[tokio::test]
+async fn values_that_are_told_later_are_kept_and_judge_the_rollout() {
+    let deployment = Deployment::start().await;
+    let mut rolling = rolling_out(table(1, revision(1, "label:7")), "label:7", 0.5, 0);
+    let metric = |name: &str, better, bounds| ValueMetric {
+        name: name.to_owned(),
+        better,
+        effect: 1.0,
+        bounds,
+        share: 0.5,
+        required: false,
+    };
+    let judge = &mut rolling.rollout.as_mut().unwrap().judge;
+    judge.metrics = vec![metric("revenue", Better::Higher, Some((0.0, 50.0))), metric("value", Better::Lower, None)];
+    deployment.serve_table(&rolling).await;
+    let tell = async |deployment: &Deployment, body: &Value| {
+        deployment.post("/feedback", body).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let first = deployment.predict("user-0").await;
+    let both = json!({ "prediction_id": first.id, "label": 7, "value": 1.5, "metrics": { "revenue": 20, "other": 1 } });
+    assert_eq!(tell(&deployment, &both).await, json!({ "accepted": 4, "duplicate": 0, "unknown": 0, "late": 0 }));
+    assert_eq!(tell(&deployment, &both).await["duplicate"], 4);
+    let record = deployment.prediction(&first.id).await;
+    assert_eq!(json!(record.values), json!({ "other": 1.0, "revenue": 20.0, "value": 1.5 }));
+    // Who pays less with the candidate: a caller is one value.
+    let mut told = 1;
+    for user in 0.. {
+        let answer = deployment.predict(&format!("user-{user}")).await;
+        let revenue = if answer.revision == "digits-v2-r2" { 5 } else { 20 };
+        let value = json!({ "prediction_id": answer.id, "metrics": { "revenue": revenue } });
+        assert_eq!(tell(&deployment, &value).await["accepted"], 1);
+        told += u64::from(user > 0);
+        let rollout = deployment.state().await.rollout.unwrap();
+        let values = &rollout.evidence.values;
+        assert_eq!(values[0].stable.count + values[0].candidate.count, told);
+        assert_eq!(values[1].stable.count + values[1].candidate.count, 1);
+        if let Some(rolled_back) = rollout.rolled_back {
+            assert!(rolled_back.reason.contains(" against 20.0000 in "), "{}", rolled_back.reason);
+            break;
+        }
+        assert!(user < 400, "{values:?}");
+    }
+    let deployment = deployment.restart().await;
+    assert_eq!(tell(&deployment, &both).await["duplicate"], 4);
+    let rollout = deployment.state().await.rollout.unwrap();
+    assert_eq!(rollout.evidence.values[0].stable.count + rollout.evidence.values[0].candidate.count, told);
 }
 
 #[tokio::test]

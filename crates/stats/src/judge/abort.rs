@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use towpath_core::project::JudgePolicy;
 
-use super::evidence::{Arm, Evidence};
+use super::evidence::Evidence;
 use super::metric::{Metric, Part, metrics};
 use super::sample_ratio;
 
@@ -62,22 +62,13 @@ fn most_bad_events(metrics: &[Metric<'_>]) -> u64 {
     parts.map(Part::counted).max().unwrap_or(0)
 }
 
-/// `labels: 61 of 120 bad against 14 of 380`.
+/// `61 of 120 wrong against 14 of 380 (labels)`, of the part that says most.
 fn finding(metric: &Metric<'_>) -> String {
     let worst = metric.parts.iter().max_by(|a, b| a.worse().total_cmp(&b.worse()));
-    worst.map_or_else(
-        || metric.name.to_owned(),
-        |part| {
-            let (candidate, stable) = (part.outcomes(Arm::Candidate), part.outcomes(Arm::Stable));
-            let bad = match metric.name {
-                "errors" => "failed",
-                "latency" => "slow",
-                _ => "wrong",
-            };
-            format!(
-                "{} of {} {bad} against {} of {} ({})",
-                candidate.bad, candidate.all, stable.bad, stable.all, part.name
-            )
-        },
-    )
+    let bad = match metric.name {
+        "errors" => "failed",
+        "latency" => "slow",
+        _ => "wrong",
+    };
+    worst.map_or_else(|| metric.name.to_owned(), |part| part.finding(bad))
 }

@@ -6,9 +6,10 @@ use towpath_core::project::{Inconclusive, RolloutPolicy, Safe, Strategy};
 
 use super::abort::{abort, combined};
 use super::evidence::{Arm, ByArm, Evidence};
-use super::metric::{Metric, MetricVerdict, metrics, percent};
+use super::metric::{Metric, MetricVerdict, metrics, percent, values};
 use super::sample_ratio;
 use super::shadow::ShadowVerdict;
+use super::values::ValueVerdict;
 
 /// A decision with the numbers it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Verdict {
     pub text: String,
     /// One row for each metric; latency has one for each frozen limit, none before.
     pub metrics: Vec<MetricVerdict>,
+    /// One row for each metric whose values are told later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueVerdict>,
     /// What copies of requests say, when the policy wants them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowVerdict>,
@@ -65,6 +69,7 @@ pub fn decide(
         action,
         text,
         shadow: copies.map(|(copies, shadow)| copies.verdict(shadow, &policy.judge)),
+        values: values(&policy.judge, evidence, experiment),
         combined: combined(&metrics),
         combined_needed: 1.0 / policy.judge.alpha,
         metrics: metrics.iter().flat_map(|metric| metric.rows(&policy.judge, experiment)).collect(),
@@ -141,7 +146,7 @@ fn needs(
         ));
     }
     // At 100 % there is nobody to compare with, so nothing more can be shown; at 0 % there are only copies.
-    let shown = |metric: &&Metric<'_>| metric.policy.required && weight < 1.0 && (weight > 0.0 || metric.has_pairs());
+    let shown = |metric: &&Metric<'_>| metric.required && weight < 1.0 && (weight > 0.0 || metric.has_pairs());
     for metric in metrics.iter().filter(shown) {
         needs.blind |= !metric.has_evidence();
         needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
@@ -181,14 +186,15 @@ fn unsafe_yet(metric: &Metric<'_>, needed: f64) -> Option<String> {
     if safe >= needed {
         return None;
     }
-    let unit = match (name, metric.policy.safe) {
+    let unit = match (name, metric.safe) {
+        _ if metric.of_values() => "values",
         ("labels", _) if metric.has_pairs() => "labelled copies",
         ("labels", Safe::Ceiling(_)) => "labelled candidate requests",
         ("labels", _) => "labelled requests",
         (_, Safe::Ceiling(_)) => "candidate requests",
         _ => "requests",
     };
-    let be = if name == "latency" { "is" } else { "are" };
+    let be = if name == "latency" || metric.of_values() { "is" } else { "are" };
     let outlook = metric.events_until_safe(needed).map_or_else(
         || "and will not be at the present rates".to_owned(),
         |events| format!("about {events} more {unit}"),
@@ -217,9 +223,9 @@ impl Evidence {
     }
 
     /// E of the rollback decision, and of each metric by name; for charts.
-    pub fn levels(&self, policy: &towpath_core::project::JudgePolicy) -> (f64, Vec<(&'static str, f64)>) {
+    pub fn levels(&self, policy: &towpath_core::project::JudgePolicy) -> (f64, Vec<(String, f64)>) {
         let metrics = metrics(policy, self);
-        (combined(&metrics), metrics.iter().map(|metric| (metric.name, metric.worse())).collect())
+        (combined(&metrics), metrics.iter().map(|metric| (metric.name.to_owned(), metric.worse())).collect())
     }
 
     /// Labelled answers of an arm, and how many were wrong.

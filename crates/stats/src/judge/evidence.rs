@@ -6,6 +6,7 @@ use towpath_core::project::JudgePolicy;
 use super::first_bad::{BadIn, FirstBad};
 use super::pairs::{LabelPairs, PairOutcome};
 use super::shadow::ShadowComparison;
+use super::values::ValueComparison;
 
 /// Which revision answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub enum Observation {
     Label { arm: Arm, weight: f64, key: Option<u64>, correct: bool },
     /// The same for a request that both revisions answered.
     LabelledPair { key: Option<u64>, outcome: PairOutcome },
+    /// A number became known of an answer: the metric's index in [`Evidence::values`].
+    Value { arm: Arm, weight: f64, key: Option<u64>, metric: usize, value: f64 },
 }
 
 /// Counts of both arms, per metric of the policy. A metric that the policy does not name is absent.
@@ -52,6 +55,9 @@ pub struct Evidence {
     /// Labels of copied requests, when the policy wants both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_pairs: Option<LabelPairs>,
+    /// One for each metric of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueComparison>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +109,7 @@ impl Evidence {
             labels: policy.labels.as_ref().map(|_| Comparison::default()),
             shadow: policy.shadow.map(|_| ShadowComparison::default()),
             label_pairs: policy.shadow.and(policy.labels.as_ref()).map(|_| LabelPairs::default()),
+            values: policy.metrics.iter().map(ValueComparison::new).collect(),
             ..Self::default()
         }
     }
@@ -122,13 +129,14 @@ impl Evidence {
         }
     }
 
-    /// Bad events of the candidate over all metrics: only when this rises can the evidence that it
-    /// is worse rise.
-    pub fn bad_candidates(&self) -> u64 {
+    /// Bad events of the candidate over all metrics, and values of either arm: only when this rises can the
+    /// evidence that the candidate is worse rise.
+    pub fn incriminating(&self) -> u64 {
         let latency = self.latency.iter().map(|part| &part.comparison);
         let comparisons = self.errors.iter().chain(&self.labels).chain(latency);
+        let values: u64 = self.values.iter().map(|values| values.stable.count + values.candidate.count).sum();
         let pairs = self.label_pairs.as_ref().map_or(0, |pairs| pairs.only_candidate_wrong);
-        comparisons.map(|comparison| comparison.total(Arm::Candidate).bad).sum::<u64>() + pairs
+        comparisons.map(|comparison| comparison.total(Arm::Candidate).bad).sum::<u64>() + pairs + values
     }
 
     /// Adds one observation. `first_bad` remembers across calls which keys had a bad event.
@@ -154,6 +162,14 @@ impl Evidence {
                     labels.add(arm, weight, !correct, || first(first_bad, BadIn::Labels, key));
                 }
             }
+            Observation::Value { arm, weight, key, metric, value } => {
+                let compares = weight > 0.0 && weight < 1.0;
+                if let Some(values) = self.values.get_mut(metric).filter(|_| compares)
+                    && key.is_none_or(|key| first_bad.value(metric, key))
+                {
+                    values.add(arm, weight, value);
+                }
+            }
             Observation::LabelledPair { key, outcome } => {
                 if let Some(pairs) = &mut self.label_pairs {
                     pairs.add(outcome, || first(first_bad, BadIn::Pairs, key));
@@ -168,6 +184,13 @@ fn first(filter: &mut FirstBad, bad_in: BadIn, key: Option<u64>) -> bool {
 }
 
 impl ByArm {
+    pub(super) fn get(self, arm: Arm) -> u64 {
+        match arm {
+            Arm::Stable => self.stable,
+            Arm::Candidate => self.candidate,
+        }
+    }
+
     fn of(&mut self, arm: Arm) -> &mut u64 {
         match arm {
             Arm::Stable => &mut self.stable,

@@ -3,17 +3,21 @@
 use crate::routing::fmix64;
 
 /// Two filters: 2^20 bits for keys with a bad event, 2^18 for keys seen at all; apart, because there
-/// are far more of the latter and a full filter sees nothing new. A key that collides with an
+/// are far more of the latter and a full filter sees nothing new. A third one, of 2^20 bits, for keys with
+/// a value, when there are values. A key that collides with an
 /// earlier one is taken for known: this loses an event whatever its arm, so it costs power, never
 /// validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstBad {
     bad: Vec<u64>,
     seen: Vec<u64>,
+    /// Empty before the first value.
+    valued: Vec<u64>,
 }
 
 const BAD_WORDS: usize = (1 << 20) / 64;
 const SEEN_WORDS: usize = (1 << 18) / 64;
+const VALUED_WORDS: usize = (1 << 20) / 64;
 
 /// What an event is bad in: keeps the metrics apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +47,25 @@ impl FirstBad {
         mark(&mut self.seen, fmix64(key))
     }
 
+    /// Marks a value of `key`; true when it is the key's first in this metric.
+    pub fn value(&mut self, metric: usize, key: u64) -> bool {
+        self.valued.resize(VALUED_WORDS, 0);
+        mark(&mut self.valued, fmix64(key ^ (metric as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
     /// Little-endian words, for storage.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.bad.iter().chain(&self.seen).flat_map(|word| word.to_le_bytes()).collect()
+        self.bad.iter().chain(&self.seen).chain(&self.valued).flat_map(|word| word.to_le_bytes()).collect()
     }
 
     /// `None` when `bytes` are not filters of this size.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (chunks, rest) = bytes.as_chunks::<8>();
-        let words = || chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
-        let fits = rest.is_empty() && chunks.len() == BAD_WORDS + SEEN_WORDS;
-        fits.then(|| Self { bad: words().take(BAD_WORDS).collect(), seen: words().skip(BAD_WORDS).collect() })
+        let words: Vec<u64> = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
+        let (bad, words) = words.split_at_checked(BAD_WORDS)?;
+        let (seen, valued) = words.split_at_checked(SEEN_WORDS)?;
+        let fits = rest.is_empty() && (valued.is_empty() || valued.len() == VALUED_WORDS);
+        fits.then(|| Self { bad: bad.to_vec(), seen: seen.to_vec(), valued: valued.to_vec() })
     }
 }
 
@@ -68,7 +80,7 @@ fn mark(words: &mut [u64], hash: u64) -> bool {
 
 impl Default for FirstBad {
     fn default() -> Self {
-        Self { bad: vec![0; BAD_WORDS], seen: vec![0; SEEN_WORDS] }
+        Self { bad: vec![0; BAD_WORDS], seen: vec![0; SEEN_WORDS], valued: Vec::new() }
     }
 }
 
@@ -89,6 +101,8 @@ mod tests {
         assert!(!restored.insert(BadIn::Errors, 7));
         assert!(!restored.see(7));
         assert!(restored.insert(BadIn::Latency(0), 7));
+        assert!(restored.value(0, 7) && restored.value(1, 7) && !restored.value(0, 7));
+        assert_eq!(FirstBad::from_bytes(&restored.to_bytes()), Some(restored));
         assert_eq!(FirstBad::from_bytes(&[0; 9]), None);
     }
 }

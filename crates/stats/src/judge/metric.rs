@@ -1,10 +1,11 @@
 //! One metric's evidence in numbers that people read.
 
 use serde::{Deserialize, Serialize};
-use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
+use towpath_core::project::{JudgePolicy, MetricPolicy, Safe, ValueMetric};
 
 use super::evidence::{Arm, Comparison, Evidence, Tally};
 use super::pairs::LabelPairs;
+use super::values::{DifferenceRange, ValueComparison, ValueVerdict};
 use crate::eprocess::{self, Bad, LnRatios, Split};
 
 /// One row of the evidence table.
@@ -58,8 +59,10 @@ pub enum Worse {
 
 /// A metric of the policy, with what was observed of it.
 pub(super) struct Metric<'a> {
-    pub(super) name: &'static str,
-    pub(super) policy: &'a MetricPolicy,
+    pub(super) name: &'a str,
+    /// Must be shown safe before a step may advance.
+    pub(super) required: bool,
+    pub(super) safe: Safe,
     /// The part of alpha that it may spend; all shares sum to 1.
     pub(super) share: f64,
     /// One, or one for each latency limit; none before limits are frozen. Of labels those of copies as well.
@@ -76,6 +79,8 @@ enum Observed<'a> {
     Arms(&'a Comparison),
     /// Each request by both.
     Pairs(&'a LabelPairs),
+    /// Numbers within bounds.
+    Values(&'a ValueComparison),
 }
 
 /// The metrics that `policy` names, in a fixed order.
@@ -101,9 +106,15 @@ pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Ve
     let mut metrics: Vec<Metric<'a>> = named
         .into_iter()
         .filter_map(|(name, policy, parts)| {
-            policy.as_ref().map(|policy| Metric { name, policy, share: policy.share.max(0.0), parts })
+            let MetricPolicy { share, required, safe, .. } = policy.as_ref()?;
+            Some(Metric { name, required: *required, safe: *safe, share: share.max(0.0), parts })
         })
         .collect();
+    metrics.extend(evidence.values.iter().filter(|values| values.metric.bounds.is_some()).map(|values| {
+        let ValueMetric { name, required, effect, share, .. } = &values.metric;
+        let parts = vec![Part { name: name.clone(), observed: Observed::Values(values) }];
+        Metric { name, required: *required, safe: Safe::Margin(*effect), share: share.max(0.0), parts }
+    }));
     let sum: f64 = metrics.iter().map(|metric| metric.share).sum();
     let equal = 1.0 / metrics.len().max(1) as f64;
     for metric in &mut metrics {
@@ -124,7 +135,7 @@ impl Metric<'_> {
     /// E against "not safe". Every limit of latency has to be safe, so the least of them counts; labels of either
     /// kind show the same thing, so their mean.
     pub(super) fn safe(&self) -> f64 {
-        let parts = self.parts.iter().map(|part| exp(&part.safe(self.policy.safe, 1.0)));
+        let parts = self.parts.iter().map(|part| exp(&part.safe(self.safe, 1.0)));
         if self.shows_one_thing() {
             return parts.sum::<f64>() / self.parts.len().max(1) as f64;
         }
@@ -133,7 +144,7 @@ impl Metric<'_> {
 
     /// About how many more events it takes until it is shown safe; `None` = not at these rates.
     pub(super) fn events_until_safe(&self, needed: f64) -> Option<u64> {
-        let parts = |needed: f64| self.parts.iter().map(move |part| part.events_until_safe(self.policy.safe, needed));
+        let parts = |needed: f64| self.parts.iter().map(move |part| part.events_until_safe(self.safe, needed));
         if self.shows_one_thing() {
             return parts(needed * self.parts.len() as f64).flatten().min();
         }
@@ -150,6 +161,10 @@ impl Metric<'_> {
         self.parts.iter().any(|part| matches!(part.observed, Observed::Pairs(_)))
     }
 
+    pub(super) fn of_values(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.observed, Observed::Values(_)))
+    }
+
     fn shows_one_thing(&self) -> bool {
         self.name != "latency"
     }
@@ -162,12 +177,13 @@ impl Metric<'_> {
     pub(super) fn rows(&self, policy: &JudgePolicy, experiment: bool) -> Vec<MetricVerdict> {
         self.parts
             .iter()
+            .filter(|part| !matches!(part.observed, Observed::Values(_)))
             .map(|part| {
                 let (stable, candidate) = (part.outcomes(Arm::Stable), part.outcomes(Arm::Candidate));
                 let evidence = part.worse();
                 MetricVerdict {
                     name: part.name.clone(),
-                    required: self.policy.required,
+                    required: self.required,
                     stable,
                     candidate,
                     ratio: part.ratio(policy.alpha, stable, candidate),
@@ -178,7 +194,7 @@ impl Metric<'_> {
                         e if e >= 10.0 => Worse::Suspected,
                         _ => Worse::NoSign,
                     },
-                    safe: exp(&part.safe(self.policy.safe, 1.0)),
+                    safe: exp(&part.safe(self.safe, 1.0)),
                     safe_needed: 1.0 / policy.alpha_advance,
                 }
             })
@@ -191,6 +207,7 @@ impl Part<'_> {
         match self.observed {
             Observed::Arms(_) => exp(&eprocess::worse(&self.first_bad(), 1.0)),
             Observed::Pairs(pairs) => exp(&pairs.worse()),
+            Observed::Values(values) => values.worse().map_or(1.0, exp),
         }
     }
 
@@ -201,14 +218,33 @@ impl Part<'_> {
                 Outcomes { bad: counts.bad, all: counts.all }
             }
             Observed::Pairs(pairs) => pairs.outcomes(arm),
+            Observed::Values(values) => Outcomes { bad: 0, all: values.counts().get(arm) },
         }
     }
 
-    /// Bad events of the candidate that count against it.
+    /// `61 of 120 wrong against 14 of 380 (labels)`.
+    pub(super) fn finding(&self, bad: &str) -> String {
+        if let Observed::Values(values) = self.observed {
+            let [candidate, stable] = [&values.candidate, &values.stable];
+            return format!(
+                "a mean of {:.4} in {} against {:.4} in {} ({})",
+                candidate.mean(),
+                candidate.count,
+                stable.mean(),
+                stable.count,
+                self.name
+            );
+        }
+        let (candidate, stable) = (self.outcomes(Arm::Candidate), self.outcomes(Arm::Stable));
+        format!("{} of {} {bad} against {} of {} ({})", candidate.bad, candidate.all, stable.bad, stable.all, self.name)
+    }
+
+    /// Bad events of the candidate that count against it, or its values.
     pub(super) fn counted(&self) -> u64 {
         match self.observed {
             Observed::Arms(comparison) => comparison.total(Arm::Candidate).first_bad,
             Observed::Pairs(pairs) => pairs.first_candidate,
+            Observed::Values(values) => values.candidate.count,
         }
     }
 
@@ -223,6 +259,7 @@ impl Part<'_> {
     pub(super) fn safe(&self, safe: Safe, times: f64) -> LnRatios {
         let mut ratios = match (&self.observed, safe) {
             (Observed::Pairs(pairs), safe) => pairs.safe(safe),
+            (Observed::Values(values), _) => values.safe().to_vec(),
             (Observed::Arms(_), Safe::Ceiling(ceiling)) => {
                 let Outcomes { bad, all } = self.outcomes(Arm::Candidate);
                 eprocess::safe_ceiling(bad as f64, (all - bad) as f64, ceiling)
@@ -285,6 +322,7 @@ impl Part<'_> {
         let comparison = match self.observed {
             Observed::Arms(comparison) => comparison,
             Observed::Pairs(pairs) => return pairs.alone(),
+            Observed::Values(_) => return Vec::new(),
         };
         let counted = |tally: &&Tally| tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0;
         let bad = |tally: &Tally| Bad {
@@ -302,6 +340,32 @@ fn splits(comparison: &Comparison) -> Vec<Split> {
         good: (tally.stable.all - tally.stable.bad + tally.candidate.all - tally.candidate.bad) as f64,
     };
     comparison.tallies.iter().filter(|tally| tally.compares()).map(split).collect()
+}
+
+/// What was told of predictions later, in numbers that people read.
+pub(super) fn values(policy: &JudgePolicy, evidence: &Evidence, experiment: bool) -> Vec<ValueVerdict> {
+    let verdict = |values: &ValueComparison| {
+        let ValueMetric { name, better, required, effect, .. } = &values.metric;
+        let mean = |moments: &super::shadow::Moments| (moments.count > 0).then(|| moments.mean());
+        let difference = experiment.then(|| values.difference()).flatten();
+        ValueVerdict {
+            name: name.clone(),
+            better: *better,
+            required: *required,
+            counts: values.counts(),
+            stable: mean(&values.stable),
+            candidate: mean(&values.candidate),
+            difference: difference.map(|difference| {
+                let (estimate, half) = (difference.estimate, difference.half_width(*effect, policy.alpha));
+                DifferenceRange { estimate, low: estimate - half, high: estimate + half }
+            }),
+            p_value: difference.map(|difference| (-difference.ln_mixture_ratio(*effect)).exp().min(1.0)),
+            evidence: values.worse().map(exp),
+            safe: values.worse().map(|_| exp(values.safe())),
+            safe_needed: 1.0 / policy.alpha_advance,
+        }
+    };
+    evidence.values.iter().map(verdict).collect()
 }
 
 const LOWEST_RATIO: f64 = 1e-4;

@@ -15,6 +15,7 @@ mod sample_ratio;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use abort::{Abort, abort};
 pub use decide::{Action, Verdict, decide};
@@ -23,3 +24,4 @@ pub use first_bad::{BadIn, FirstBad};
 pub use metric::{MetricVerdict, Outcomes, RatioRange, Worse};
 pub use pairs::{LabelPairs, PairOutcome};
 pub use shadow::{Moments, Pair, ShadowComparison, ShadowVerdict};
+pub use values::{DifferenceRange, ValueComparison, ValueVerdict};

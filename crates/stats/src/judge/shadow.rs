@@ -108,7 +108,7 @@ impl ShadowComparison {
 }
 
 impl Moments {
-    fn add(&mut self, value: f64) {
+    pub(super) fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.count += 1;
             self.sum += value;
@@ -116,11 +116,11 @@ impl Moments {
         }
     }
 
-    fn mean(&self) -> f64 {
+    pub(super) fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
-    fn deviation(&self) -> Option<f64> {
+    pub(super) fn deviation(&self) -> Option<f64> {
         let count = self.count as f64;
         (self.count > 1).then(|| ((self.sum_of_squares - self.sum * self.sum / count) / (count - 1.0)).max(0.0).sqrt())
     }
@@ -141,6 +141,7 @@ mod tests {
             errors: None,
             latency: None,
             labels: None,
+            metrics: Vec::new(),
             min_bad_events: 3,
             shadow: Some(policy()),
         }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use towpath_core::Timestamp;
 use towpath_core::project::{
-    Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy,
-    Strategy as RolloutStrategy, Variants,
+    Better, Inconclusive, JudgePolicy, MetricPolicy, RolloutPolicy, Safe, ShadowPolicy, StepPolicy,
+    Strategy as RolloutStrategy, ValueMetric, Variants,
 };
 
 use super::*;
@@ -21,6 +21,7 @@ fn judge_policy(alpha: f64) -> JudgePolicy {
         errors: Some(metric(0.5, false, Safe::Ceiling(0.01))),
         latency: Some(metric(0.3, false, Safe::Ratio(2.0))),
         labels: Some(metric(0.2, true, Safe::Margin(0.05))),
+        metrics: Vec::new(),
         min_bad_events: 3,
         shadow: None,
     }
@@ -322,11 +323,11 @@ fn falsely_rolled_back(rollout: u32, alpha: f64) -> bool {
         // Errors come in an outage; labels are wrong now and then.
         let error = chance("error", i) < if i / 100 == 4 { 0.2 } else { 0.01 };
         let latency_seconds = Some(if chance("latency", i) < 0.1 { 0.020 } else { 0.005 });
-        let before = evidence.bad_candidates();
+        let before = evidence.incriminating();
         evidence.observe(&Observation::Request { arm, weight, key: None, error, latency_seconds }, &mut first_bad);
         let correct = chance("label", i) > 0.04;
         evidence.observe(&Observation::Label { arm, weight, key: None, correct }, &mut first_bad);
-        if evidence.bad_candidates() > before && abort(&policy, &evidence).is_some() {
+        if evidence.incriminating() > before && abort(&policy, &evidence).is_some() {
             return true;
         }
     }
@@ -474,4 +475,100 @@ fn labels_of_copies_of_an_equal_candidate_take_it_back_in_at_most_alpha_of_all_r
     let found = (0..2_000).filter(|rollout| taken_back(*rollout)).count();
     assert!(found <= 100, "{found}");
     assert!(found > 0, "the test must be able to fail");
+}
+
+fn minutes(bounds: Option<(f64, f64)>) -> JudgePolicy {
+    let name = "minutes".to_owned();
+    let metric =
+        ValueMetric { name, better: Better::Lower, effect: 1.0, bounds, share: 0.2, required: bounds.is_some() };
+    JudgePolicy { errors: None, latency: None, labels: None, metrics: vec![metric], ..judge_policy(0.05) }
+}
+
+/// Minutes of trips between 0 and 60, those of the candidate longer by `longer`.
+fn trips(rollout: u32, trips: u32, weight: f64, longer: f64, mut look: impl FnMut(&Evidence) -> bool) -> Option<u32> {
+    let policy = minutes(Some((0.0, 60.0)));
+    let (mut evidence, mut first_bad) = (Evidence::new(&policy), FirstBad::default());
+    let salt = format!("trips-{rollout}");
+    let chance = |what: &str, i: u32| routing::position(&salt, format!("{what} {i}").as_bytes());
+    (0..trips).find(|i| {
+        let arm = if chance("route", *i) < weight { Arm::Candidate } else { Arm::Stable };
+        let usual = 40.0 * chance("minutes", *i).powi(2);
+        let value = usual + if arm == Arm::Candidate { longer } else { 0.0 };
+        evidence.observe(&Observation::Value { arm, weight, key: None, metric: 0, value }, &mut first_bad);
+        look(&evidence)
+    })
+}
+
+#[test]
+fn values_of_an_equal_candidate_take_it_back_in_at_most_alpha_of_all_rollouts() {
+    let policy = minutes(Some((0.0, 60.0)));
+    for weight in [0.1, 0.5] {
+        let found = (0..1_000)
+            .filter(|rollout| trips(*rollout, 600, weight, 0.0, |seen| abort(&policy, seen).is_some()).is_some())
+            .count();
+        assert!(found <= 50, "{found} at {weight}");
+        assert!(found > 0, "the test must be able to fail");
+    }
+}
+
+#[test]
+fn a_candidate_with_worse_values_is_taken_back_and_one_that_is_not_is_shown_safe() {
+    let judge = minutes(Some((0.0, 60.0)));
+    let longest = (0..20)
+        .map(|rollout| trips(rollout, 5_000, 0.5, 6.0, |seen| abort(&judge, seen).is_some()).expect("it is found"));
+    let longest = longest.max().unwrap();
+    assert!(longest < 2_000, "{longest}");
+    let policy = RolloutPolicy { judge, ..policy() };
+    let start = Evidence::new(&policy.judge);
+    let mut last = None;
+    let shown = trips(0, 50_000, 0.5, 0.0, |seen| {
+        let verdict = decide(&policy, seen, &start, 1, Timestamp(0), Timestamp(60_000));
+        let safe = verdict.values[0].safe.unwrap() >= 20.0;
+        last = Some(verdict);
+        safe
+    });
+    assert!(shown.is_some_and(|trips| trips < 20_000), "{shown:?}");
+    let verdict = last.unwrap();
+    assert_eq!((verdict.values[0].difference, verdict.metrics.len()), (None, 0), "{verdict:?}");
+    assert!(verdict.text.ends_with("candidate requests in this step"), "{}", verdict.text);
+}
+
+#[test]
+fn a_key_has_one_value_and_a_value_at_no_weight_says_nothing() {
+    let policy = minutes(Some((0.0, 60.0)));
+    let (mut evidence, mut first_bad) = (Evidence::new(&policy), FirstBad::default());
+    for (weight, key) in [(0.5, Some(7)), (0.5, Some(7)), (0.0, Some(8)), (1.0, None), (0.5, None)] {
+        let value = Observation::Value { arm: Arm::Candidate, weight, key, metric: 0, value: 60.0 };
+        evidence.observe(&value, &mut first_bad);
+    }
+    assert_eq!(evidence.values[0].candidate.count, 2);
+    assert_eq!(abort(&policy, &evidence), None);
+    for _ in 0..40 {
+        let value = |arm, value| Observation::Value { arm, weight: 0.5, key: None, metric: 0, value };
+        evidence.observe(&value(Arm::Candidate, 60.0), &mut first_bad);
+        evidence.observe(&value(Arm::Stable, 10.0), &mut first_bad);
+    }
+    let abort = abort(&policy, &evidence).unwrap();
+    assert!(abort.text.ends_with("a mean of 60.0000 in 42 against 10.0000 in 40 (minutes)"), "{}", abort.text);
+}
+
+#[test]
+fn an_experiment_reads_values_without_bounds_and_decides_nothing_on_them() {
+    let policy = RolloutPolicy { judge: minutes(None), ..ab() };
+    let (mut evidence, mut first_bad) = (Evidence::new(&policy.judge), FirstBad::default());
+    let decided = |evidence: &Evidence| decide(&policy, evidence, evidence, 0, Timestamp(0), Timestamp(60_000));
+    for i in 0..1_000_u32 {
+        for (arm, more) in [(Arm::Stable, 0.0), (Arm::Candidate, 2.0)] {
+            let value = routing::position("minutes", &i.to_le_bytes()) * 10.0 + more;
+            evidence.observe(&Observation::Value { arm, weight: 0.5, key: None, metric: 0, value }, &mut first_bad);
+        }
+        let row = &decided(&evidence).values[0];
+        assert_eq!(row.difference.is_some(), i >= 499, "{i}");
+    }
+    let verdict = decided(&evidence);
+    let row = &verdict.values[0];
+    let difference = row.difference.unwrap();
+    assert!((difference.estimate - 2.0).abs() < 1e-9 && difference.low > 1.0 && difference.high < 3.0, "{row:?}");
+    assert!(row.p_value.unwrap() < 1e-6 && row.evidence.is_none());
+    assert_eq!((verdict.action, verdict.combined), (Action::Hold, 1.0));
 }

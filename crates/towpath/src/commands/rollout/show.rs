@@ -1,6 +1,8 @@
 use std::fmt::Write as _;
 
-use towpath_api::deployments::{MetricVerdict, Outcomes, RolloutPoint, RolloutView, ShadowVerdict, Worse};
+use towpath_api::deployments::{
+    MetricVerdict, Outcomes, RolloutPoint, RolloutView, ShadowVerdict, ValueVerdict, Worse,
+};
 
 use towpath_core::project::Variants;
 
@@ -55,6 +57,10 @@ impl Human for RolloutView {
                 let headers = ["METRIC", "STABLE", "CANDIDATE", "EFFECT", "WORSE", "SAFE"];
                 let _ = write!(text, "\n{}\n", ui::table(headers, verdict.metrics.iter().map(metric)));
             }
+            if !verdict.values.is_empty() {
+                let headers = ["METRIC", "STABLE", "CANDIDATE", "EFFECT", "WORSE", "SAFE"];
+                let _ = write!(text, "\n{}\n", ui::table(headers, verdict.values.iter().map(value)));
+            }
             let _ = writeln!(
                 text,
                 "against the candidate: {:.1} of {:.0}  {}",
@@ -105,6 +111,38 @@ fn metric(metric: &MetricVerdict) -> [String; 6] {
         format!("{worse} ({:.1})", metric.evidence),
         format!("{:.1} of {:.0}{}", metric.safe, metric.safe_needed, if metric.required { ", required" } else { "" }),
     ]
+}
+
+/// Means of both arms, their difference with its interval, and how far the two tests are.
+fn value(value: &ValueVerdict) -> [String; 6] {
+    let mean = |mean: Option<f64>, count: u64| mean.map_or_else(|| "none".to_owned(), |m| format!("{m:.4} of {count}"));
+    let evidence = |evidence: Option<f64>| evidence.map_or_else(|| "not judged".to_owned(), |e| format!("{e:.1}"));
+    [
+        value.name.clone(),
+        mean(value.stable, value.counts.stable),
+        mean(value.candidate, value.counts.candidate),
+        difference(value),
+        evidence(value.evidence),
+        match value.safe {
+            Some(safe) => {
+                format!("{safe:.1} of {:.0}{}", value.safe_needed, if value.required { ", required" } else { "" })
+            }
+            None => String::new(),
+        },
+    ]
+}
+
+/// `+0.4000 (-0.1000 to 0.9000), p 1.20e-1`: the interval holds at all times.
+pub(super) fn difference(value: &ValueVerdict) -> String {
+    let (Some(stable), Some(candidate)) = (value.stable, value.candidate) else { return "unknown".to_owned() };
+    let mut text = format!("{:+.4}", candidate - stable);
+    if let Some(range) = value.difference {
+        let _ = write!(text, " ({:.4} to {:.4})", range.low, range.high);
+    }
+    if let Some(p) = value.p_value {
+        let _ = write!(text, ", p {p:.2e}");
+    }
+    text
 }
 
 /// `1.3x (0.4 to 6.1)`: the interval holds at all times.

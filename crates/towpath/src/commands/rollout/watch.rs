@@ -5,7 +5,7 @@ use towpath_api::deployments::{RolloutView, Verdict};
 use towpath_core::Kind;
 
 use super::Scope;
-use super::show::effect;
+use super::show::{difference, effect};
 use crate::config::Context;
 use crate::error::{Error, Exit};
 use crate::ui;
@@ -95,6 +95,8 @@ fn line(rollout: &RolloutView) -> String {
         }
         let known = verdict.metrics.iter().filter(|metric| metric.ratio.is_some());
         parts.extend(known.map(|metric| format!("{} {}", metric.name, effect(metric))));
+        let told = verdict.values.iter().filter(|value| value.stable.is_some() && value.candidate.is_some());
+        parts.extend(told.map(|value| format!("{} {}", value.name, difference(value))));
         parts.push(format!("against it {:.1} of {:.0}", verdict.combined, verdict.combined_needed));
     }
     let what = if rollout.finished_at.is_some() { rollout.status.replace('_', " ") } else { rollout.next.clone() };
