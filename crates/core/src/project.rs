@@ -100,7 +100,7 @@ pub struct StagePolicy {
     pub limits: Limits,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confinement {
     /// Writes only into the checkout, gains no privileges, and reads no secrets of the server.
@@ -108,6 +108,30 @@ pub enum Confinement {
     Default,
     /// Also in namespaces of its own, without a network.
     Strict,
+    /// In a container, which has the checkout and nothing else of the machine.
+    Container(Image),
+}
+
+/// What a container is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// As `podman run` takes it: `docker.io/library/python:3.11`, with a tag or a digest.
+    pub name: String,
+    #[serde(default)]
+    pub network: Network,
+}
+
+/// What a container reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A loopback device of its own.
+    #[default]
+    None,
+    /// The world, by an address of its own.
+    Bridge,
+    /// All that the machine reaches, its own services among it.
+    Host,
 }
 
 /// What each process of a stage may take at most (`setrlimit(2)`).

@@ -17,6 +17,7 @@ pub use engine::outcome::{CheckOutcome, Outcome, StageFailure, StageOutcome, Sta
 pub use engine::{Request, run};
 pub use environment::{Environment, Environments};
 pub use error::Error;
+pub use executor::container::remove_containers_below;
 pub use executor::{
     Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_below, kill_orphan,
 };

@@ -3,6 +3,7 @@
 //! whether it runs or is reused, and why. Pure: text and values in, values out.
 
 pub mod condition;
+mod confinement;
 pub mod cron;
 pub mod datums;
 pub mod decide;

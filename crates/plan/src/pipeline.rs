@@ -1,5 +1,6 @@
 //! A pipeline as every front end delivers it.
 
+use towpath_core::project::Confinement;
 use towpath_yaml::{Span, Value};
 
 /// The stages of one pipeline file, in the order of the file, or of several ([`Pipeline::joined`]).
@@ -56,6 +57,8 @@ pub struct Stage {
     pub meta: Option<Value>,
     /// Its commands run once for each item of a dependency.
     pub datums: Option<Datums>,
+    /// How its processes are confined, where its `meta` says it.
+    pub confinement: Option<Confinement>,
     /// Where the stage stands in the file.
     pub position: Span,
 }

@@ -18,7 +18,9 @@ use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
-use towpath_pipeline::{Cancel, Capacity, Environments, Local, Pooled, Pools, kill_below, kill_orphan, log};
+use towpath_pipeline::{
+    Cancel, Capacity, Environments, Local, Pooled, Pools, kill_below, kill_orphan, log, remove_containers_below,
+};
 use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_store::vault::KEY_LENGTH;
 use towpath_store::{Durability, Store, Vault};
@@ -531,7 +533,13 @@ impl Runs {
             }
         }
         if some {
-            kill_below(&self.config.run_dir(&run.project, run.number));
+            let dir = self.config.run_dir(&run.project, run.number);
+            kill_below(&dir);
+            match remove_containers_below(&dir) {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(project = run.project, number, removed, "removed containers of a crash"),
+                Err(problem) => tracing::warn!(%problem, "containers left over from a crash may still run"),
+            }
         }
         Ok(())
     }

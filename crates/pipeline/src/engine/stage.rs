@@ -1,6 +1,7 @@
 //! Bringing one stage up to date: look, decide, then run it or take its result.
 
 mod commands;
+mod container;
 mod datums;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use towpath_plan::pipeline::{Output, OutputKind, RepoPath, Stage};
 use towpath_plan::run_cache;
 
 use self::commands::Ran;
+use self::container::Images;
 use super::conditions::Conditions;
 use super::items::Items;
 use super::journal::{Event, Permission};
@@ -54,6 +56,7 @@ pub(super) struct StageRunner<'a> {
     pub(super) resolved: Option<Resolved>,
     /// Built when the first stage runs.
     environment: Mutex<Option<Environment>>,
+    images: Images,
     /// Held beside the lock of the repository, for which a process does not wait for itself.
     writing: Mutex<()>,
     conditions: Mutex<Conditions>,
@@ -82,7 +85,7 @@ impl<'a> StageRunner<'a> {
         };
         let locks = LockFiles::read(root, &run.pipeline)?;
         let (environment, writing, conditions) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { run, locks, resolved, environment, writing, conditions })
+        Ok(Self { run, locks, resolved, environment, images: Images::default(), writing, conditions })
     }
 
     /// `forced` runs it whatever the cache says.
@@ -208,7 +211,8 @@ impl<'a> StageRunner<'a> {
                 *there = there.take().or_else(recorded);
             }
         }
-        let locked_environment = match locked.filter(|_| self.resolved.is_some()) {
+        let environment = self.environment_of(stage);
+        let locked_environment = match locked.filter(|_| environment.is_some()) {
             Some(locked) => self.run.earlier_runs.environment(&key(locked), &value(locked))?.map(String::from),
             None => None,
         };
@@ -216,7 +220,7 @@ impl<'a> StageRunner<'a> {
             deps: inputs.deps.clone(),
             params: inputs.params.clone(),
             outs,
-            environment: self.resolved.as_ref().map(|r| r.hash.to_string()),
+            environment: environment.map(String::from),
             locked_environment,
             cached: std::collections::BTreeSet::default(),
         })
@@ -244,8 +248,8 @@ impl<'a> StageRunner<'a> {
         }
         for run in self.run.earlier_runs.get(&wanted)? {
             let environment = self.run.earlier_runs.environment(&wanted, &run.value)?;
-            let same = match (&environment, &self.resolved) {
-                (Some(made_in), Some(resolved)) => *made_in == resolved.hash,
+            let same = match (environment.map(String::from), &observed.environment) {
+                (Some(made_in), Some(wanted)) => made_in == *wanted,
                 _ => true,
             };
             // An entry that cannot be read is none.
@@ -336,7 +340,18 @@ impl<'a> StageRunner<'a> {
     }
 
     fn execute(&self, stage: &Stage, mut observed: Observed, force: bool) -> Result<StageOutcome, Error> {
-        if !self.build_environment(stage)? {
+        if let Some(image) = self.image_of(stage) {
+            match self.images.fetch(self.run, stage, image) {
+                Ok(id) => observed.environment = Some(id.into()),
+                Err(_) if self.run.cancel.is_cancelled() => {
+                    return Ok(StageOutcome::new(&stage.name, StageStatus::Cancelled));
+                }
+                Err(problem) => {
+                    let failure = StageFailure::NotGranted(format!("runs in a container: {problem}"));
+                    return Ok(StageOutcome::failed(&stage.name, failure));
+                }
+            }
+        } else if !self.build_environment(stage)? {
             return Ok(match self.start(stage) {
                 Some(limit) if !self.run.cancel.is_cancelled() => {
                     StageOutcome::failed(&stage.name, StageFailure::StartedTooLate(limit))
@@ -518,8 +533,8 @@ impl<'a> StageRunner<'a> {
         self.locks.write(stage, &entry)?;
         if self.run.request.recorded {
             let (key, value) = (key(&entry), value(&entry));
-            if let Some(resolved) = &self.resolved {
-                self.run.earlier_runs.save_environment(&key, &value, &resolved.hash)?;
+            if let Some(environment) = observed.environment.as_ref().and_then(|hash| hash.parse().ok()) {
+                self.run.earlier_runs.save_environment(&key, &value, &environment)?;
             }
             let all_cached = stage.outs.iter().all(|o| o.cache || o.kind == OutputKind::Metric);
             if self.run.request.commit && run_cache::records(stage) && all_cached {

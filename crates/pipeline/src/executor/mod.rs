@@ -1,14 +1,18 @@
 //! Running the commands of a stage. Each kind of place to run them in is one executor.
 
+pub mod container;
 pub mod local;
+mod podman;
 pub mod pools;
 mod processes;
 mod shell;
+mod supervise;
 pub mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use container::{Container, Mount};
 pub use local::Local;
 pub use pools::{Capacity, Pooled, Pools};
 pub use processes::{kill_below, kill_orphan};
@@ -26,6 +30,8 @@ pub struct Task {
     /// The whole environment; nothing is inherited.
     pub variables: Vec<(String, String)>,
     pub sandbox: Sandbox,
+    /// Runs them in a container instead of the sandbox.
+    pub container: Option<Container>,
     /// For all commands together.
     pub timeout: Option<Duration>,
     /// Between SIGTERM and SIGKILL.
@@ -57,6 +63,7 @@ impl Task {
             directory,
             variables: Vec::new(),
             sandbox: Sandbox::off(),
+            container: None,
             timeout: None,
             grace: Duration::from_secs(10),
             log,
@@ -77,15 +84,17 @@ impl Task {
 pub enum CommandLine {
     /// A program and its arguments.
     Program(Vec<String>),
-    /// A line for the user's shell.
+    /// A line for the user's shell; in a container for its `sh`.
     Shell(String),
+    /// In a container: arguments of the program that its image names.
+    Arguments(Vec<String>),
 }
 
 impl CommandLine {
     /// As the log shows it.
     fn shown(&self) -> &str {
         match self {
-            Self::Program(argv) => argv.last().map_or("", String::as_str),
+            Self::Program(argv) | Self::Arguments(argv) => argv.last().map_or("", String::as_str),
             Self::Shell(line) => line,
         }
     }

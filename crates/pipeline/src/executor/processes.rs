@@ -48,6 +48,17 @@ pub(super) fn of_group(group: i32) -> Vec<i32> {
     all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == group)).collect()
 }
 
+/// The processes in the PID namespace of this one. None where that cannot be told, or is our own.
+pub(super) fn of_namespace(leader: i32) -> Vec<i32> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    match namespace(&leader.to_string()) {
+        Some(wanted) if namespace("self").is_some_and(|own| own != wanted) => {
+            all().filter(|pid| namespace(&pid.to_string()).is_some_and(|of| of == wanted)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// After so long, numbers of processes may have begun anew.
 const NUMBERS_LAST: Duration = Duration::from_mins(1);
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use super::processes;
 
 /// Ticks of `/proc/<pid>/stat` in a second: Linux shows 100 to every program.
 const TICKS: f64 = 100.0;
@@ -29,10 +32,31 @@ pub(super) fn machine_memory() -> u64 {
     total.and_then(|t| t.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Looks at one process group now and then.
+/// The processes that are looked at.
+#[derive(Debug)]
+pub(super) enum Members {
+    /// Of a process group.
+    Group(i32),
+    /// Of the PID namespace of a process whose number this file has, once it is there.
+    Namespace(PathBuf),
+}
+
+impl Members {
+    fn pids(&self) -> Vec<i32> {
+        match self {
+            Self::Group(group) => processes::of_group(*group),
+            Self::Namespace(file) => {
+                let leader = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+                leader.map(processes::of_namespace).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Looks at some processes now and then.
 #[derive(Debug)]
 pub(super) struct Meter {
-    group: i32,
+    members: Members,
     started: Instant,
     next: Instant,
     pause: Duration,
@@ -53,11 +77,11 @@ struct Totals {
 }
 
 impl Meter {
-    pub(super) fn new(group: i32, memory_limit: Option<u64>) -> Self {
+    pub(super) fn new(members: Members, memory_limit: Option<u64>) -> Self {
         let now = Instant::now();
         let pause = if memory_limit.is_some() { WATCHED } else { SHORTEST };
         Self {
-            group,
+            members,
             started: now,
             next: now + pause,
             pause,
@@ -73,7 +97,7 @@ impl Meter {
         self.next
     }
 
-    /// Takes a look; true when the group has more memory than it may.
+    /// Takes a look; true when they have more memory than it may.
     pub(super) fn look(&mut self, now: Instant) -> (Sample, bool) {
         let totals = self.totals();
         let seconds = |from: Instant| now.saturating_duration_since(from).as_secs_f64().max(0.001);
@@ -96,8 +120,8 @@ impl Meter {
 
     fn totals(&mut self) -> Totals {
         let mut totals = Totals::default();
-        for pid in super::processes::of_group(self.group) {
-            let Some(stat) = super::processes::Stat::read(pid) else { continue };
+        for pid in self.members.pids() {
+            let Some(stat) = processes::Stat::read(pid) else { continue };
             totals.ticks += stat.ticks;
             totals.resident += stat.resident_bytes;
             if let Some(io) = io_of(pid) {

@@ -4,6 +4,7 @@
 mod context;
 mod datums;
 mod expand;
+mod meta;
 pub mod plots;
 mod template;
 
@@ -120,6 +121,7 @@ fn stage(name: &str, position: Span, field: Field<'_>, file: &str) -> Result<Sta
         desc: fields.optional("desc").map(|f| f.as_str().map(str::to_owned)).transpose()?,
         meta: None,
         datums: None,
+        confinement: None,
         position,
     };
     let meta = fields.optional("meta");
@@ -147,7 +149,9 @@ fn stage(name: &str, position: Span, field: Field<'_>, file: &str) -> Result<Sta
             }
         }
     }
-    stage.datums = meta.map(|meta| datums::read(meta, &stage)).transpose()?.flatten();
+    if let Some(meta) = meta {
+        meta::read(meta, &mut stage)?;
+    }
     fields.finish()?;
     Ok(stage)
 }

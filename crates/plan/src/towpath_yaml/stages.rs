@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use towpath_core::project::{Confinement, Limits, Resources, StagePolicy, Undeclared};
+use towpath_core::project::{Limits, Resources, StagePolicy, Undeclared};
 use towpath_yaml::{Field, YamlError};
 
 use super::{environments, name, units};
-use crate::condition;
+use crate::{condition, confinement};
 
 pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePolicy>, YamlError> {
     let mut stages = BTreeMap::new();
@@ -20,7 +20,7 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePol
             resources: fields.optional("resources").map(resources).transpose()?.unwrap_or_default(),
             priority: fields.optional("priority").map_or(Ok(0), |f| f.as_i64())?,
             undeclared: fields.optional("undeclared").map_or(Ok(Undeclared::Warn), undeclared)?,
-            sandbox: fields.optional("sandbox").map_or(Ok(Confinement::Default), confinement)?,
+            sandbox: confinement::read(&mut fields)?.unwrap_or_default(),
             limits: fields.optional("limits").map(limits).transpose()?.unwrap_or_default(),
         };
         fields.finish()?;
@@ -41,14 +41,6 @@ fn undeclared(field: Field<'_>) -> Result<Undeclared, YamlError> {
         "refuse" => Ok(Undeclared::Refuse),
         "allow" => Ok(Undeclared::Allow),
         _ => Err(field.expected("warn, refuse or allow")),
-    }
-}
-
-fn confinement(field: Field<'_>) -> Result<Confinement, YamlError> {
-    match field.as_str()? {
-        "default" => Ok(Confinement::Default),
-        "strict" => Ok(Confinement::Strict),
-        _ => Err(field.expected("default or strict")),
     }
 }
 

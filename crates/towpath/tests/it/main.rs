@@ -4,6 +4,7 @@
 
 mod artifact;
 mod blame;
+mod containers;
 mod data;
 mod data_faults;
 mod diff_rows;
@@ -17,6 +18,7 @@ mod import;
 mod merge;
 mod pipeline_verbs;
 mod plots;
+mod podman;
 mod predict;
 mod program;
 mod repro;

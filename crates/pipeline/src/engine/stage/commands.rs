@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use towpath_core::UndeclaredInput;
-use towpath_core::project::{Confinement, Undeclared};
+use towpath_core::project::{Confinement, Network, Undeclared};
 use towpath_observe::Observation;
 use towpath_plan::paths;
 use towpath_plan::pipeline::Stage;
 use towpath_sandbox::Sandbox;
 
-use super::{StageRunner, create_folder};
+use super::{StageRunner, container, create_folder};
 use crate::Error;
 use crate::engine::inputs;
 use crate::engine::items::Items;
@@ -120,24 +120,14 @@ impl StageRunner<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ran, Error> {
         let request = self.run.request;
-        let limits = self.policy(stage).map(|policy| policy.limits.clone()).unwrap_or_default();
-        let strict = request.strict || self.policy(stage).is_some_and(|p| p.sandbox == Confinement::Strict);
-        let sandbox = if request.sandbox || strict {
-            let own = [place.root.to_owned(), place.scratch.to_owned()];
-            let mut readable = request.readable.clone();
-            readable.push(self.run.workspace.root().to_owned());
-            Sandbox::new(own.into_iter().chain(request.writable.iter().cloned())).hiding(&request.hidden, &readable)
-        } else {
-            Sandbox::off()
+        let image = self.image_of(stage);
+        let confined = match image {
+            Some(image) => self.container(stage, place, image).map(|container| (Sandbox::off(), Some(container))),
+            None => self.sandbox(stage, place).map(|sandbox| (sandbox, None)),
         };
-        let sandbox = match &request.helper {
-            Some(helper) if strict => sandbox.strict(helper.clone()).limited(limits, helper.clone()),
-            Some(helper) => sandbox.limited(limits, helper.clone()),
-            None if strict => return Ok(denied("asks for the strict sandbox, which is not to be had here".to_owned())),
-            None if !limits.is_none() => {
-                return Ok(denied("asks for limits, which are not to be had here".to_owned()));
-            }
-            None => sandbox,
+        let (sandbox, container) = match confined {
+            Ok(confined) => confined,
+            Err(problem) => return Ok(denied(problem)),
         };
         let Variables { all: variables, secrets } = self.variables(stage, place, given);
         let task = Task {
@@ -146,6 +136,7 @@ impl StageRunner<'_> {
             directory: place.root.join(&stage.wdir).components().collect(),
             variables,
             sandbox,
+            container,
             timeout: self.timeout(stage),
             grace: request.grace,
             log: place.log.clone(),
@@ -156,14 +147,39 @@ impl StageRunner<'_> {
             queue: self.queue(stage),
             heartbeat: self.heartbeat(stage),
             measured: request.measured,
-            observed: self.undeclared(stage) != Undeclared::Allow,
+            observed: image.is_none() && self.undeclared(stage) != Undeclared::Allow,
         };
         let finished = self.run.executor.run(&task, progress, self.run.cancel)?;
         let seen = finished.observation.as_ref();
         let undeclared = seen.map(|seen| self.undeclared_inputs(stage, &task, place, seen)).unwrap_or_default();
-        let observed = seen.map(summary).unwrap_or_default();
+        let observed = match image {
+            Some(_) if self.undeclared(stage) != Undeclared::Allow => "none: it runs in a container".to_owned(),
+            _ => seen.map(summary).unwrap_or_default(),
+        };
         let failure = self.failure(stage, &finished);
         Ok(Ran { finished, undeclared, observed, failure, items: None })
+    }
+
+    /// The inner error, for people, fails the stage.
+    fn sandbox(&self, stage: &Stage, place: &Place<'_>) -> Result<Sandbox, String> {
+        let request = self.run.request;
+        let limits = self.policy(stage).map(|policy| policy.limits.clone()).unwrap_or_default();
+        let strict = request.strict || *self.confinement(stage) == Confinement::Strict;
+        let sandbox = if request.sandbox || strict {
+            let own = [place.root.to_owned(), place.scratch.to_owned()];
+            let mut readable = request.readable.clone();
+            readable.push(self.run.workspace.root().to_owned());
+            Sandbox::new(own.into_iter().chain(request.writable.iter().cloned())).hiding(&request.hidden, &readable)
+        } else {
+            Sandbox::off()
+        };
+        match &request.helper {
+            Some(helper) if strict => Ok(sandbox.strict(helper.clone()).limited(limits, helper.clone())),
+            Some(helper) => Ok(sandbox.limited(limits, helper.clone())),
+            None if strict => Err("asks for the strict sandbox, which is not to be had here".to_owned()),
+            None if !limits.is_none() => Err("asks for limits, which are not to be had here".to_owned()),
+            None => Ok(sandbox),
+        }
     }
 
     /// Why the commands failed, if they did. Cancelling is no failure.
@@ -209,12 +225,19 @@ impl StageRunner<'_> {
     }
 
     fn variables(&self, stage: &Stage, place: &Place<'_>, given: &[Variable]) -> Variables {
-        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        let image = self.image_of(stage);
+        let names: Vec<&str> = match image {
+            None => INHERITED.to_vec(),
+            Some(image) if image.network == Network::None => container::INHERITED.to_vec(),
+            Some(_) => [&container::INHERITED[..], &container::OF_NETWORK].concat(),
+        };
+        let inherited = names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
         let mut variables: BTreeMap<String, String> = inherited.collect();
         variables.insert("TMPDIR".into(), place.scratch.display().to_string());
         // Otherwise the log of a Python stage comes in blocks of 8 KiB.
         variables.insert("PYTHONUNBUFFERED".into(), "1".into());
-        if let Some(environment) = &*self.environment.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        let environment = self.environment.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(environment) = environment.as_ref().filter(|_| image.is_none()) {
             let bin = environment.path.join("bin");
             let path = variables.remove("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
             variables.insert("PATH".into(), format!("{}:{path}", bin.display()));

@@ -1,4 +1,4 @@
-//! `meta: {towpath: {datum: {over, glob, jobs}}}` of a stage: free text to DVC, an instruction here.
+//! `datum: {over, glob, jobs}` in the `meta` of a stage.
 
 use towpath_yaml::{Field, YamlError};
 
@@ -6,13 +6,8 @@ use super::{repo_path, text};
 use crate::datums;
 use crate::pipeline::{Datums, OutputKind, Stage};
 
-/// `None` when the stage has no datums. Everything else of the stage has been read.
-pub(super) fn read(meta: Field<'_>, stage: &Stage) -> Result<Option<Datums>, YamlError> {
-    let Some(ours) = entry(meta, "towpath")? else { return Ok(None) };
-    let mut ours = ours.fields()?;
-    let datum = ours.optional("datum");
-    ours.finish()?;
-    let Some(datum) = datum else { return Ok(None) };
+/// Everything else of the stage has been read.
+pub(super) fn read(datum: Field<'_>, stage: &Stage) -> Result<Datums, YamlError> {
     let mut fields = datum.fields()?;
     let over = fields.required("over")?;
     let glob = fields.optional("glob");
@@ -44,14 +39,7 @@ pub(super) fn read(meta: Field<'_>, stage: &Stage) -> Result<Option<Datums>, Yam
         Some((_, Ok(jobs @ 1..=1024))) => Some(jobs as usize),
         Some((field, _)) => return Err(field.expected("how many run at a time (1 to 1024)")),
     };
-    Ok(Some(Datums { over: at, glob, jobs }))
-}
-
-fn entry<'a>(map: Field<'a>, key: &str) -> Result<Option<Field<'a>>, YamlError> {
-    if !map.is_map() {
-        return Ok(None);
-    }
-    Ok(map.entries()?.into_iter().find(|(entry, _)| entry.key == key).map(|(_, field)| field))
+    Ok(Datums { over: at, glob, jobs })
 }
 
 #[cfg(test)]
