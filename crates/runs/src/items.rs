@@ -1,6 +1,6 @@
 //! The items of a stage as people see them.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use towpath_api::runs::{StageItem, StageItemStatus, StageItems};
 use towpath_pipeline::{ItemOutcome, ItemStatus, Items};
@@ -8,19 +8,40 @@ use towpath_pipeline::{ItemOutcome, ItemStatus, Items};
 /// Items that are listed; the counts are of all.
 const LISTED: usize = 200;
 
+/// Of a stage that begins to work on them: `kept` have a result already.
+pub(crate) fn begun(over: &str, total: u64, kept: u64) -> StageItems {
+    StageItems { over: over.to_owned(), total, done: 0, kept, failed: 0, retried: 0, items: Vec::new() }
+}
+
+/// One more of them was run.
+pub(crate) fn add(shown: &mut StageItems, outcome: &ItemOutcome) {
+    match outcome.status {
+        ItemStatus::Kept => shown.kept += 1,
+        ItemStatus::Done => shown.done += 1,
+        ItemStatus::Failed(_) => shown.failed += 1,
+        ItemStatus::NotRun => {}
+    }
+    shown.retried += u64::from(outcome.attempts > 1);
+    let item = item(outcome);
+    let at = shown.items.partition_point(|before| order(before, &item).is_le());
+    if at < LISTED {
+        shown.items.insert(at, item);
+        shown.items.truncate(LISTED);
+    }
+}
+
 pub(crate) fn shown(items: &Items) -> StageItems {
-    let mut all: Vec<StageItem> = items.items.iter().map(item).collect();
-    let count = |status: StageItemStatus| all.iter().filter(|item| item.status == status).count() as u64;
-    let (done, kept, failed) =
-        (count(StageItemStatus::Done), count(StageItemStatus::Kept), count(StageItemStatus::Failed));
-    let total = all.len() as u64;
-    let retried = all.iter().filter(|item| item.attempts > 1).count() as u64;
-    all.sort_by(|a, b| {
-        let order = |item: &StageItem| (item.status, Reverse(item.attempts));
-        order(a).cmp(&order(b)).then(b.seconds.total_cmp(&a.seconds))
-    });
-    all.truncate(LISTED);
-    StageItems { over: items.over.clone(), total, done, kept, failed, retried, items: all }
+    let mut shown = begun(&items.over, items.items.len() as u64, 0);
+    for outcome in &items.items {
+        add(&mut shown, outcome);
+    }
+    shown
+}
+
+/// Failed ones first, then those that were retried, then the slowest.
+fn order(a: &StageItem, b: &StageItem) -> Ordering {
+    let rank = |item: &StageItem| (item.status, Reverse(item.attempts));
+    rank(a).cmp(&rank(b)).then(b.seconds.total_cmp(&a.seconds))
 }
 
 fn item(item: &ItemOutcome) -> StageItem {

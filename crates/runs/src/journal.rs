@@ -11,11 +11,11 @@ use towpath_checks::baseline::Baseline;
 use towpath_core::project::{Approvals, StagePolicy};
 use towpath_core::{Actor, Content, Timestamp};
 use towpath_identity::{StageScope, tokens};
-use towpath_pipeline::Environment;
 use towpath_pipeline::engine::journal::{Event, Journal, JournalError, Permission, Planned, Variable};
 use towpath_pipeline::engine::outcome::{CheckOutcome, StageFailure, StageOutcome, StageStatus as Outcome};
 use towpath_pipeline::engine::stage::Inputs;
 use towpath_pipeline::executor::usage::Sample;
+use towpath_pipeline::{Environment, ItemOutcome};
 use towpath_plan::decide::{Action, Decision};
 use towpath_plan::pipeline::{Pipeline, Stage};
 use towpath_store::{Store, Tx, Vault};
@@ -263,6 +263,20 @@ impl<'a> DatabaseJournal<'a> {
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }
 
+    /// Written down with the process of the next one.
+    fn item(&self, stage: &str, outcome: &ItemOutcome, last: bool) -> Result<(), JournalError> {
+        let row = self.change(stage, |row| {
+            if let Some(shown) = &mut row.shown.items {
+                items::add(shown, outcome);
+            }
+        })?;
+        if !last {
+            return Ok(());
+        }
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
     /// The stage goes on running; it says what happened and which attempt comes.
     fn retrying(&self, stage: &str, attempt: u32, failure: &StageFailure, wait: Duration) -> Result<(), JournalError> {
         let row = self.change(stage, |row| {
@@ -487,6 +501,10 @@ impl Journal for DatabaseJournal<'_> {
             Event::Checked(outcome) => self.checked(outcome),
             Event::Process { stage, id } => self.process(stage, i64::from(id.pid), id.start_time as i64),
             Event::Logged { stage, lines } => self.logged(stage, lines),
+            Event::Items { stage, over, total, kept } => {
+                self.change(stage, |row| row.shown.items = Some(items::begun(over, total, kept))).map(drop)
+            }
+            Event::Item { stage, outcome, last } => self.item(stage, outcome, last),
             Event::AwaitsApproval { stage, decision, approval } => {
                 self.awaits_approval(&stage.name, decision, approval)
             }

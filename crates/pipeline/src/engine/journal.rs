@@ -8,6 +8,7 @@ use towpath_data::TrackedOutput;
 use towpath_plan::decide::Decision;
 use towpath_plan::pipeline::{Pipeline, Stage};
 
+use super::items::ItemOutcome;
 use super::outcome::{CheckOutcome, StageFailure, StageOutcome};
 use super::stage::Inputs;
 use crate::environment::Environment;
@@ -31,6 +32,10 @@ pub enum Event<'a> {
     Process { stage: &'a str, id: ProcessId },
     /// The log of the stage has this many lines.
     Logged { stage: &'a str, lines: u64 },
+    /// A stage begins to work on the items of an input, of which so many have a result already.
+    Items { stage: &'a str, over: &'a str, total: u64, kept: u64 },
+    /// One of the items was run; `last` when no other waits to begin.
+    Item { stage: &'a str, outcome: &'a ItemOutcome, last: bool },
     /// The stage would run for these reasons, when somebody has agreed.
     AwaitsApproval { stage: &'a Stage, decision: &'a Decision, approval: &'a Approvals },
     /// The stage runs as soon as there is enough of this kind of resource.

@@ -212,3 +212,35 @@ async fn each_change_of_a_stage_names_the_commit_the_stage_or_the_run_that_made_
     assert_eq!((&given["compared"]["run"], &given["origins"]), (&json!(2), &json!([{"kind": "run"}])));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_are_counted_while_the_stage_works_on_them() {
+    let server = Server::start().await;
+    let repo = Repo::with(&[
+        (
+            "dvc.yaml",
+            "stages:\n  copy:\n    cmd: if [ -e in/c ]; then sleep 300; fi; test ! -e in/b && cp -r in out\n    deps: [in]\n    \
+             outs: [out]\n    meta: {towpath: {datum: {over: in, jobs: 1}}}\n",
+        ),
+        ("towpath.yaml", "on: {push: {branches: [main]}}\n"),
+        ("in/a", "a"),
+        ("in/b", "b"),
+        ("in/c", "c"),
+    ]);
+    repo.push(&server, "items", "main").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(40);
+    let items = loop {
+        let (_, run) = server.call("GET", "/api/v1/projects/items/runs/1", None, None).await;
+        let items = run["stages"][0]["items"].clone();
+        if items["failed"] == 1 {
+            assert_eq!(run["stages"][0]["status"], "running");
+            break items;
+        }
+        assert!(std::time::Instant::now() < deadline, "{run:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    };
+    assert_eq!((&items["total"], &items["done"], &items["items"][0]["name"]), (&json!(3), &json!(1), &json!("b")));
+    assert_eq!(server.call("POST", "/api/v1/projects/items/runs/1/cancel", None, None).await.0, 200);
+    server.ended("items", 1).await;
+    server.stop().await;
+}

@@ -12,14 +12,14 @@ const STATES: Record<Items["items"][number]["status"], State> = {
 };
 
 /** The items of an input that the stage worked on one by one: what failed first. */
-export function StageItems({ of }: { of: Items }) {
+export function StageItems({ of, running }: { of: Items; running: boolean }) {
   const unrun = of.total - of.done - of.kept - of.failed;
   const parts = [
     of.failed > 0 && `${count(of.failed)} failed`,
     `${count(of.done)} done`,
     of.retried > 0 && `${count(of.retried)} run more than once`,
     of.kept > 0 && `${count(of.kept)} kept from earlier runs`,
-    unrun > 0 && `${count(unrun)} not run`,
+    unrun > 0 && `${count(unrun)} ${running ? "to go" : "not run"}`,
   ].filter(Boolean);
   return (
     <>

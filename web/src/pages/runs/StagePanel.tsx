@@ -51,7 +51,7 @@ export function StagePanel({ run, stage }: { run: Run; stage: StageRun }) {
       <div id="stage-facts" role="tabpanel" aria-label={shown} tabIndex={0} className="stage-facts">
         {stage.approval && <StageBallot run={run} stage={stage} approval={stage.approval} />}
         {shown === "why" && <Why run={run} stage={stage} onInputs={() => setTab("inputs")} />}
-        {shown === "items" && stage.items && <StageItems of={stage.items} />}
+        {shown === "items" && stage.items && <StageItems of={stage.items} running={stage.status === "running"} />}
         {shown === "inputs" && <Undeclared stage={stage} />}
         {shown === "inputs" && <Items items={stage.inputs} params={stage.params} none="This stage reads no file." />}
         {shown === "outputs" && <Items items={stage.outputs} none="Nothing is written yet." />}

@@ -48,6 +48,8 @@ struct Shared {
     undeclared: BTreeMap<String, UndeclaredInput>,
     failed: Vec<(String, StageFailure)>,
     ran: Vec<ItemOutcome>,
+    /// How many have not begun.
+    to_begin: usize,
     error: Option<Error>,
 }
 
@@ -85,6 +87,8 @@ impl StageRunner<'_> {
         let note = format!("{} items in {}, {} of them to run", items.len(), datums.over.path, waiting.len());
         log.note(&note).map_err(log_error)?;
 
+        let (total, kept) = (items.len() as u64, (items.len() - waiting.len()) as u64);
+        self.run.record(Event::Items { stage: &stage.name, over: &datums.over.path, total, kept })?;
         let shared = Mutex::new(Shared {
             log,
             sandbox: String::new(),
@@ -93,6 +97,7 @@ impl StageRunner<'_> {
             undeclared: BTreeMap::new(),
             failed: Vec::new(),
             ran: Vec::new(),
+            to_begin: waiting.len(),
             error: None,
         });
         let made: Vec<Mutex<Option<Made>>> = results.into_iter().map(Mutex::new).collect();
@@ -102,8 +107,12 @@ impl StageRunner<'_> {
             for _ in 0..datums.jobs.unwrap_or(cores).min(waiting.len()) {
                 scope.spawn(|| {
                     while let Some(&at) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if self.run.cancel.is_cancelled() || lock(&shared).error.is_some() {
-                            return;
+                        {
+                            let mut shared = lock(&shared);
+                            if self.run.cancel.is_cancelled() || shared.error.is_some() {
+                                return;
+                            }
+                            shared.to_begin -= 1;
                         }
                         match self.run_item(stage, datums, at, &items[at], &keys[at], &given, &shared) {
                             Ok(result) => *made[at].lock().unwrap_or_else(PoisonError::into_inner) = result,
@@ -302,7 +311,10 @@ impl StageRunner<'_> {
             None => ItemStatus::Done,
         };
         let duration = ran.finished.duration;
-        shared.ran.push(ItemOutcome { name: item.name.clone(), status, attempts: 1, duration });
+        let outcome = ItemOutcome { name: item.name.clone(), status, attempts: 1, duration };
+        let last = shared.to_begin == 0;
+        self.run.record(Event::Item { stage: &stage.name, outcome: &outcome, last })?;
+        shared.ran.push(outcome);
         if let Some(failure) = failure {
             shared.failed.push((item.name.clone(), failure.clone()));
         }

@@ -197,6 +197,8 @@ impl Journal for TerminalJournal<'_> {
             | Event::Process { .. }
             | Event::AwaitsApproval { .. }
             | Event::WaitsFor { .. }
+            | Event::Items { .. }
+            | Event::Item { .. }
             | Event::Used { .. } => {}
         }
         Ok(())
