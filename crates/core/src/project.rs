@@ -361,6 +361,8 @@ pub struct Approvals {
 pub enum Strategy {
     Canary,
     AllAtOnce,
+    /// The candidate is loaded beside what serves, looked at, and then takes all traffic in one step.
+    BlueGreen,
     /// An experiment: fixed shares until a person ends it.
     Ab,
 }
@@ -386,12 +388,16 @@ pub struct Variants {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutPolicy {
     pub strategy: Strategy,
-    /// Candidate shares, rising, the last one 1. The first one is 0 when copies are compared before.
+    /// Candidate shares, rising, the last one 1. The first one is 0 when copies are compared before, and with
+    /// blue_green.
     pub steps: Vec<f64>,
     pub step: StepPolicy,
     pub judge: JudgePolicy,
     /// How long the old revision stays loaded after full promotion, in seconds.
     pub warm_seconds: f64,
+    /// Of blue_green: how long testers may look at the candidate before it takes the traffic.
+    #[serde(default)]
+    pub preview_seconds: f64,
     /// `None` = the header or cookie `x-towpath-key`, or the id of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RoutingKey>,
@@ -433,6 +439,9 @@ pub struct JudgePolicy {
     pub metrics: Vec<ValueMetric>,
     /// Candidate bad events before a rollback is allowed at all.
     pub min_bad_events: u64,
+    /// The candidate takes all traffic at once: it is judged by ceilings, with nothing beside it.
+    #[serde(default)]
+    pub alone: bool,
     /// Copies of requests for the candidate, before and while it has a share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowPolicy>,

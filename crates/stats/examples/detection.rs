@@ -93,6 +93,7 @@ fn policy() -> JudgePolicy {
         latency: None,
         labels: None,
         metrics: Vec::new(),
+        alone: false,
         min_bad_events: 3,
         shadow: None,
     }

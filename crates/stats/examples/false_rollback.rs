@@ -89,6 +89,7 @@ fn policy() -> JudgePolicy {
         labels: Some(metric(0.2, Safe::Margin(0.02))),
         shadow: None,
         metrics: Vec::new(),
+        alone: false,
         min_bad_events: 3,
     }
 }

@@ -80,6 +80,18 @@ pub fn safe_ceiling(bad: f64, good: f64, ceiling: f64) -> LnRatios {
         .collect()
 }
 
+/// Null: the candidate's bad rate is at most `ceiling`; alternatives are [`WORSE`] times its odds.
+pub fn above_ceiling(bad: f64, good: f64, ceiling: f64) -> LnRatios {
+    let odds = ceiling / (1.0 - ceiling);
+    WORSE
+        .iter()
+        .map(|ratio| {
+            let rate = ratio * odds / (1.0 + ratio * odds);
+            bad * (rate / ceiling).ln() + good * ((1.0 - rate) / (1.0 - ceiling)).ln()
+        })
+        .collect()
+}
+
 /// Null: the candidate's bad rate exceeds stable's by at least `margin`. Bets on outcomes weighted
 /// by the inverse of the arm's share.
 pub fn safe_margin(splits: &[Split], margin: f64) -> LnRatios {
@@ -238,6 +250,14 @@ mod tests {
         }
         let reached = |n: f64| ln_mean(&safe_ceiling(0.0, n, 0.01)).exp() >= 20.0;
         assert!(reached(354.0) && !reached(353.0));
+    }
+
+    #[test]
+    fn above_a_ceiling_is_a_fair_bet_at_the_ceiling() {
+        let wealth = |bad, good| ln_mean(&above_ceiling(bad, good, 0.02)).exp();
+        let expected = 0.02 * wealth(1.0, 0.0) + 0.98 * wealth(0.0, 1.0);
+        assert!((expected - 1.0).abs() < 1e-12, "{expected}");
+        assert!(wealth(20.0, 180.0) > 100.0 && wealth(4.0, 196.0) < 1.0);
     }
 
     #[test]

@@ -763,7 +763,7 @@ export interface Rollout {
 }
 
 export interface RolloutPolicy {
-  strategy: "canary" | "all_at_once" | "ab";
+  strategy: "canary" | "blue_green" | "all_at_once" | "ab";
   steps: number[];
   step: { min_seconds: number; min_requests: number; max_seconds: number; inconclusive: string };
   judge: JudgePolicy;

@@ -2,6 +2,7 @@
 
 use towpath_api::releases::{Outcome, ReleaseState};
 use towpath_core::Classify as _;
+use towpath_core::project::Strategy;
 use towpath_delivery::Opened;
 use towpath_delivery::gates::{Recomputation, recompute};
 
@@ -11,6 +12,7 @@ use crate::world::{Made, World, made, production, staging};
 on_both_databases! {
     the_first_version_goes_live_with_no_incumbent_to_compare_with
     the_next_version_is_canaried_and_replaces_the_first
+    blue_green_switches_in_one_step_and_keeps_what_served_before
     a_worse_version_is_rejected_by_its_gate_with_the_numbers
     metrics_of_other_evaluation_data_are_not_comparable
     a_newer_release_takes_the_place_of_one_that_waits
@@ -94,6 +96,45 @@ async fn the_next_version_is_canaried_and_replaces_the_first(world: World) {
 
     world.later(301).await;
     assert_eq!(world.target.table(&production()).unwrap().warm, None);
+    world.ledger_is_intact().await;
+}
+
+async fn blue_green_switches_in_one_step_and_keeps_what_served_before(mut world: World) {
+    let rollout = &mut world.file.environments[1].rollout;
+    (rollout.strategy, rollout.steps, rollout.preview_seconds) = (Strategy::BlueGreen, vec![0.0, 1.0], 30.0);
+    rollout.judge.alone = true;
+    world.through_staging(made("first", 0.95)).await;
+    let first = world.approve_newest().await;
+    world.through_staging(made("second", 0.96)).await;
+    let second = world.approve_newest().await;
+    let weight = |world: &World| world.target.table(&production()).unwrap().rollout.map(|rollout| rollout.weight);
+    assert_eq!(weight(&world), Some(0.0), "it is loaded beside, and nobody is sent to it");
+    let next = world.delivery.rollout(second).await.unwrap().next;
+    assert!(next.starts_with("Holding at 0 %: 30 s more in this step"), "{next}");
+
+    world.later(31).await;
+    assert_eq!((weight(&world), world.state(second).await), (Some(1.0), ReleaseState::RollingOut));
+    assert_eq!(world.target.table(&production()).unwrap().stable.unwrap().release, first, "the way back is loaded");
+    world.traffic(&production(), 100, 0);
+    world.later(11).await;
+    assert_eq!(world.state(second).await, ReleaseState::Live);
+    let table = world.target.table(&production()).unwrap();
+    assert_eq!((table.stable.unwrap().release, table.warm.unwrap().release), (second, first));
+    let rollout = world.delivery.rollout(second).await.unwrap();
+    let texts: Vec<&str> = rollout.decisions.iter().map(|decision| decision.text.as_str()).collect();
+    assert_eq!(texts[0], "Promote: everything required at 100 % is shown");
+    assert!(texts.contains(&"Switch to 100 %: everything required at 0 % is shown"), "{texts:?}");
+
+    world.through_staging(made("third", 0.97)).await;
+    let third = world.approve_newest().await;
+    world.later(31).await;
+    world.traffic(&production(), 20, 10);
+    world.settle().await;
+    assert_eq!(world.state(third).await, ReleaseState::RolledBack);
+    let table = world.target.table(&production()).unwrap();
+    assert_eq!((table.stable.unwrap().release, table.rollout), (second, None));
+    let recomputed = world.delivery.recompute_rollout(third).await.unwrap();
+    assert_eq!(recomputed.differences, Vec::<String>::new());
     world.ledger_is_intact().await;
 }
 

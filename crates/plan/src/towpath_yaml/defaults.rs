@@ -55,6 +55,7 @@ pub fn rollout() -> RolloutPolicy {
         step: STEP,
         judge: judge(),
         warm_seconds: WARM_SECONDS,
+        preview_seconds: 0.0,
         key: None,
         variants: None,
     }
@@ -73,6 +74,7 @@ pub fn judge() -> JudgePolicy {
         latency: Some(latency()),
         labels: None,
         metrics: Vec::new(),
+        alone: false,
         min_bad_events: MIN_BAD_EVENTS,
         shadow: None,
     }

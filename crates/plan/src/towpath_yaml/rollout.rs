@@ -14,6 +14,8 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
     let steps = match (fields.optional("steps"), strategy) {
         (Some(steps), Strategy::AllAtOnce) => return Err(steps.error("'all_at_once' has no steps")),
         (Some(steps), Strategy::Ab) => return Err(steps.error("'ab' has no steps: 'variants' has the shares")),
+        (Some(steps), Strategy::BlueGreen) => return Err(steps.error("'blue_green' has no steps")),
+        (None, Strategy::BlueGreen) => vec![0.0, 1.0],
         (None, Strategy::Ab) => Vec::new(),
         (None, Strategy::AllAtOnce) => vec![1.0],
         (Some(given), Strategy::Canary) => steps(given)?,
@@ -25,6 +27,11 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
         step: fields.optional("step").map_or(Ok(defaults::STEP), step)?,
         judge: fields.optional("judge").map_or_else(|| Ok(defaults::judge()), judge)?,
         warm_seconds: fields.optional("warm").map_or(Ok(defaults::WARM_SECONDS), units::duration)?,
+        preview_seconds: match (fields.optional("preview"), strategy) {
+            (Some(preview), Strategy::BlueGreen) => units::duration(preview)?,
+            (Some(preview), _) => return Err(preview.error("'preview' needs strategy blue_green")),
+            (None, _) => 0.0,
+        },
         key: fields.optional("key").map(key).transpose()?,
         variants: None,
     };
@@ -48,11 +55,15 @@ pub(super) fn read(field: Field<'_>) -> Result<RolloutPolicy, YamlError> {
             Strategy::Ab => {
                 return Err(field.error("'ab' has no step before its users: run a canary with copies first"));
             }
-            Strategy::Canary => {}
+            // Before any user sees the candidate.
+            Strategy::Canary => policy.steps.insert(0, 0.0),
+            Strategy::BlueGreen => {}
         }
         policy.judge.shadow = Some(shadow(field)?);
-        // Before any user sees the candidate.
-        policy.steps.insert(0, 0.0);
+    }
+    if strategy == Strategy::BlueGreen {
+        policy.judge.alone = true;
+        by_ceilings(field, &policy.judge)?;
     }
     fields.finish()?;
     Ok(policy)
@@ -84,9 +95,23 @@ fn strategy(field: Field<'_>) -> Result<Strategy, YamlError> {
         "all_at_once" => Ok(Strategy::AllAtOnce),
         "shadow" => Err(field.error("shadow is no strategy: write `shadow:` beside it, with canary")),
         "ab" => Ok(Strategy::Ab),
-        later @ "blue_green" => Err(field.error(format!("not supported yet: strategy {later}"))),
-        _ => Err(field.expected("canary, all_at_once or ab")),
+        "blue_green" => Ok(Strategy::BlueGreen),
+        _ => Err(field.expected("canary, blue_green, all_at_once or ab")),
     }
+}
+
+/// After the switch nothing serves beside the candidate. What is slow is known from before.
+fn by_ceilings(field: Field<'_>, judge: &JudgePolicy) -> Result<(), YamlError> {
+    let rates = [("errors", &judge.errors), ("labels", &judge.labels)];
+    let compared = rates
+        .into_iter()
+        .find(|(_, metric)| metric.as_ref().is_some_and(|metric| !matches!(metric.safe, Safe::Ceiling(_))));
+    let name = compared.map(|(name, _)| name).or(judge.metrics.first().map(|metric| metric.name.as_str()));
+    name.map_or(Ok(()), |name| {
+        let error =
+            field.error(format!("with 'blue_green' nothing serves beside the candidate to compare '{name}' with"));
+        Err(error.help("judge it by safe: {ceiling: 5%}, or use a canary"))
+    })
 }
 
 /// Two names with their shares; the first one is what serves.

@@ -107,6 +107,24 @@ fn an_experiment_has_two_variants_and_a_key() {
 }
 
 #[test]
+fn blue_green_switches_in_one_step_and_is_judged_by_ceilings() {
+    let text = |rollout: &str| format!("environments: {{a: {{rollout: {{strategy: blue_green{rollout}}}}}}}");
+    let rollout = |more: &str| read("towpath.yaml", &text(more)).unwrap().environments[0].rollout.clone();
+    let plain = rollout("");
+    assert_eq!((plain.strategy, plain.steps.as_slice()), (Strategy::BlueGreen, &[0.0, 1.0][..]));
+    assert!(plain.judge.alone && plain.judge.errors.is_some());
+    let looked_at = rollout(", preview: 10m, shadow: , judge: {labels: {safe: {ceiling: 5%}}}");
+    assert_eq!((looked_at.preview_seconds, looked_at.steps.len()), (600.0, 2));
+    assert!(looked_at.judge.shadow.is_some());
+    let compared = "with 'blue_green' nothing serves beside the candidate to compare 'labels' with";
+    for (more, message) in [(", steps: [50%, 100%]", "'blue_green' has no steps"), (", judge: {labels: }", compared)] {
+        assert_eq!(refusal(&text(more)).message, message);
+    }
+    let canary = refusal("environments: {a: {rollout: {preview: 1m}}}");
+    assert_eq!(canary.message, "'preview' needs strategy blue_green");
+}
+
+#[test]
 fn a_judge_that_names_metrics_judges_those_only() {
     let text = "environments: {production: {rollout: {judge: {labels: {required: true}}}}}";
     let judge = &read("towpath.yaml", text).unwrap().environments[0].rollout.judge.clone();
@@ -177,7 +195,6 @@ fn what_comes_later_is_refused_by_name() {
     for (text, what) in [
         ("monitors: {}", "monitors"),
         ("environments: {a: {freeze: []}}", "freeze"),
-        ("environments: {a: {rollout: {strategy: blue_green}}}", "strategy blue_green"),
         ("environments: {a: {target: {kind: kubernetes}}}", "target kubernetes"),
         ("checks: {a: {path: x, suite: y, on_fail: quarantine}}", "on_fail quarantine"),
     ] {

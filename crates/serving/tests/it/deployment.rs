@@ -349,6 +349,7 @@ fn judge() -> JudgePolicy {
         labels: Some(metric(0.2, Safe::Margin(0.02), vec![])),
         shadow: None,
         metrics: Vec::new(),
+        alone: false,
         min_bad_events: 3,
     }
 }

@@ -274,3 +274,47 @@ async fn latency_limits_are_frozen_from_stable_before_the_rollout() {
     let tally = evidence.latency[0].comparison.tallies[0];
     assert_eq!(tally.stable.all + tally.candidate.all, 50);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blue_and_green_switch_at_once_in_both_directions() {
+    let deployment = Deployment::start().await;
+    let at = |version, candidate: &str, weight: f64| {
+        let step = usize::from(weight > 0.0);
+        let mut table = rolling_out(table(version, revision(1, "label:7")), candidate, weight, step);
+        let rollout = table.rollout.as_mut().unwrap();
+        rollout.judge.alone = true;
+        rollout.id = candidate.to_owned();
+        table
+    };
+    let ask = async |variant: Option<&str>| {
+        let request = deployment.post("/v2/models/digits/infer", &row(1.0, 2.0));
+        let request = variant.into_iter().fold(request, |request, name| request.header("x-towpath-variant", name));
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.headers()["x-towpath-revision"].to_str().unwrap().to_owned())
+    };
+    let (old, new) = ((200, "digits-v1-r1".to_owned()), (200, "digits-v2-r2".to_owned()));
+
+    deployment.serve_table(&at(1, "label:8", 0.0)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(None).await, old);
+    }
+    assert_eq!(ask(Some("candidate")).await, new, "who asks for it sees it");
+    deployment.serve_table(&at(2, "label:8", 1.0)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(None).await, new);
+    }
+
+    deployment.serve_table(&at(3, "fails", 0.0)).await;
+    deployment.serve_table(&at(4, "fails", 1.0)).await;
+    let mut failed = 0;
+    while ask(None).await.0 != 200 {
+        failed += 1;
+        assert!(failed < 20, "it is taken back");
+    }
+    assert!((3..10).contains(&failed), "{failed}");
+    assert_eq!(ask(None).await, old, "what served before is loaded still");
+    let rolled_back = deployment.state().await.rollout.unwrap().rolled_back.unwrap();
+    let reason = format!("{failed} of {failed} failed, at most 1 % may be (errors)");
+    assert!(rolled_back.reason.contains(&reason), "{}", rolled_back.reason);
+    assert!(rolled_back.effective_micros < 10_000, "{} us", rolled_back.effective_micros);
+}

@@ -41,7 +41,8 @@ pub fn abort(policy: &JudgePolicy, evidence: &Evidence) -> Option<Abort> {
     };
     let findings: Vec<String> = blamed.iter().map(|metric| finding(metric)).collect();
     let text = format!(
-        "Roll back: the candidate is worse than stable{} (evidence {combined:.1} of {needed:.0}): {}",
+        "Roll back: the candidate is worse than {}{} (evidence {combined:.1} of {needed:.0}): {}",
+        if policy.alone { "it may be" } else { "stable" },
         if culprits.is_empty() { ", all metrics taken together" } else { "" },
         findings.join("; "),
     );

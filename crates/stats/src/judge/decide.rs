@@ -96,7 +96,11 @@ fn goes_on(policy: &RolloutPolicy, evidence: &Evidence, weight: f64) -> String {
 
 fn next(policy: &RolloutPolicy, step: usize, weight: f64, needs: &Needs, overdue: bool) -> (Action, String) {
     let next_weight = policy.steps.get(step + 1).copied().unwrap_or(1.0);
-    let (action, forward) = if next_weight >= 1.0 {
+    let (action, forward) = if policy.strategy == Strategy::BlueGreen && weight <= 0.0 {
+        (Action::Advance, "Switch to 100 %".to_owned())
+    } else if policy.strategy == Strategy::BlueGreen {
+        (Action::Promote, "Promote".to_owned())
+    } else if next_weight >= 1.0 {
         (Action::Promote, "Promote to 100 %".to_owned())
     } else {
         (Action::Advance, format!("Advance to {} %", percent(next_weight)))
@@ -145,8 +149,11 @@ fn needs(
             percent(intended)
         ));
     }
-    // At 100 % there is nobody to compare with, so nothing more can be shown; at 0 % there are only copies.
-    let shown = |metric: &&Metric<'_>| metric.required && weight < 1.0 && (weight > 0.0 || metric.has_pairs());
+    // At 100 % there is nobody to compare with, so nothing more can be shown unless it is judged alone; at 0 % there
+    // are only copies.
+    let shown = |metric: &&Metric<'_>| {
+        metric.required && (weight < 1.0 || policy.judge.alone) && (weight > 0.0 || metric.has_pairs())
+    };
     for metric in metrics.iter().filter(shown) {
         needs.blind |= !metric.has_evidence();
         needs.open.extend(unsafe_yet(metric, 1.0 / policy.judge.alpha_advance));
@@ -163,12 +170,15 @@ fn needs(
     } else {
         (compared(evidence).saturating_sub(compared(evidence_at_step)), "copies")
     };
-    if requests < policy.step.min_requests {
-        needs.open.push(format!("{} of {} {what} in this step", requests, policy.step.min_requests));
+    let preview = policy.strategy == Strategy::BlueGreen && weight <= 0.0;
+    let least = if preview && policy.judge.shadow.is_none() { 0 } else { policy.step.min_requests };
+    if requests < least {
+        needs.open.push(format!("{requests} of {least} {what} in this step"));
     }
     let elapsed = now.since(step_started_at).as_secs_f64();
-    if elapsed < policy.step.min_seconds {
-        needs.open.push(format!("{} more in this step", seconds(policy.step.min_seconds - elapsed)));
+    let longest = if preview { policy.preview_seconds } else { policy.step.min_seconds };
+    if elapsed < longest {
+        needs.open.push(format!("{} more in this step", seconds(longest - elapsed)));
     }
     needs
 }

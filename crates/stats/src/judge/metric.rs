@@ -77,6 +77,8 @@ pub(super) struct Part<'a> {
 enum Observed<'a> {
     /// Each request by one arm.
     Arms(&'a Comparison),
+    /// Every request by the candidate, after it took the traffic of another one; the rate that it may have.
+    Alone(&'a Comparison, f64),
     /// Each request by both.
     Pairs(&'a LabelPairs),
     /// Numbers within bounds.
@@ -85,21 +87,30 @@ enum Observed<'a> {
 
 /// The metrics that `policy` names, in a fixed order.
 pub(super) fn metrics<'a>(policy: &'a JudgePolicy, evidence: &'a Evidence) -> Vec<Metric<'a>> {
-    let arms =
-        |name: &str, comparison: &'a Comparison| Part { name: name.to_owned(), observed: Observed::Arms(comparison) };
-    let whole = |name: &'static str, comparison: &'a Option<Comparison>| -> Vec<Part<'a>> {
-        comparison.iter().map(|comparison| arms(name, comparison)).collect()
+    // `usual`: the share of bad events where nothing is wrong, as far as it is known.
+    let arms = |name: &str, comparison: &'a Comparison, of: &Option<MetricPolicy>, usual: f64| Part {
+        name: name.to_owned(),
+        observed: match of.as_ref().filter(|_| policy.alone) {
+            None => Observed::Arms(comparison),
+            Some(of) => Observed::Alone(comparison, ceiling(of.safe, usual)),
+        },
+    };
+    let whole = |name: &'static str, comparison: &'a Option<Comparison>, of| -> Vec<Part<'a>> {
+        comparison.iter().map(|comparison| arms(name, comparison, of, 0.0)).collect()
     };
     let latency = evidence
         .latency
         .iter()
-        .map(|part| arms(&format!("latency p{}", percent(part.quantile)), &part.comparison))
+        .map(|part| {
+            let name = format!("latency p{}", percent(part.quantile));
+            arms(&name, &part.comparison, &policy.latency, 1.0 - part.quantile)
+        })
         .collect();
     let pairs = evidence.label_pairs.iter();
     let pairs = pairs.map(|pairs| Part { name: "labels of copies".to_owned(), observed: Observed::Pairs(pairs) });
-    let labels = whole("labels", &evidence.labels).into_iter().chain(pairs).collect();
+    let labels = whole("labels", &evidence.labels, &policy.labels).into_iter().chain(pairs).collect();
     let named = [
-        ("errors", &policy.errors, whole("errors", &evidence.errors)),
+        ("errors", &policy.errors, whole("errors", &evidence.errors, &policy.errors)),
         ("latency", &policy.latency, latency),
         ("labels", &policy.labels, labels),
     ];
@@ -206,6 +217,10 @@ impl Part<'_> {
     pub(super) fn worse(&self) -> f64 {
         match self.observed {
             Observed::Arms(_) => exp(&eprocess::worse(&self.first_bad(), 1.0)),
+            Observed::Alone(comparison, ceiling) => {
+                let counts = comparison.total(Arm::Candidate);
+                exp(&eprocess::above_ceiling(counts.first_bad as f64, (counts.all - counts.bad) as f64, ceiling))
+            }
             Observed::Pairs(pairs) => exp(&pairs.worse()),
             Observed::Values(values) => values.worse().map_or(1.0, exp),
         }
@@ -213,7 +228,7 @@ impl Part<'_> {
 
     pub(super) fn outcomes(&self, arm: Arm) -> Outcomes {
         match self.observed {
-            Observed::Arms(comparison) => {
+            Observed::Arms(comparison) | Observed::Alone(comparison, _) => {
                 let counts = comparison.total(arm);
                 Outcomes { bad: counts.bad, all: counts.all }
             }
@@ -236,13 +251,17 @@ impl Part<'_> {
             );
         }
         let (candidate, stable) = (self.outcomes(Arm::Candidate), self.outcomes(Arm::Stable));
+        if let Observed::Alone(_, ceiling) = self.observed {
+            let most = percent(ceiling);
+            return format!("{} of {} {bad}, at most {most} % may be ({})", candidate.bad, candidate.all, self.name);
+        }
         format!("{} of {} {bad} against {} of {} ({})", candidate.bad, candidate.all, stable.bad, stable.all, self.name)
     }
 
     /// Bad events of the candidate that count against it, or its values.
     pub(super) fn counted(&self) -> u64 {
         match self.observed {
-            Observed::Arms(comparison) => comparison.total(Arm::Candidate).first_bad,
+            Observed::Arms(comparison) | Observed::Alone(comparison, _) => comparison.total(Arm::Candidate).first_bad,
             Observed::Pairs(pairs) => pairs.first_candidate,
             Observed::Values(values) => values.candidate.count,
         }
@@ -260,10 +279,8 @@ impl Part<'_> {
         let mut ratios = match (&self.observed, safe) {
             (Observed::Pairs(pairs), safe) => pairs.safe(safe),
             (Observed::Values(values), _) => values.safe().to_vec(),
-            (Observed::Arms(_), Safe::Ceiling(ceiling)) => {
-                let Outcomes { bad, all } = self.outcomes(Arm::Candidate);
-                eprocess::safe_ceiling(bad as f64, (all - bad) as f64, ceiling)
-            }
+            (Observed::Alone(_, ceiling), _) => self.below_ceiling(*ceiling),
+            (Observed::Arms(_), Safe::Ceiling(ceiling)) => self.below_ceiling(ceiling),
             (Observed::Arms(_), Safe::Ratio(rho)) => eprocess::safe_ratio(&self.first_bad(), rho),
             (Observed::Arms(comparison), Safe::Margin(margin)) => eprocess::safe_margin(&splits(comparison), margin),
         };
@@ -273,11 +290,16 @@ impl Part<'_> {
         ratios
     }
 
+    fn below_ceiling(&self, ceiling: f64) -> LnRatios {
+        let Outcomes { bad, all } = self.outcomes(Arm::Candidate);
+        eprocess::safe_ceiling(bad as f64, (all - bad) as f64, ceiling)
+    }
+
     /// About how many more events (of both arms; of the candidate for a ceiling) it takes until
     /// this is shown safe, if all goes on as it went so far. `None` = not at these rates.
     pub(super) fn events_until_safe(&self, safe: Safe, needed: f64) -> Option<u64> {
         let seen = match (&self.observed, safe) {
-            (Observed::Pairs(_), _) | (_, Safe::Ceiling(_)) => self.outcomes(Arm::Candidate).all,
+            (Observed::Pairs(_) | Observed::Alone(..), _) | (_, Safe::Ceiling(_)) => self.outcomes(Arm::Candidate).all,
             _ => self.outcomes(Arm::Candidate).all + self.outcomes(Arm::Stable).all,
         };
         let ln_needed = needed.ln();
@@ -322,7 +344,7 @@ impl Part<'_> {
         let comparison = match self.observed {
             Observed::Arms(comparison) => comparison,
             Observed::Pairs(pairs) => return pairs.alone(),
-            Observed::Values(_) => return Vec::new(),
+            Observed::Alone(..) | Observed::Values(_) => return Vec::new(),
         };
         let counted = |tally: &&Tally| tally.compares() && tally.stable.first_bad + tally.candidate.first_bad > 0;
         let bad = |tally: &Tally| Bad {
@@ -332,6 +354,16 @@ impl Part<'_> {
         };
         comparison.tallies.iter().filter(counted).map(bad).collect()
     }
+}
+
+/// The bad rate that a candidate may have with nothing beside it.
+fn ceiling(safe: Safe, usual: f64) -> f64 {
+    let ceiling = match safe {
+        Safe::Ceiling(ceiling) => ceiling,
+        Safe::Ratio(rho) => rho * usual,
+        Safe::Margin(margin) => usual + margin,
+    };
+    ceiling.clamp(1e-6, 0.99)
 }
 
 fn splits(comparison: &Comparison) -> Vec<Split> {

@@ -142,6 +142,7 @@ mod tests {
             latency: None,
             labels: None,
             metrics: Vec::new(),
+            alone: false,
             min_bad_events: 3,
             shadow: Some(policy()),
         }

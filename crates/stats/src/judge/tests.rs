@@ -22,6 +22,7 @@ fn judge_policy(alpha: f64) -> JudgePolicy {
         latency: Some(metric(0.3, false, Safe::Ratio(2.0))),
         labels: Some(metric(0.2, true, Safe::Margin(0.05))),
         metrics: Vec::new(),
+        alone: false,
         min_bad_events: 3,
         shadow: None,
     }
@@ -34,6 +35,7 @@ fn policy() -> RolloutPolicy {
         step: StepPolicy { min_seconds: 10.0, min_requests: 50, max_seconds: 600.0, inconclusive: Inconclusive::Hold },
         judge: judge_policy(0.01),
         warm_seconds: 0.0,
+        preview_seconds: 0.0,
         key: None,
         variants: None,
     }
@@ -571,4 +573,56 @@ fn an_experiment_reads_values_without_bounds_and_decides_nothing_on_them() {
     assert!((difference.estimate - 2.0).abs() < 1e-9 && difference.low > 1.0 && difference.high < 3.0, "{row:?}");
     assert!(row.p_value.unwrap() < 1e-6 && row.evidence.is_none());
     assert_eq!((verdict.action, verdict.combined), (Action::Hold, 1.0));
+}
+
+fn blue_green() -> RolloutPolicy {
+    let latency = MetricPolicy { required: true, ..metric(0.3, true, Safe::Ratio(2.0)) };
+    let judge = JudgePolicy { alone: true, labels: None, latency: Some(latency), ..judge_policy(0.01) };
+    RolloutPolicy {
+        strategy: RolloutStrategy::BlueGreen,
+        steps: vec![0.0, 1.0],
+        preview_seconds: 30.0,
+        judge,
+        ..policy()
+    }
+}
+
+#[test]
+fn blue_green_waits_for_its_preview_switches_and_is_judged_by_what_was_usual() {
+    let policy = blue_green();
+    let start = Evidence::new(&policy.judge);
+    let decided = |evidence: &Evidence, step, seconds: i64| {
+        decide(&policy, evidence, &start, step, Timestamp(0), Timestamp(seconds * 1000))
+    };
+    assert_eq!(decided(&start, 0, 10).text, "Hold at 0 %: 20 s more in this step");
+    let switch = decided(&start, 0, 30);
+    assert_eq!(
+        (switch.action, switch.text.as_str()),
+        (Action::Advance, "Switch to 100 %: everything required at 0 % is shown")
+    );
+
+    let after = |slow_of_a_hundred: u32, requests: u32| {
+        let (mut evidence, mut first_bad) = (start.clone(), FirstBad::default());
+        evidence.freeze_latency([(0.9, 0.010)]);
+        for i in 0..requests {
+            let seconds = if i % 100 < slow_of_a_hundred { 0.020 } else { 0.001 };
+            let request = Observation::Request {
+                arm: Arm::Candidate,
+                weight: 1.0,
+                key: None,
+                error: false,
+                latency_seconds: Some(seconds),
+            };
+            evidence.observe(&request, &mut first_bad);
+        }
+        evidence
+    };
+    let few = decided(&after(5, 60), 1, 60);
+    assert_eq!(few.action, Action::Hold);
+    assert!(few.text.starts_with("Hold at 100 %: latency is not shown safe yet ("), "{}", few.text);
+    let kept = decided(&after(5, 600), 1, 60);
+    assert_eq!((kept.action, kept.text.as_str()), (Action::Promote, "Promote: everything required at 100 % is shown"));
+    let slow = decided(&after(40, 600), 1, 60);
+    assert_eq!(slow.action, Action::RollBack);
+    assert!(slow.text.ends_with("240 of 600 slow, at most 20 % may be (latency p90)"), "{}", slow.text);
 }

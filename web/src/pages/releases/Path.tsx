@@ -66,6 +66,7 @@ function rolloutFact({ rollout, state }: Release): string {
   if (!rollout) return state === "live" || state === "superseded" ? "all at once" : "";
   if (state === "rolled_back") return `back at ${percent(rollout.steps[rollout.step]?.weight)}`;
   if (rollout.policy.strategy === "all_at_once") return "all at once";
+  if (rollout.policy.strategy === "blue_green") return "blue and green, one switch";
   if (rollout.policy.strategy === "ab") return "experiment, ended by a person";
   return `canary, ${plural(rollout.policy.steps.length, "step")}, α ${rollout.policy.judge.alpha}`;
 }
