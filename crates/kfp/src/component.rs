@@ -17,7 +17,7 @@ use towpath_plan::frontend::kfp::{
 use towpath_plan::paths::file_name;
 
 use crate::dag::{Ended, Inputs, Outputs, State};
-use crate::environment::{Prepared, search_path};
+use crate::environment::{Place, Prepared, confined, search_path};
 use crate::results::{self, Kept};
 use crate::{Error, Event, Finished, Runner, Status, io_error};
 
@@ -259,8 +259,12 @@ impl Runner<'_> {
         };
         let scratch = folders.scratch.display().to_string();
         let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-        let mut variables: BTreeMap<String, String> = inherited.collect();
-        variables.insert("HOME".into(), scratch.clone());
+        let mut variables = BTreeMap::new();
+        if let Place::Environment(environment) = &prepared.place {
+            variables.extend(inherited);
+            variables.insert("HOME".into(), scratch.clone());
+            variables.insert("VIRTUAL_ENV".into(), environment.display().to_string());
+        }
         variables.insert("TMPDIR".into(), scratch);
         variables.insert("PYTHONUNBUFFERED".into(), "1".into());
         for (name, value) in &container.variables {
@@ -286,18 +290,35 @@ impl Runner<'_> {
             variables.insert(variable.name, variable.value);
         }
         let log = self.request.dir.join("logs").join(log_name(path));
-        variables.insert("PATH".into(), search_path(&prepared.environment));
-        variables.insert("VIRTUAL_ENV".into(), prepared.environment.display().to_string());
-        let readable = self.request.readable.iter().cloned().chain([self.request.dir.join("tasks")]);
-        let sandbox = Sandbox::new([folders.outputs.clone(), folders.scratch.clone()])
-            .hiding(&self.request.hidden, &readable.collect::<Vec<PathBuf>>());
-        let words: Vec<String> = command.into_iter().chain(arguments).collect();
-        if words.is_empty() {
-            return Ok(Err("it has no command, and that of the image is not known here".to_owned()));
+        if let Place::Environment(environment) = &prepared.place {
+            variables.insert("PATH".into(), search_path(environment));
         }
-        let commands = vec![CommandLine::Program(words)];
-        let process = Process::new(commands, folders.scratch.clone(), log);
-        Ok(Ok(Process { variables: variables.into_iter().collect(), secrets, sandbox, ..process }))
+        let tasks = self.request.dir.join("tasks");
+        let process = Process::new(Vec::new(), folders.scratch.clone(), log);
+        let process = Process { variables: variables.into_iter().collect(), secrets, ..process };
+        let words = |command: Vec<String>| command.into_iter().chain(arguments.clone()).collect::<Vec<_>>();
+        Ok(match &prepared.place {
+            Place::Environment(_) if command.is_empty() && arguments.is_empty() => {
+                Err("it has no command, and that of the image is not known here".to_owned())
+            }
+            Place::Environment(_) => {
+                let readable: Vec<PathBuf> = self.request.readable.iter().cloned().chain([tasks]).collect();
+                let sandbox = Sandbox::new([folders.outputs.clone(), folders.scratch.clone()])
+                    .hiding(&self.request.hidden, &readable);
+                Ok(Process { commands: vec![CommandLine::Program(words(command))], sandbox, ..process })
+            }
+            Place::Image(id) => {
+                let artifacts = input.artifacts.values().flatten().map(|artifact| Path::new(&artifact.uri));
+                let inputs: Vec<&Path> = artifacts.filter(|path| path.is_absolute()).chain([tasks.as_path()]).collect();
+                let confined = confined(id, &container.image, &[&folders.outputs, &folders.scratch], &inputs);
+                let line = if command.is_empty() {
+                    CommandLine::Arguments(arguments)
+                } else {
+                    CommandLine::Program(words(command))
+                };
+                Ok(Process { commands: vec![line], container: Some(confined), ..process })
+            }
+        })
     }
 }
 

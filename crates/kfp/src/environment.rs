@@ -1,8 +1,12 @@
-//! Where a container component runs: one on an image of Python in an environment here. Others are refused.
+//! Where a container component runs: one on an image of Python in an environment here, any other in a container.
 
 use std::path::{Path, PathBuf};
 
+use towpath_core::Digest;
+use towpath_core::project::{Limits, Network};
 use towpath_pipeline::environment::Build;
+use towpath_pipeline::executor::container::fetch;
+use towpath_pipeline::executor::{Container as Confined, Mount};
 use towpath_plan::frontend::kfp::{Container, preamble, python_of_image};
 use towpath_plan::paths::file_name;
 
@@ -13,9 +17,15 @@ use crate::Runner;
 pub(crate) struct Prepared {
     /// Without the lines that install packages.
     pub(crate) command: Vec<String>,
-    /// The environment, and the hash of its lock.
-    pub(crate) environment: PathBuf,
+    pub(crate) place: Place,
+    /// The hash of the environment's lock, or the id of the image.
     pub(crate) lock: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Environment(PathBuf),
+    Image(Digest),
 }
 
 impl Runner<'_> {
@@ -24,13 +34,20 @@ impl Runner<'_> {
         if let Some(prepared) = self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(name) {
             return Ok(prepared.clone());
         }
-        let python = python_of_image(&container.image).ok_or_else(|| {
-            let image = &container.image;
-            format!("it runs in the image {image}: only images of Python, such as python:3.11, can be had here")
-        })?;
-        let prepared = self.python(name, container, &python)?;
+        let prepared = match python_of_image(&container.image) {
+            Some(python) => self.python(name, container, &python)?,
+            None => self.image(name, container)?,
+        };
         let mut all = self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(all.entry(name.to_owned()).or_insert(prepared).clone())
+    }
+
+    fn image(&self, name: &str, container: &Container) -> Result<Prepared, String> {
+        let log = self.request.dir.join("logs").join(format!("image of {}.log", file_name(name)));
+        let id = fetch(&container.image, &log, self.cancel)
+            .map_err(|problem| format!("it runs in a container: {problem}"))?;
+        let lock = format!("sha256:{id}");
+        Ok(Prepared { command: container.command.clone(), place: Place::Image(id), lock })
     }
 
     fn python(&self, name: &str, container: &Container, python: &str) -> Result<Prepared, String> {
@@ -55,7 +72,24 @@ impl Runner<'_> {
         let resolved = resolved.beside(found.as_ref().map_or(&[][..], |found| &found.alone));
         let built = environments.build(&resolved, &build).map_err(said)?;
         let command = found.map_or_else(|| container.command.clone(), |found| found.command);
-        Ok(Prepared { command, environment: built.path, lock: built.hash.to_string() })
+        Ok(Prepared { command, place: Place::Environment(built.path), lock: built.hash.to_string() })
+    }
+}
+
+/// With its outputs at their places, what other tasks made to read, and a network, as a pod has one.
+pub(crate) fn confined(image: &Digest, name: &str, outputs: &[&Path], inputs: &[&Path]) -> Confined {
+    let mounts = |paths: &[&Path], writable| -> Vec<Mount> {
+        paths.iter().map(|path| Mount { path: (*path).to_owned(), writable }).collect()
+    };
+    Confined {
+        image: image.clone(),
+        name: name.to_owned(),
+        network: Network::Bridge,
+        mounts: [mounts(outputs, true), mounts(inputs, false)].concat(),
+        limits: Limits::default(),
+        directory: None,
+        confined: true,
+        options: Vec::new(),
     }
 }
 

@@ -24,7 +24,17 @@ pub enum ProjectEnvironment {
     Unnamed,
     Python(String),
     Conda(String),
-    Docker(String),
+    Docker(DockerEnvironment),
+}
+
+/// `docker_env`: what `docker run` is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerEnvironment {
+    pub image: String,
+    /// As for `--volume`.
+    pub volumes: Vec<String>,
+    /// Names, with values of their own or with those of the caller.
+    pub variables: Vec<(String, Option<String>)>,
 }
 
 /// A command with places for parameters.
@@ -116,9 +126,33 @@ fn environment(
     Ok(match (python, conda, docker) {
         (Some(python), ..) => ProjectEnvironment::Python(path(python)?),
         (_, Some(conda), _) => ProjectEnvironment::Conda(path(conda)?),
-        (.., Some(docker)) => ProjectEnvironment::Docker(docker.fields()?.required("image")?.as_str()?.to_owned()),
+        (.., Some(docker)) => ProjectEnvironment::Docker(docker_environment(docker)?),
         (None, None, None) => usual(exists),
     })
+}
+
+fn docker_environment(field: Field<'_>) -> Result<DockerEnvironment, YamlError> {
+    let mut fields = field.fields()?;
+    let image = fields.required("image")?;
+    // Names reach the command line of podman: none may look like an option.
+    if image.as_str()?.is_empty() || image.as_str()?.starts_with('-') {
+        return Err(image.expected("the name of an image"));
+    }
+    let mut volumes = Vec::new();
+    for volume in fields.optional("volumes").map(|f| f.items()).transpose()?.unwrap_or_default() {
+        volumes.push(volume.as_str()?.to_owned());
+    }
+    let mut variables = Vec::new();
+    for variable in fields.optional("environment").map(|f| f.items()).transpose()?.unwrap_or_default() {
+        if !variable.is_seq() {
+            variables.push((variable.as_str()?.to_owned(), None));
+            continue;
+        }
+        let wrong = || variable.expected("a name, or [name, value]");
+        let [name, value] = variable.items()?.try_into().map_err(|_| wrong())?;
+        variables.push((name.as_str()?.to_owned(), Some(written(&value.to_value()).ok_or_else(wrong)?)));
+    }
+    Ok(DockerEnvironment { image: image.as_str()?.to_owned(), volumes, variables })
 }
 
 fn usual(exists: &impl Fn(&str) -> bool) -> ProjectEnvironment {
@@ -252,6 +286,43 @@ impl EntryPoint {
     }
 }
 
+/// The words of a command line, without their quotes; `None` when it needs a shell.
+pub fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            ' ' | '\t' => words.extend(word.take()),
+            '\'' => {
+                let (inside, after) = rest.as_str().split_once('\'')?;
+                word.get_or_insert_default().push_str(inside);
+                rest = after.chars();
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match rest.next()? {
+                        '"' => break,
+                        '$' | '`' => return None,
+                        '\\' => match rest.next()? {
+                            escaped @ ('"' | '\\' | '$' | '`') => word.push(escaped),
+                            other => word.extend(['\\', other]),
+                        },
+                        other => word.push(other),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(rest.next()?),
+            '~' | '#' if word.is_some() => word.get_or_insert_default().push(c),
+            _ if "|&;<>()$`*?[]{}~#!\n".contains(c) => return None,
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
 /// One word of a shell, as Python's `shlex.quote` writes it.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
@@ -347,6 +418,39 @@ entry_points:
         );
         assert_eq!(prepared.params[0], ("data".into(), "data.csv".into()), "as it was given");
         assert_eq!(prepared.params.last().unwrap(), &("seed".into(), "'1 2'".into()));
+    }
+
+    #[test]
+    fn a_docker_environment_says_what_the_container_gets() {
+        let read = |text: &str| read(FILE, text, |_| true).map(|project| project.environment);
+        let text = "docker_env:\n  image: repo/wine:1\n  volumes: ['/data:/data']\n  environment: [[SEED, 7], HOST]\n";
+        let environment = DockerEnvironment {
+            image: "repo/wine:1".into(),
+            volumes: vec!["/data:/data".into()],
+            variables: vec![("SEED".into(), Some("7".into())), ("HOST".into(), None)],
+        };
+        assert_eq!(read(text).unwrap(), ProjectEnvironment::Docker(environment));
+        for (text, problem) in [
+            ("docker_env: {volumes: [x]}", "'image' is missing"),
+            ("docker_env: {image: --privileged}", "the name of an image"),
+            ("docker_env: {image: x, environment: [[A]]}", "a name, or [name, value]"),
+        ] {
+            let said = read(text).unwrap_err().to_string();
+            assert!(said.contains(problem), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_plain_command_has_words_and_any_other_needs_a_shell() {
+        let split = |line: &str| words(line).map(|words| words.join("|"));
+        assert_eq!(
+            split("python train.py --title 'it'\"'\"'s' a\\ b x~").unwrap(),
+            "python|train.py|--title|it's|a b|x~"
+        );
+        assert_eq!(split("sh -c \"env > \\\"/out\\\"\" ''").unwrap(), "sh|-c|env > \"/out\"|");
+        for line in ["a && b", "a > b", "echo $HOME", "echo \"$HOME\"", "a 'b", "ls *.py", "~/x", "x\\"] {
+            assert_eq!(words(line), None, "{line}");
+        }
     }
 
     #[test]

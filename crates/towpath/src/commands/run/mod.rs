@@ -2,6 +2,7 @@ mod again;
 mod approve;
 mod cancel;
 mod compiled;
+mod docker;
 mod logs;
 mod ls;
 mod project;

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use towpath_git::WorkTree;
 use towpath_imports::{Credentials, Rest};
 use towpath_pipeline::environment::Build;
-use towpath_pipeline::executor::{CommandLine, Ending, Executor as _, Progress, Task};
+use towpath_pipeline::executor::{CommandLine, Container, Ending, Executor as _, Progress, Task};
 use towpath_pipeline::{Cancel, Local, log};
 use towpath_plan::frontend::mlproject::{self, MlProject, Packages, Prepared, ProjectEnvironment};
 
+use super::docker;
 use crate::config::{Context, wait};
 use crate::error::{Error, Exit};
 use crate::signals;
@@ -32,6 +33,18 @@ pub struct Asked {
     pub run_name: Option<String>,
     /// Runs in the environment of the caller, whatever the project asks for.
     pub local_environment: bool,
+    /// Options of the container of a project that has one.
+    pub docker_args: Vec<String>,
+}
+
+/// Where the command runs.
+enum Place {
+    /// With the caller's programs.
+    Here,
+    /// With those of this folder first.
+    Programs(PathBuf),
+    /// In a container with these variables.
+    Container(Box<Container>, Vec<(String, String)>),
 }
 
 /// True for what names a folder or a Git URL; a branch of a project on the server does not look like that.
@@ -55,8 +68,12 @@ pub fn run(ctx: &Context, asked: &Asked) -> Result<Exit, Error> {
     let tracking = Tracking::of(ctx)?;
     let (experiment, run_id) = wait(tracking.begin(asked, &project, &prepared, &folder, &url))?;
     ctx.ui.note(format!("Run {run_id} of experiment {experiment}: {}", prepared.command));
-    let ended = environment(ctx, asked, &project, &folder, temporary.path(), &cancel).and_then(|bin| {
-        execute(ctx, &tracking, &prepared, &folder, temporary.path(), bin, [&experiment, &run_id], &cancel)
+    let ended = place(ctx, asked, &project, &folder, temporary.path(), &cancel).and_then(|place| {
+        if let Place::Container(container, _) = &place {
+            wait(tracking.tag(&run_id, "mlflow.docker.image.uri", &container.name))?;
+            wait(tracking.tag(&run_id, "mlflow.docker.image.id", &format!("sha256:{}", container.image)))?;
+        }
+        execute(ctx, &tracking, &prepared, &folder, temporary.path(), place, [&experiment, &run_id], &cancel)
     });
     let status = match &ended {
         Ok(Ending::Exited(0)) => "FINISHED",
@@ -137,26 +154,30 @@ fn read(folder: &Path) -> Result<MlProject, Error> {
     Ok(mlproject::read(&name, &text, exists)?)
 }
 
-/// The folder of programs of the project's environment; nothing when it runs in the caller's.
-fn environment(
+/// Makes the environment that the project names.
+fn place(
     ctx: &Context,
     asked: &Asked,
     project: &MlProject,
     folder: &Path,
     temporary: &Path,
     cancel: &Cancel,
-) -> Result<Option<PathBuf>, Error> {
+) -> Result<Place, Error> {
     if asked.local_environment {
-        return Ok(None);
+        return Ok(Place::Here);
     }
     let read = |file: &str| fs::read_to_string(folder.join(file)).map_err(Error::io("read", &folder.join(file)));
     let packages = match &project.environment {
-        ProjectEnvironment::Unnamed => return Ok(None),
+        ProjectEnvironment::Unnamed => return Ok(Place::Here),
         ProjectEnvironment::Python(file) => mlproject::python_env(file, &read(file)?)?,
         ProjectEnvironment::Conda(file) => mlproject::conda_env(file, &read(file)?)?,
-        ProjectEnvironment::Docker(image) => {
-            return Err(Error::invalid(format!("the project runs in the image {image}, and images are not run here"))
-                .hint("run it in your own environment: --env-manager local"));
+        ProjectEnvironment::Docker(_) if project.name.is_none() => {
+            return Err(Error::invalid("a project with docker_env must have a name, as for `mlflow run`"));
+        }
+        ProjectEnvironment::Docker(environment) => {
+            let variables = docker::variables(environment)?;
+            let container = docker::container(environment, &asked.docker_args, temporary, cancel)?;
+            return Ok(Place::Container(Box::new(container), variables));
         }
     };
     let file = requirements(folder, temporary, &packages)?;
@@ -169,7 +190,7 @@ fn environment(
             .hint("put that Python first on the PATH, or run with --env-manager local"));
     }
     let built = environments.build(&resolved, &build)?;
-    Ok(Some(built.path.join("bin")))
+    Ok(Place::Programs(built.path.join("bin")))
 }
 
 /// `3.11` is a release of `3.11.2`.
@@ -199,32 +220,45 @@ fn execute(
     prepared: &Prepared,
     folder: &Path,
     temporary: &Path,
-    bin: Option<PathBuf>,
+    place: Place,
     [experiment, run_id]: [&str; 2],
     cancel: &Cancel,
 ) -> Result<Ending, Error> {
-    let mut variables: BTreeMap<String, String> = std::env::vars().collect();
-    if let Some(bin) = bin {
-        let path = variables.remove("PATH").unwrap_or_default();
-        variables.insert("PATH".into(), format!("{}:{path}", bin.display()));
-        variables.insert("VIRTUAL_ENV".into(), bin.parent().unwrap_or(&bin).display().to_string());
+    let mut variables = BTreeMap::new();
+    let mut container = None;
+    let mut command = CommandLine::Program(["bash", "-c", &prepared.command].map(str::to_owned).to_vec());
+    match place {
+        Place::Here => variables.extend(std::env::vars()),
+        Place::Programs(bin) => {
+            variables.extend(std::env::vars());
+            let path = variables.remove("PATH").unwrap_or_default();
+            variables.insert("PATH".into(), format!("{}:{path}", bin.display()));
+            variables.insert("VIRTUAL_ENV".into(), bin.parent().unwrap_or(&bin).display().to_string());
+        }
+        Place::Container(image, asked) => {
+            variables.extend(asked);
+            command = docker::command(&prepared.command);
+            container = Some(*image);
+        }
     }
     variables.insert("MLFLOW_RUN_ID".into(), run_id.to_owned());
     variables.insert("MLFLOW_EXPERIMENT_ID".into(), experiment.to_owned());
     variables.insert("MLFLOW_TRACKING_URI".into(), tracking.uri.clone());
-    variables.insert("PYTHONUNBUFFERED".into(), "1".into());
+    if container.is_none() {
+        variables.insert("PYTHONUNBUFFERED".into(), "1".into());
+    }
     let mut secrets = Vec::new();
     if let Credentials::Token(token) = &tracking.credentials {
         secrets.push(token.clone());
         variables.insert("MLFLOW_TRACKING_TOKEN".into(), token.clone());
     }
-    let command = ["bash", "-c", &prepared.command].map(str::to_owned).to_vec();
     let log_path = temporary.join("run.log");
     let task = Task {
         variables: variables.into_iter().collect(),
         secrets,
         log_limit: LOG_LIMIT,
-        ..Task::new(vec![CommandLine::Program(command)], folder.to_owned(), log_path.clone())
+        container,
+        ..Task::new(vec![command], folder.to_owned(), log_path.clone())
     };
     let mut shown = None;
     let mut show = |progress: Progress| {
@@ -238,7 +272,11 @@ fn execute(
             }
         }
     };
-    Ok(Local.run(&task, &mut show, cancel)?.ending)
+    let finished = Local.run(&task, &mut show, cancel)?;
+    if finished.ending == Ending::NotGranted {
+        return Err(Error::invalid(format!("the project {}", finished.denied)));
+    }
+    Ok(finished.ending)
 }
 
 /// The tracking server of the run.
@@ -281,7 +319,8 @@ impl Tracking {
         let environment = match &project.environment {
             _ if asked.local_environment => None,
             ProjectEnvironment::Unnamed => None,
-            _ => Some("uv"),
+            ProjectEnvironment::Docker(_) => Some("docker"),
+            ProjectEnvironment::Python(_) | ProjectEnvironment::Conda(_) => Some("uv"),
         };
         let mut tags = vec![
             ("mlflow.user", user.clone()),
@@ -313,6 +352,11 @@ impl Tracking {
             self.rest.post("/runs/log-batch", &batch).await?;
         }
         Ok((experiment, run_id))
+    }
+
+    async fn tag(&self, run_id: &str, key: &str, value: &str) -> Result<(), Error> {
+        self.rest.post("/runs/set-tag", &json!({"run_id": run_id, "key": key, "value": value})).await?;
+        Ok(())
     }
 
     /// By name, made when it is not there; by id of the environment; or the default one.

@@ -45,6 +45,9 @@ pub struct Here {
     /// Where an MLproject's packages come from: an environment of their own, or what is here
     #[arg(long, value_enum, default_value_t = EnvManager::Uv)]
     env_manager: EnvManager,
+    /// An option of the container of an MLproject with docker_env, as for `mlflow run`: network=host
+    #[arg(long = "docker-args", short = 'A', value_name = "NAME[=VALUE]")]
+    docker_args: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,7 +69,7 @@ impl Start {
         if !project::is_project(&self.reference) {
             return wait(self.on_server(ctx));
         }
-        let Here { entry_point, version, experiment_name, run_name, env_manager } = self.here;
+        let Here { entry_point, version, experiment_name, run_name, env_manager, docker_args } = self.here;
         let asked = project::Asked {
             uri: self.reference,
             entry_point,
@@ -75,6 +78,7 @@ impl Start {
             experiment: experiment_name,
             run_name,
             local_environment: env_manager == EnvManager::Local,
+            docker_args,
         };
         project::run(ctx, &asked)
     }

@@ -6,6 +6,7 @@ mod bad_pipelines;
 mod bad_requests;
 mod data_plane_killed;
 mod data_remote;
+mod images;
 mod installation;
 mod kill_storm;
 mod kubeflow;
