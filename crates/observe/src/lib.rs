@@ -33,8 +33,10 @@ const LONGEST_TICK: Duration = Duration::from_millis(20);
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Files that were opened for reading and are older than the observation.
+    /// Files that were opened for reading and are older than the observation, without those of the system.
     pub files: BTreeMap<PathBuf, Opened>,
+    /// How many of the system were opened, whatever they were ([`is_of_the_system`]).
+    pub of_the_system: usize,
     /// Peers of TCP and UDP, without name servers.
     pub peers: BTreeMap<SocketAddr, String>,
     /// More files than are noted were opened.
@@ -61,6 +63,7 @@ impl Observation {
         for (peer, program) in later.peers {
             self.peers.entry(peer).or_insert(program);
         }
+        self.of_the_system += later.of_the_system;
         self.incomplete |= later.incomplete;
         self.failed = self.failed.take().or(later.failed);
     }
@@ -137,6 +140,7 @@ fn watch(receiver: &Receiver<io::Result<Listener>>, until: &OwnedFd, begun: Begu
         begun,
         started: Instant::now(),
         seen: HashSet::new(),
+        system_folders: HashSet::new(),
         made: HashSet::new(),
         observation: Observation::default(),
     };
@@ -158,6 +162,9 @@ struct Notes {
     started: Instant,
     /// Absolute paths that were looked at, so that each costs once.
     seen: HashSet<PathBuf>,
+    /// Folders that are of the system, links followed. Most of what a process opens lies there, and it costs no
+    /// second look.
+    system_folders: HashSet<PathBuf>,
     /// What the processes made in the tick of the beginning.
     made: HashSet<PathBuf>,
     observation: Observation,
@@ -197,7 +204,18 @@ impl Notes {
             self.observation.incomplete = true;
             return;
         }
+        if path.parent().is_some_and(|folder| self.system_folders.contains(folder)) {
+            self.observation.of_the_system += 1;
+            self.seen.insert(path);
+            return;
+        }
         let Some((place, target)) = resolved(&path) else { return };
+        if is_of_the_system(&place) && !path.starts_with("/proc") {
+            self.observation.of_the_system += 1;
+            self.system_folders.extend(path.parent().map(Path::to_owned));
+            self.seen.insert(path);
+            return;
+        }
         let Ok(metadata) = fs::metadata(&target) else { return };
         // What came into being while the processes ran is theirs.
         let older = metadata

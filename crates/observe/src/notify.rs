@@ -137,3 +137,12 @@ impl Listener {
         }
     }
 }
+
+/// Reads the memory of a thread that waits for us; how many bytes there were.
+pub(crate) fn read_memory(thread: u32, from: u64, into: &mut [u8]) -> io::Result<usize> {
+    let here = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let there = libc::iovec { iov_base: from as *mut libc::c_void, iov_len: into.len() };
+    #[expect(unsafe_code, reason = "the kernel writes at most the length of the buffer; the other address is not ours")]
+    let read = unsafe { libc::process_vm_readv(thread as i32, &raw const here, 1, &raw const there, 1, 0) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}

@@ -1,11 +1,12 @@
-//! What a thread that waits has in its memory and open, read through `/proc`.
+//! What a thread that waits has in its memory, and through `/proc` what it has open.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::notify;
 
 const PAGE: u64 = 4096;
 const LONGEST_PATH: usize = libc::PATH_MAX as usize;
@@ -41,14 +42,13 @@ fn as_seen_from_here(thread: u32, path: &Path) -> PathBuf {
 
 /// Bytes up to a zero.
 fn text(thread: u32, address: u64) -> Option<Vec<u8>> {
-    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut text = Vec::new();
     let mut buffer = [0; PAGE as usize];
     while text.len() <= LONGEST_PATH {
         let from = address.checked_add(text.len() as u64)?;
         // Not beyond the page: the next one may not be there.
         let room = (PAGE - from % PAGE) as usize;
-        let read = memory.read_at(&mut buffer[..room], from).ok().filter(|read| *read > 0)?;
+        let read = notify::read_memory(thread, from, &mut buffer[..room]).ok().filter(|read| *read > 0)?;
         match buffer[..read].iter().position(|byte| *byte == 0) {
             Some(end) => {
                 text.extend_from_slice(&buffer[..end]);
@@ -64,8 +64,7 @@ fn text(thread: u32, address: u64) -> Option<Vec<u8>> {
 pub(crate) fn peer(thread: u32, address: u64, length: u64) -> Option<SocketAddr> {
     let mut bytes = [0; 28];
     let length = (length as usize).min(bytes.len());
-    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
-    let read = memory.read_at(&mut bytes[..length], address).ok()?;
+    let read = notify::read_memory(thread, address, &mut bytes[..length]).ok()?;
     let family = i32::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
     let port = u16::from_be_bytes([bytes[2], bytes[3]]);
     match family {

@@ -273,7 +273,7 @@ pub(super) fn denied(problem: String) -> Ran {
 fn summary(seen: &Observation) -> String {
     match &seen.failed {
         Some(why) => format!("none: {why}"),
-        None if seen.incomplete => format!("the first {} files", seen.files.len()),
-        None => format!("{} files", seen.files.len()),
+        None if seen.incomplete => format!("the first {} files", seen.files.len() + seen.of_the_system),
+        None => format!("{} files", seen.files.len() + seen.of_the_system),
     }
 }
