@@ -22,13 +22,13 @@ pub struct FileContent {
 }
 
 impl Repository {
-    /// Commits `files` on top of `parent` and points `reference` (a full name, below `refs/`) at
+    /// Commits `files` on top of `parent`, or as a history of their own, and points `reference` (a full name, below `refs/`) at
     /// the result, wherever it pointed before. The same arguments give the same commit, so it may
     /// be repeated after a crash. One process: `git fast-import`.
     pub fn commit_files(
         &self,
         reference: &str,
-        parent: &CommitId,
+        parent: Option<&CommitId>,
         files: &[FileContent],
         message: &str,
         author: &Signature,
@@ -38,10 +38,11 @@ impl Repository {
         }
         let name: String = author.name.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect();
         let email: String = author.email.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>' | ' ')).collect();
+        let from = parent.map(|parent| format!("from {parent}\n")).unwrap_or_default();
         let seconds = author.at.millis().div_euclid(1000);
         let mut stream = format!(
             "commit {reference}\nmark :1\nauthor {name} <{email}> {seconds} +0000\n\
-             committer {name} <{email}> {seconds} +0000\ndata {}\n{message}\nfrom {parent}\n",
+             committer {name} <{email}> {seconds} +0000\ndata {}\n{message}\n{from}",
             message.len()
         )
         .into_bytes();

@@ -16,7 +16,7 @@ use towpath_plan::frontend::kfp::{
 };
 use towpath_plan::paths::file_name;
 
-use crate::dag::{Ended, Inputs, Outputs, State};
+use crate::dag::{Ended, Inputs, Location, Outputs, State};
 use crate::environment::{Place, Prepared, confined, search_path};
 use crate::results::{self, Kept};
 use crate::{Error, Event, Finished, Runner, Status, io_error};
@@ -60,19 +60,26 @@ impl Runner<'_> {
         component: &Component,
         executor: &str,
         inputs: &Inputs,
-        path: &str,
+        place: Location<'_>,
     ) -> Result<Ended, Error> {
-        self.record(Event::Queued { task: path })?;
+        self.record(Event::Queued { task: place.path, needs: place.after })?;
         match &self.pipeline.executors[executor] {
-            Executor::Importer(importer) => self.import(importer, component, inputs, path),
+            Executor::Importer(importer) => self.import(importer, component, inputs, place),
             Executor::Container(container) => {
                 let _slot = self.slots.take();
-                self.container(task, component, executor, container, inputs, path)
+                self.container(task, component, executor, container, inputs, place)
             }
         }
     }
 
-    fn import(&self, importer: &Importer, component: &Component, inputs: &Inputs, path: &str) -> Result<Ended, Error> {
+    fn import(
+        &self,
+        importer: &Importer,
+        component: &Component,
+        inputs: &Inputs,
+        place: Location<'_>,
+    ) -> Result<Ended, Error> {
+        let path = place.path;
         let input = ExecutorInput { parameters: inputs.parameters.clone(), ..ExecutorInput::default() };
         let uri = match &importer.uri {
             Ok(constant) => Some(constant.clone()),
@@ -81,8 +88,8 @@ impl Runner<'_> {
         let metadata = filled(&importer.metadata, &|text| fill(text, &input, &self.names(path)));
         let (uri, metadata) = match (uri, metadata) {
             (Some(uri), Ok(metadata)) => (uri, metadata),
-            (None, _) => return self.without_running(path, Status::Failed, "nothing gave its address".to_owned()),
-            (_, Err(error)) => return self.without_running(path, Status::Failed, error),
+            (None, _) => return self.without_running(place, Status::Failed, "nothing gave its address".to_owned()),
+            (_, Err(error)) => return self.without_running(place, Status::Failed, error),
         };
         let name = component.output_artifacts.keys().next().map_or("artifact", String::as_str);
         let artifact = Artifact {
@@ -104,20 +111,21 @@ impl Runner<'_> {
         executor: &str,
         container: &Container,
         inputs: &Inputs,
-        path: &str,
+        place: Location<'_>,
     ) -> Result<Ended, Error> {
+        let path = place.path;
         let own = self.result_of(path);
         if let Some(kept) = results::load(&own) {
-            return self.reused(path, "it had ended before the run was interrupted", kept);
+            return self.reused(path, "it had ended in an earlier attempt at this run", kept);
         }
-        let cancelled = || self.without_running(path, Status::Cancelled, "the run was cancelled".to_owned());
+        let cancelled = || self.without_running(place, Status::Cancelled, "the run was cancelled".to_owned());
         if self.cancel.is_cancelled() {
             return cancelled();
         }
         let prepared = match self.prepare(executor, container) {
             Ok(prepared) => prepared,
             Err(_) if self.cancel.is_cancelled() => return cancelled(),
-            Err(error) => return self.without_running(path, Status::Failed, error),
+            Err(error) => return self.without_running(place, Status::Failed, error),
         };
         let key = self.key(component, container, &prepared, inputs)?;
         let by_content = self.result_by_content(&key).filter(|_| task.cached);
@@ -188,10 +196,11 @@ impl Runner<'_> {
         };
         let mut untold = None;
         let mut progress = |progress: Progress| {
-            let event = match progress {
-                Progress::Started(id) => Event::Process { task: path, id },
-                Progress::Logged(lines) => Event::Logged { task: path, lines },
-                Progress::WaitsFor(_) | Progress::Used(_) => return,
+            let event = match &progress {
+                Progress::Started(id) => Event::Process { task: path, id: *id },
+                Progress::Logged(lines) => Event::Logged { task: path, lines: *lines },
+                Progress::WaitsFor(resource) => Event::WaitsFor { task: path, resource },
+                Progress::Used(sample) => Event::Used { task: path, sample },
             };
             if let Err(error) = self.record(event) {
                 untold.get_or_insert(error);
@@ -241,6 +250,20 @@ impl Runner<'_> {
         Ok(folders)
     }
 
+    /// Artifacts of other runs that the task is given.
+    fn shared(&self, input: &ExecutorInput) -> Vec<PathBuf> {
+        let Some(runs) = &self.request.runs else { return Vec::new() };
+        let places = input.artifacts.values().flatten().filter_map(|artifact| fs::canonicalize(&artifact.uri).ok());
+        places.filter(|place| place.strip_prefix(runs).is_ok_and(is_made_by_a_task)).collect()
+    }
+
+    /// The artifacts that a container gets; none of what is hidden from tasks.
+    fn mountable(&self, input: &ExecutorInput) -> Vec<PathBuf> {
+        let places = input.artifacts.values().flatten().filter_map(|artifact| fs::canonicalize(&artifact.uri).ok());
+        let hidden = |place: &PathBuf| self.request.hidden.iter().any(|hidden| place.starts_with(hidden));
+        places.filter(|place| !hidden(place)).chain(self.shared(input)).collect()
+    }
+
     /// The process of an attempt; the inner error fails the task.
     fn process(
         &self,
@@ -276,12 +299,9 @@ impl Runner<'_> {
         let mut given = self.watch.variables(path).map_err(Error::Watch)?;
         for secret in &container.secrets {
             match self.watch.secret(secret).map_err(Error::Watch)? {
-                Some(value) => given.push(Variable::secret(&secret.variable, value)),
-                None if secret.optional => {}
-                None => {
-                    let (name, key) = (&secret.secret, &secret.key);
-                    return Ok(Err(format!("needs the key '{key}' of the secret '{name}' as {}", secret.variable)));
-                }
+                Ok(value) => given.push(Variable::secret(&secret.variable, value)),
+                Err(_) if secret.optional => {}
+                Err(why) => return Ok(Err(why)),
             }
         }
         let mut secrets = Vec::new();
@@ -294,22 +314,28 @@ impl Runner<'_> {
             variables.insert("PATH".into(), search_path(environment));
         }
         let tasks = self.request.dir.join("tasks");
-        let process = Process::new(Vec::new(), folders.scratch.clone(), log);
-        let process = Process { variables: variables.into_iter().collect(), secrets, ..process };
+        let process = Process {
+            variables: variables.into_iter().collect(),
+            secrets,
+            measured: self.request.measured,
+            priority: self.request.priority,
+            ..Process::new(Vec::new(), folders.scratch.clone(), log)
+        };
         let words = |command: Vec<String>| command.into_iter().chain(arguments.clone()).collect::<Vec<_>>();
         Ok(match &prepared.place {
             Place::Environment(_) if command.is_empty() && arguments.is_empty() => {
                 Err("it has no command, and that of the image is not known here".to_owned())
             }
             Place::Environment(_) => {
-                let readable: Vec<PathBuf> = self.request.readable.iter().cloned().chain([tasks]).collect();
+                let readable = self.request.readable.iter().cloned().chain([tasks]).chain(self.shared(input));
+                let readable: Vec<PathBuf> = readable.collect();
                 let sandbox = Sandbox::new([folders.outputs.clone(), folders.scratch.clone()])
                     .hiding(&self.request.hidden, &readable);
                 Ok(Process { commands: vec![CommandLine::Program(words(command))], sandbox, ..process })
             }
             Place::Image(id) => {
-                let artifacts = input.artifacts.values().flatten().map(|artifact| Path::new(&artifact.uri));
-                let inputs: Vec<&Path> = artifacts.filter(|path| path.is_absolute()).chain([tasks.as_path()]).collect();
+                let artifacts = self.mountable(input);
+                let inputs: Vec<&Path> = artifacts.iter().map(PathBuf::as_path).chain([tasks.as_path()]).collect();
                 let confined = confined(id, &container.image, &[&folders.outputs, &folders.scratch], &inputs);
                 let line = if command.is_empty() {
                     CommandLine::Arguments(arguments)
@@ -333,6 +359,11 @@ fn finished(path: &str, status: Status, reason: Option<String>, exit_code: Optio
         sandbox: kept.sandbox.clone(),
         ..Finished::new(path, status)
     }
+}
+
+/// `<project>/<run>/tasks/...`, below the folder of all runs: logs and checkouts beside it are not for tasks.
+fn is_made_by_a_task(path: &Path) -> bool {
+    path.components().nth(2).is_some_and(|folder| folder.as_os_str() == "tasks") && path.components().count() > 3
 }
 
 fn backoff(retry: &Retry, tries: u32) -> Duration {

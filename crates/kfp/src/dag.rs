@@ -19,6 +19,9 @@ use crate::{Error, Event, Finished, Runner, Status};
 /// Iterations of a loop under way, when the pipeline sets no limit.
 const ITERATIONS: usize = 64;
 
+/// Tasks that one is shown to come after: a loop of thousands is shown by its first ones.
+const SHOWN_BEFORE: usize = 100;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Inputs {
     pub(crate) parameters: BTreeMap<String, Value>,
@@ -45,16 +48,30 @@ pub(crate) struct Ended {
     pub(crate) state: State,
     pub(crate) outputs: Outputs,
     pub(crate) error: Option<String>,
+    /// The tasks that it ended with: whoever needs it comes after them.
+    pub(crate) last: Vec<String>,
 }
 
 impl Ended {
     pub(crate) fn well(outputs: Outputs) -> Self {
-        Self { state: State::Succeeded, outputs, error: None }
+        Self { state: State::Succeeded, outputs, error: None, last: Vec::new() }
     }
 
     pub(crate) fn badly(state: State, error: String) -> Self {
-        Self { state, outputs: Outputs::default(), error: Some(error) }
+        Self { state, outputs: Outputs::default(), error: Some(error), last: Vec::new() }
     }
+
+    fn at(self, path: &str) -> Self {
+        Self { last: vec![path.to_owned()], ..self }
+    }
+}
+
+/// Where a task is: its path, and the tasks that it comes after. Loops and nested pipelines are no tasks of
+/// their own there: what is in them is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Location<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) after: &'a [String],
 }
 
 /// A task whose inputs are there, or why it does not run.
@@ -65,8 +82,8 @@ enum Ready {
 }
 
 impl Runner<'_> {
-    /// Every task once. `path` ends with `/` unless it is empty.
-    pub(crate) fn dag(&self, dag: &Dag, scope: &Inputs, path: &str) -> Result<Ended, Error> {
+    /// Every task once. The path ends with `/` unless it is empty.
+    pub(crate) fn dag(&self, dag: &Dag, scope: &Inputs, place: Location<'_>) -> Result<Ended, Error> {
         let mut open: BTreeSet<&str> = dag.tasks.keys().map(String::as_str).collect();
         let mut ended: BTreeMap<&str, Ended> = BTreeMap::new();
         let mut running = 0_usize;
@@ -80,10 +97,12 @@ impl Runner<'_> {
                     open.remove(name);
                     let task = &dag.tasks[name];
                     let ready = self.ready(task, scope, &ended, name);
-                    let (send, path) = (send.clone(), format!("{path}{name}"));
+                    let (send, path) = (send.clone(), format!("{}{name}", place.path));
+                    let after = before(task, &ended, place.after);
                     running += 1;
                     threads.spawn(move || {
-                        let result = panic::catch_unwind(AssertUnwindSafe(|| self.task(task, ready, &path)));
+                        let place = Location { path: &path, after: &after };
+                        let result = panic::catch_unwind(AssertUnwindSafe(|| self.task(task, ready, place)));
                         // The receiver waits for all of them.
                         let _ = send.send((name, result));
                     });
@@ -104,7 +123,7 @@ impl Runner<'_> {
                 }
             }
         });
-        broken.map_or_else(|| Ok(whole(dag, &ended)), Err)
+        broken.map_or_else(|| Ok(whole(dag, &ended, place.after)), Err)
     }
 
     /// The inputs of a task, out of what is around it and what has ended.
@@ -207,40 +226,40 @@ impl Runner<'_> {
     }
 
     /// One task with its iterations.
-    fn task(&self, task: &Task, ready: Ready, path: &str) -> Result<Ended, Error> {
+    fn task(&self, task: &Task, ready: Ready, place: Location<'_>) -> Result<Ended, Error> {
         let inputs = match ready {
             Ready::Runs(inputs) => inputs,
-            Ready::Skipped(why) => return self.without_running(path, Status::Skipped, why),
-            Ready::Failed(why) => return self.without_running(path, Status::Failed, why),
+            Ready::Skipped(why) => return self.without_running(place, Status::Skipped, why),
+            Ready::Failed(why) => return self.without_running(place, Status::Failed, why),
         };
         if self.cancel.is_cancelled() {
-            return self.without_running(path, Status::Cancelled, "the run was cancelled".to_owned());
+            return self.without_running(place, Status::Cancelled, "the run was cancelled".to_owned());
         }
         match task.condition.as_ref().map(|condition| (condition, condition_holds(condition, &inputs.parameters))) {
             None | Some((_, Ok(true))) => {}
             Some((condition, Ok(false))) => {
-                return self.without_running(path, Status::Skipped, format!("{condition} does not hold"));
+                return self.without_running(place, Status::Skipped, format!("{condition} does not hold"));
             }
-            Some((_, Err(error))) => return self.without_running(path, Status::Failed, error),
+            Some((_, Err(error))) => return self.without_running(place, Status::Failed, error),
         }
         match &task.each {
-            None => self.once(task, &inputs, path),
+            None => self.once(task, &inputs, place),
             Some(each) => match iterations(each, &inputs, &self.pipeline.components[&task.component]) {
-                Ok(items) => self.iterate(task, each, items, path),
-                Err(error) => self.without_running(path, Status::Failed, error),
+                Ok(items) => self.iterate(task, each, items, place),
+                Err(error) => self.without_running(place, Status::Failed, error),
             },
         }
     }
 
-    fn once(&self, task: &Task, inputs: &Inputs, path: &str) -> Result<Ended, Error> {
+    fn once(&self, task: &Task, inputs: &Inputs, place: Location<'_>) -> Result<Ended, Error> {
         let component = &self.pipeline.components[&task.component];
         match &component.body {
-            Body::Dag(dag) => self.dag(dag, inputs, &format!("{path}/")),
-            Body::Executor(name) => self.component(task, component, name, inputs, path),
+            Body::Dag(dag) => self.dag(dag, inputs, Location { path: &format!("{}/", place.path), ..place }),
+            Body::Executor(name) => Ok(self.component(task, component, name, inputs, place)?.at(place.path)),
         }
     }
 
-    fn iterate(&self, task: &Task, each: &Loop, items: Vec<Inputs>, path: &str) -> Result<Ended, Error> {
+    fn iterate(&self, task: &Task, each: &Loop, items: Vec<Inputs>, place: Location<'_>) -> Result<Ended, Error> {
         let next = AtomicUsize::new(0);
         let results: Mutex<BTreeMap<usize, Result<Ended, Error>>> = Mutex::default();
         let workers = each.limit.unwrap_or(ITERATIONS).min(items.len());
@@ -250,7 +269,8 @@ impl Runner<'_> {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(inputs) = items.get(at) else { break };
-                        let result = self.once(task, inputs, &format!("{path}[{at}]"));
+                        let path = format!("{}[{at}]", place.path);
+                        let result = self.once(task, inputs, Location { path: &path, ..place });
                         results.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
                     }
                 });
@@ -267,12 +287,14 @@ impl Runner<'_> {
         }
         let mut state = State::Succeeded;
         let mut error = None;
+        let mut last = Vec::new();
         for result in results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
             let ended = result?;
             if ended.state != State::Skipped && ended.state > state {
                 state = ended.state;
             }
             error = error.or(ended.error.filter(|_| ended.state != State::Skipped));
+            last.extend(ended.last);
             for (name, value) in ended.outputs.parameters {
                 if let Some(Value::Array(list)) = gathered.parameters.get_mut(&name) {
                     list.push(value);
@@ -282,10 +304,16 @@ impl Runner<'_> {
                 gathered.artifacts.entry(name).or_default().extend(artifacts);
             }
         }
-        Ok(Ended { state, outputs: gathered, error })
+        if items.is_empty() {
+            last = place.after.to_vec();
+        }
+        last.truncate(SHOWN_BEFORE);
+        Ok(Ended { state, outputs: gathered, error, last })
     }
 
-    pub(crate) fn without_running(&self, path: &str, status: Status, why: String) -> Result<Ended, Error> {
+    pub(crate) fn without_running(&self, place: Location<'_>, status: Status, why: String) -> Result<Ended, Error> {
+        let Location { path, after } = place;
+        self.record(Event::Queued { task: path, needs: after })?;
         let finished = Finished { reason: Some(why.clone()), ..Finished::new(path, status) };
         self.record(Event::Finished(&finished))?;
         let state = match status {
@@ -293,7 +321,7 @@ impl Runner<'_> {
             Status::Cancelled => State::Cancelled,
             _ => State::Failed,
         };
-        Ok(Ended::badly(state, format!("{path}: {why}")))
+        Ok(Ended::badly(state, format!("{path}: {why}")).at(path))
     }
 
     pub(crate) fn record(&self, event: Event<'_>) -> Result<(), Error> {
@@ -356,8 +384,19 @@ fn iterations(each: &Loop, inputs: &Inputs, component: &Component) -> Result<Vec
     }
 }
 
+/// The tasks that a task comes after; one that needs nothing comes after what its DAG comes after.
+fn before(task: &Task, ended: &BTreeMap<&str, Ended>, after_dag: &[String]) -> Vec<String> {
+    let mut before: Vec<String> =
+        task.needs.iter().flat_map(|need| ended[need.as_str()].last.iter().cloned()).collect();
+    if task.needs.is_empty() {
+        before = after_dag.to_vec();
+    }
+    before.truncate(SHOWN_BEFORE);
+    before
+}
+
 /// How the DAG ended, and what of its tasks' outputs is its own.
-fn whole(dag: &Dag, ended: &BTreeMap<&str, Ended>) -> Ended {
+fn whole(dag: &Dag, ended: &BTreeMap<&str, Ended>, after: &[String]) -> Ended {
     let worst = ended.values().map(|end| end.state).filter(|state| *state != State::Skipped).max();
     let state = worst.unwrap_or(State::Succeeded);
     let error = ended.values().find(|end| end.state == state).and_then(|end| end.error.clone());
@@ -373,5 +412,12 @@ fn whole(dag: &Dag, ended: &BTreeMap<&str, Ended>) -> Ended {
             outputs.artifacts.insert(name.clone(), found);
         }
     }
-    Ended { state, outputs, error }
+    let needed: BTreeSet<&String> = dag.tasks.values().flat_map(|task| &task.needs).collect();
+    let at_the_end = ended.iter().filter(|(name, _)| !needed.iter().any(|needed| needed == *name));
+    let mut last: Vec<String> = at_the_end.flat_map(|(_, end)| end.last.iter().cloned()).collect();
+    if ended.is_empty() {
+        last = after.to_vec();
+    }
+    last.truncate(SHOWN_BEFORE);
+    Ended { state, outputs, error, last }
 }

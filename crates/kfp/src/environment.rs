@@ -1,13 +1,14 @@
 //! Where a container component runs: one on an image of Python in an environment here, any other in a container.
 
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use towpath_core::Digest;
 use towpath_core::project::{Limits, Network};
 use towpath_pipeline::environment::Build;
-use towpath_pipeline::executor::container::fetch;
+use towpath_pipeline::executor::container::{fetch, image};
 use towpath_pipeline::executor::{Container as Confined, Mount};
-use towpath_plan::frontend::kfp::{Container, preamble, python_of_image};
+use towpath_plan::frontend::kfp::{Container, Executor, Pipeline, preamble, python_of_image};
 use towpath_plan::paths::file_name;
 
 use crate::Runner;
@@ -28,18 +29,36 @@ pub(crate) enum Place {
     Image(Digest),
 }
 
+/// Why a component of the pipeline cannot run here, whatever it is given; nothing when all can, as far as can be
+/// said before images are fetched. Asks podman, if there is such a component.
+pub fn cannot_run(pipeline: &Pipeline) -> Option<String> {
+    pipeline.executors.iter().find_map(|(name, executor)| {
+        let Executor::Container(container) = executor else { return None };
+        let why = match python_of_image(&container.image) {
+            Some(_) => preamble(&container.command).err(),
+            None => image(&container.image)
+                .err()
+                .map(|problem| format!("it runs in a container of the image {}, and {problem}", container.image)),
+        };
+        Some(format!("deploymentSpec.executors.{name}: {}", why?))
+    })
+}
+
 impl Runner<'_> {
     /// Builds what the component needs, once in a run.
     pub(crate) fn prepare(&self, name: &str, container: &Container) -> Result<Prepared, String> {
-        if let Some(prepared) = self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(name) {
+        let of_all =
+            self.prepared.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone();
+        // Iterations of a loop begin together: one of them builds, and what that says is its own log.
+        let mut of_it = of_all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = &*of_it {
             return Ok(prepared.clone());
         }
         let prepared = match python_of_image(&container.image) {
             Some(python) => self.python(name, container, &python)?,
             None => self.image(name, container)?,
         };
-        let mut all = self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(all.entry(name.to_owned()).or_insert(prepared).clone())
+        Ok(of_it.insert(prepared).clone())
     }
 
     fn image(&self, name: &str, container: &Container) -> Result<Prepared, String> {

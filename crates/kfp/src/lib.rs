@@ -18,16 +18,17 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use towpath_core::{Classify, Digest, Kind};
 use towpath_pipeline::{Cancel, Environments, Executor, JournalError};
 use towpath_plan::frontend::kfp::{Artifact, Body, Pipeline};
 
+pub use environment::cannot_run;
 pub use watch::{Event, Finished, Status, Watch};
 
-use dag::{Inputs, State};
+use dag::{Inputs, Location, State};
 use environment::Prepared;
 use slots::Slots;
 
@@ -72,9 +73,15 @@ pub struct Request {
     pub environments: Environments,
     /// Tasks that run at the same time.
     pub jobs: usize,
+    /// Whether what tasks take of the machine is looked at.
+    pub measured: bool,
+    /// Of those that wait for the same the highest goes first.
+    pub priority: i64,
     /// Not to be read by tasks, but for what is below `readable`.
     pub hidden: Vec<PathBuf>,
     pub readable: Vec<PathBuf>,
+    /// Where all runs have their folders (`<project>/<run>`), so that a task may read what those of other runs made.
+    pub runs: Option<PathBuf>,
 }
 
 /// How the run ended.
@@ -111,7 +118,7 @@ pub fn run(
     };
     let inputs = Inputs { parameters: request.parameters.clone(), artifacts: BTreeMap::new() };
     let ended = match &pipeline.root.body {
-        Body::Dag(dag) => runner.dag(dag, &inputs, "")?,
+        Body::Dag(dag) => runner.dag(dag, &inputs, Location { path: "", after: &[] })?,
         Body::Executor(_) => return Err(Error::Parameters("the root of a pipeline must be a dag".to_owned())),
     };
     let status = match ended.state {
@@ -131,7 +138,7 @@ struct Runner<'a> {
     cancel: &'a Cancel,
     slots: Slots,
     /// By the executor's name.
-    prepared: Mutex<BTreeMap<String, Prepared>>,
+    prepared: Mutex<BTreeMap<String, Arc<Mutex<Option<Prepared>>>>>,
     /// Of artifacts, by their address.
     digests: Mutex<BTreeMap<String, Digest>>,
 }

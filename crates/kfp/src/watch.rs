@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use towpath_pipeline::executor::usage::Sample;
 use towpath_pipeline::{JournalError, ProcessId, Variable};
 use towpath_plan::frontend::kfp::{Artifact, SecretVariable};
 
@@ -19,9 +20,11 @@ pub enum Status {
 
 /// Tasks are named by their path: `for-loop-1[0]/train`.
 pub enum Event<'a> {
-    /// It will run when there is room.
+    /// It is known: it will run when there is room, or it is told at once why it does not. It comes after `needs`,
+    /// of which there may be more than are named here.
     Queued {
         task: &'a str,
+        needs: &'a [String],
     },
     /// It runs; `why` is for people.
     Started {
@@ -37,6 +40,16 @@ pub enum Event<'a> {
     Logged {
         task: &'a str,
         lines: u64,
+    },
+    /// It waits for this kind of resource.
+    WaitsFor {
+        task: &'a str,
+        resource: &'static str,
+    },
+    /// What it takes of the machine.
+    Used {
+        task: &'a str,
+        sample: &'a Sample,
     },
     Retrying {
         task: &'a str,
@@ -89,8 +102,12 @@ pub trait Watch: Sync {
         Ok(Vec::new())
     }
 
-    /// The value of a secret; without a server that of the caller's variable of the same name.
-    fn secret(&self, secret: &SecretVariable) -> Result<Option<String>, JournalError> {
-        Ok(std::env::var(&secret.variable).ok())
+    /// The value of a secret; without a server that of the caller's variable of the same name. The inner error
+    /// is for people.
+    fn secret(&self, secret: &SecretVariable) -> Result<Result<String, String>, JournalError> {
+        let SecretVariable { secret, key, variable, .. } = secret;
+        Ok(std::env::var(variable).map_err(|_| {
+            format!("needs the key '{key}' of the secret '{secret}': set the environment variable {variable}")
+        }))
     }
 }

@@ -168,6 +168,31 @@ def stubborn(counter: str, fail: bool = False):
     show(text=failing.output)
 
 
+@component
+def wait(n: int, folder: str) -> int:
+    """Says that it runs, and goes on once there is a file for it or for all."""
+    import os
+    import time
+
+    with open(f"{folder}/began", "a") as file:
+        file.write(f"{n}\n")
+    while not any(os.path.exists(f"{folder}/{go}") for go in (str(n), "all")):
+        time.sleep(0.02)
+    return n * n
+
+
+@component
+def add(numbers: List[int]) -> int:
+    return sum(numbers)
+
+
+@dsl.pipeline(name="waiting")
+def waiting(folder: str):
+    with dsl.ParallelFor([0, 1, 2, 3, 4, 5], parallelism=2) as n:
+        waited = wait(n=n, folder=folder).set_caching_options(False)
+    add(numbers=dsl.Collected(waited.output))
+
+
 if __name__ == "__main__":
-    for pipeline in (three_steps, whole_language, stubborn):
+    for pipeline in (three_steps, whole_language, stubborn, waiting):
         compiler.Compiler().compile(pipeline, f"{sys.argv[1]}/{pipeline.name}.yaml")

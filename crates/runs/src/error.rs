@@ -39,6 +39,14 @@ pub enum Error {
     NoSecret { project: String, name: String },
     #[error("read '{file}' at {commit}: {detail}")]
     ProjectFile { file: String, commit: String, detail: String },
+    #[error("the run is of a compiled pipeline and goes on after what it has done: it cannot begin at '{stage}'")]
+    FromTask { stage: String },
+    #[error("there is no run '{0}'")]
+    NoKfpRun(String),
+    #[error("{0}")]
+    Spec(String),
+    #[error(transparent)]
+    Compiled(#[from] towpath_kfp::Error),
     #[error("read the experiments that were pushed: {detail}")]
     Experiments { detail: String },
     #[error(transparent)]
@@ -63,6 +71,8 @@ impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::ProjectName(_)
+            | Self::FromTask { .. }
+            | Self::Spec(_)
             | Self::ProjectFile { .. }
             | Self::Param { .. }
             | Self::NotTimed { .. }
@@ -71,6 +81,7 @@ impl Classify for Error {
             | Self::SecretValue { .. } => Kind::Invalid,
             Self::NoProject(_)
             | Self::NoRun { .. }
+            | Self::NoKfpRun(_)
             | Self::NoStage { .. }
             | Self::NoSchedule { .. }
             | Self::NoBackfill { .. }
@@ -80,6 +91,7 @@ impl Classify for Error {
             }
             Self::MayNotApprove { .. } => Kind::Denied,
             Self::Store(e) => e.kind(),
+            Self::Compiled(e) => e.kind(),
             Self::Git(e) => e.kind(),
             Self::Tracking(e) => e.kind(),
             Self::Identity(e) => e.kind(),

@@ -1,6 +1,8 @@
 //! What the engine tells, written into the database: each stage's row, its tracked run, its token.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,8 @@ use crate::rows::{self, Open};
 use crate::secrets::{self, Asker};
 use crate::sources::sources;
 use crate::{Error, approvals};
+
+mod compiled;
 
 /// A stage's token outlives its longest time limit, and dies with the stage.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(7 * 24);
@@ -57,7 +61,10 @@ pub(crate) struct DatabaseJournal<'a> {
     experiment: i64,
     parent: &'a str,
     vault: &'a Vault,
-    /// Stages that an earlier attempt at this run finished: they stay as they are.
+    /// The checkout, or where one would be.
+    tree: &'a Path,
+    /// Stages that an earlier attempt at this run finished: they stay as they are. Of a compiled pipeline all
+    /// tasks that it knew.
     finished: BTreeMap<String, StageRun>,
     state: Mutex<State>,
 }
@@ -91,10 +98,15 @@ impl<'a> DatabaseJournal<'a> {
         experiment: i64,
         parent: &'a str,
         vault: &'a Vault,
+        tree: &'a Path,
         finished: BTreeMap<String, StageRun>,
     ) -> Self {
         let state = Mutex::new(State::default());
-        Self { store, runtime, run, server_url, experiment, parent, vault, finished, state }
+        Self { store, runtime, run, server_url, experiment, parent, vault, tree, finished, state }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write<T: Send + 'static>(
@@ -106,7 +118,7 @@ impl<'a> DatabaseJournal<'a> {
 
     /// Changes what is known of a stage; a copy of it, to be written.
     fn change(&self, stage: &str, change: impl FnOnce(&mut Row)) -> Result<Row, JournalError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let row = state.stages.get_mut(stage).ok_or_else(|| format!("stage '{stage}' was not planned"))?;
         change(row);
         Ok(row.clone())
@@ -278,7 +290,7 @@ impl<'a> DatabaseJournal<'a> {
     }
 
     /// The stage goes on running; it says what happened and which attempt comes.
-    fn retrying(&self, stage: &str, attempt: u32, failure: &StageFailure, wait: Duration) -> Result<(), JournalError> {
+    fn retrying(&self, stage: &str, attempt: u32, failure: &dyn Display, wait: Duration) -> Result<(), JournalError> {
         let row = self.change(stage, |row| {
             row.process = None;
             row.shown.attempt = attempt;
@@ -287,6 +299,19 @@ impl<'a> DatabaseJournal<'a> {
         })?;
         let (project, number) = (self.run.project.clone(), self.run.number);
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
+    /// The stage's own tracked run, for any client of MLflow.
+    fn tracking_variables(&self, stage: &str) -> Result<Vec<Variable>, JournalError> {
+        let mut made = None;
+        self.change(stage, |row| made.clone_from(&row.tracked))?;
+        let Some(tracked) = made else { return Err(format!("stage '{stage}' was not decided").into()) };
+        Ok(vec![
+            Variable::new("MLFLOW_TRACKING_URI", self.server_url),
+            Variable::new("MLFLOW_EXPERIMENT_ID", self.experiment.to_string()),
+            Variable::new("MLFLOW_RUN_ID", tracked.run_id),
+            Variable::secret("MLFLOW_TRACKING_TOKEN", tracked.secret),
+        ])
     }
 
     fn awaits_approval(&self, stage: &str, decision: &Decision, approval: &Approvals) -> Result<(), JournalError> {
@@ -414,10 +439,14 @@ fn changes(decision: &Decision) -> Vec<Change> {
 }
 
 pub(crate) fn queued(stage: &Stage, needs: &[String], now: Timestamp) -> StageRun {
+    waiting_to_run(&stage.name, stage.command(), needs, now)
+}
+
+fn waiting_to_run(name: &str, command: String, needs: &[String], now: Timestamp) -> StageRun {
     StageRun {
-        name: stage.name.clone(),
+        name: name.to_owned(),
         status: StageStatus::Queued,
-        command: stage.command(),
+        command,
         attempt: 1,
         needs: needs.to_vec(),
         queued_at: Some(now),
@@ -510,21 +539,13 @@ impl Journal for DatabaseJournal<'_> {
             }
             Event::WaitsFor { stage, resource } => self.waits_for(stage, resource),
             Event::Used { stage, sample } => self.used(stage, sample),
-            Event::Retrying { stage, attempt, failure, wait } => self.retrying(stage, attempt, failure, wait),
+            Event::Retrying { stage, attempt, failure, wait } => self.retrying(stage, attempt, &failure, wait),
             Event::Finished(outcome) => self.finished(outcome),
         }
     }
 
     fn stage_variables(&self, stage: &Stage) -> Result<Vec<Variable>, JournalError> {
-        let mut made = None;
-        self.change(&stage.name, |row| made.clone_from(&row.tracked))?;
-        let Some(tracked) = made else { return Err(format!("stage '{}' was not decided", stage.name).into()) };
-        Ok(vec![
-            Variable::new("MLFLOW_TRACKING_URI", self.server_url),
-            Variable::new("MLFLOW_EXPERIMENT_ID", self.experiment.to_string()),
-            Variable::new("MLFLOW_RUN_ID", tracked.run_id),
-            Variable::secret("MLFLOW_TRACKING_TOKEN", tracked.secret),
-        ])
+        self.tracking_variables(&stage.name)
     }
 
     fn secrets(&self, _: &Stage, policy: &StagePolicy) -> Result<Vec<Variable>, JournalError> {

@@ -2,6 +2,7 @@
 //! and what a success leaves behind (a model version, its lineage, the lock's way back).
 
 pub mod approvals;
+pub mod compiled;
 mod error;
 mod items;
 mod journal;

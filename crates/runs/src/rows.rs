@@ -27,7 +27,7 @@ pub struct NewRun {
     pub project: String,
     pub commit: Commit,
     pub branch: Option<String>,
-    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`, `backfill`, `retry`.
+    /// `push`, `tag`, `manual`, `schedule`, `data`, `model`, `run`, `webhook`, `backfill`, `retry`, `kubeflow`.
     pub trigger: &'static str,
     /// As `towpath.yaml` calls it.
     pub trigger_name: Option<String>,
@@ -47,6 +47,8 @@ pub struct NewRun {
     pub again_of: Option<i64>,
     /// As `towpath.yaml` at the commit says.
     pub concurrency: Option<Concurrency>,
+    /// Of a compiled pipeline: what was asked for ([`crate::compiled`]).
+    pub kfp_run: Option<String>,
 }
 
 impl NewRun {
@@ -68,6 +70,7 @@ impl NewRun {
             from: None,
             again_of: None,
             concurrency: None,
+            kfp_run: None,
         }
     }
 }
@@ -84,9 +87,10 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
     tx.run(
         "insert into pipeline_runs (project, number, status, commit_id, commit_subject, author, author_email, \
          commit_at, branch, cause, started_by, force, cancel_requested, created_at, sources, trigger_name, planned_at, \
-         reason, params, priority, chain, from_stage, concurrency_group, again_of) \
+         reason, params, priority, chain, from_stage, concurrency_group, again_of, \
+         kfp_run) \
          values ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, '[]', $13, $14, $15, $16, $17, $18, $19, \
-         $20, $21)",
+         $20, $21, $22)",
         &[
             &new.project,
             &number,
@@ -109,6 +113,7 @@ pub fn create(tx: &mut Tx<'_>, now: Timestamp, new: &NewRun) -> Result<i64, Erro
             &new.from,
             &group,
             &new.again_of,
+            &new.kfp_run,
         ],
     )?;
     let entry = Entry::new("run.queued", &new.started_by, now).about(words::run(&new.project, number));
@@ -182,6 +187,7 @@ pub struct Open {
     pub params: Params,
     pub from: Option<String>,
     pub again_of: Option<i64>,
+    pub kfp_run: Option<String>,
     pub group: Option<String>,
     /// `push`, `schedule`, ...
     pub trigger: String,
@@ -296,6 +302,7 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
                 params: row.json("params")?,
                 from: row.opt_text("from_stage")?,
                 again_of: row.opt_int("again_of")?,
+                kfp_run: row.opt_text("kfp_run")?,
                 group: row.opt_text("concurrency_group")?,
                 trigger: row.text("cause")?,
                 trigger_name: row.opt_text("trigger_name")?,
@@ -629,6 +636,12 @@ pub(crate) fn unfinished_tracked(tx: &mut Tx<'_>, project: &str, number: i64) ->
         &[&project, &number],
         |row| Ok(row.text("tracking_run")?),
     )
+}
+
+/// What a run of a compiled pipeline was asked for.
+pub(crate) fn kfp_run_of(tx: &mut Tx<'_>, project: &str, number: i64) -> Result<Option<String>, Error> {
+    let row = tx.opt("select kfp_run from pipeline_runs where project = $1 and number = $2", &[&project, &number])?;
+    Ok(row.map(|row| row.opt_text("kfp_run")).transpose()?.flatten())
 }
 
 /// Names, process ids and start times of stages that were running when the server ended.

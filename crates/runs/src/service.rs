@@ -34,7 +34,7 @@ use crate::rows::{self, NewRun, Open};
 use crate::schedules::{self, backfills, pull_requests};
 use crate::success::{self, OpenRelease};
 use crate::triggers::{self, Triggered};
-use crate::{Error, approvals, pushed_experiments};
+use crate::{Error, approvals, compiled, pushed_experiments};
 
 /// Where runs find what they need.
 #[derive(Clone)]
@@ -95,12 +95,17 @@ impl Config {
         self.repositories.join(format!("{project}.git"))
     }
 
+    /// The checkout of a run. Processes of a run are known by it, also where there is none.
+    pub(crate) fn tree_of(&self, project: &str, number: i64) -> PathBuf {
+        self.run_dir(project, number).join("tree")
+    }
+
     /// `dvc.lock` as a run that did not succeed left it.
     fn lock_of(&self, project: &str, number: i64) -> PathBuf {
         self.run_dir(project, number).join("dvc.lock")
     }
 
-    fn run_dir(&self, project: &str, number: i64) -> PathBuf {
+    pub(crate) fn run_dir(&self, project: &str, number: i64) -> PathBuf {
         self.runs.join(project).join(number.to_string())
     }
 }
@@ -123,8 +128,8 @@ pub struct Runs {
     pub(crate) config: Config,
     pub(crate) artifacts: Artifacts,
     pub(crate) releases: Arc<dyn OpenRelease>,
-    pools: Pools,
-    vault: Vault,
+    pub(crate) pools: Pools,
+    pub(crate) vault: Vault,
     active: Mutex<HashMap<(String, i64), Cancel>>,
 }
 
@@ -334,7 +339,10 @@ impl Runs {
 
     /// One run from its checkout to its end. Synchronous: the engine is.
     fn make(&self, runtime: &Handle, run: &Open, cancel: &Cancel, shutdown: &CancellationToken) {
-        let made = self.attempt(runtime, run, cancel);
+        let made = match &run.kfp_run {
+            Some(asked) => compiled::attempt(self, runtime, run, asked, cancel),
+            None => self.attempt(runtime, run, cancel),
+        };
         if self.is_lost(runtime, run) {
             return;
         }
@@ -385,9 +393,9 @@ impl Runs {
         let dir = self.config.run_dir(&run.project, run.number);
         let repository = Repository::open(&self.config.repository(&run.project))?;
         self.reap(runtime, run)?;
-        let (experiment, parent) = self.parent_run(runtime, run)?;
+        let (experiment, parent) = self.parent_run(runtime, run, &run.project, &format!("run-{}", run.number))?;
         let commit = run.commit.id.parse().map_err(Error::Git)?;
-        let tree = dir.join("tree");
+        let tree = self.config.tree_of(&run.project, run.number);
         let (finished, shown) = self.finished_before(runtime, run, &tree)?;
         if tree.exists() {
             repository.worktree_remove(&tree)?;
@@ -396,7 +404,8 @@ impl Runs {
         self.bring_lock(runtime, run, &repository, &tree)?;
         params::apply(&tree, &run.params)?;
         let url = &self.config.server_url;
-        let journal = DatabaseJournal::new(&self.store, runtime, run, url, experiment, &parent, &self.vault, shown);
+        let journal =
+            DatabaseJournal::new(&self.store, runtime, run, url, experiment, &parent, &self.vault, &tree, shown);
         let environments = Environments::new(&self.config.environments);
         let environments = if run.is_of_pull_request() { environments.only_wheels() } else { environments };
         let request = Request {
@@ -520,10 +529,10 @@ impl Runs {
     }
 
     /// Ends the processes that an earlier attempt left running.
-    fn reap(&self, runtime: &Handle, run: &Open) -> Result<(), Error> {
+    pub(crate) fn reap(&self, runtime: &Handle, run: &Open) -> Result<(), Error> {
         let (project, number) = (run.project.clone(), run.number);
         let orphans = runtime.block_on(self.store.read(move |tx| rows::orphans(tx, &project, number)))?;
-        let tree = self.config.run_dir(&run.project, run.number).join("tree");
+        let tree = self.config.tree_of(&run.project, run.number);
         let some = !orphans.is_empty();
         for (stage, pid, started) in orphans {
             let id = towpath_pipeline::ProcessId { pid: pid as i32, start_time: started as u64 };
@@ -545,11 +554,17 @@ impl Runs {
     }
 
     /// The tracked run of the pipeline run: made once, found again after a crash.
-    fn parent_run(&self, runtime: &Handle, run: &Open) -> Result<(i64, String), Error> {
+    pub(crate) fn parent_run(
+        &self,
+        runtime: &Handle,
+        run: &Open,
+        experiment: &str,
+        name: &str,
+    ) -> Result<(i64, String), Error> {
         let now = self.store.now();
-        let run = run.clone();
+        let (run, experiment, name) = (run.clone(), experiment.to_owned(), name.to_owned());
         runtime.block_on(self.store.write(Durability::Relaxed, move |tx| {
-            let experiment = experiments::ensure(tx, now, &run.project)?;
+            let experiment = experiments::ensure(tx, now, &experiment)?;
             let known = tracked_parent(tx, &run.project, run.number, run.tracking_run.as_deref())?;
             let parent = if let Some(parent) = known {
                 parent
@@ -558,7 +573,7 @@ impl Runs {
                 let new = tracked::NewRun {
                     experiment: experiment.id,
                     user: by.0.clone(),
-                    name: Some(format!("run-{}", run.number)),
+                    name: Some(name.clone()),
                     start_time: Some(now),
                     tags: vec![
                         KeyValue::new(tags::COMMIT, &run.commit.id),
@@ -620,9 +635,15 @@ impl Runs {
     /// the cache, so it goes on where it failed. With `from`, this stage and what follows run anyway.
     pub async fn again(&self, project: &str, number: i64, from: Option<String>, by: &Actor) -> Result<i64, Error> {
         let name = project.to_owned();
-        let old = self.store.read(move |tx| rows::get(tx, &name, number)).await?.summary;
+        let read = move |tx: &mut towpath_store::Tx<'_>| {
+            Ok::<_, Error>((rows::get(tx, &name, number)?.summary, rows::kfp_run_of(tx, &name, number)?))
+        };
+        let (old, kfp_run) = self.store.read(read).await?;
         if old.finished_at.is_none() {
             return Err(Error::NotOver { project: project.to_owned(), number });
+        }
+        if let (Some(stage), Some(_)) = (&from, &kfp_run) {
+            return Err(Error::FromTask { stage: stage.clone() });
         }
         let head = self.head(project, &old.commit.id).await?;
         // It stays the run of its planned time, or of its pull request.
@@ -639,6 +660,7 @@ impl Runs {
             reason: Some(format!("run {number} again")),
             from,
             again_of: Some(number),
+            kfp_run,
             trigger_name: old.trigger_name.filter(|_| of_backfill),
             planned_at: old.planned_at.filter(|_| of_backfill),
             ..NewRun::new(project, head.commit, cause, by.clone())

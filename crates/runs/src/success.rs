@@ -152,7 +152,7 @@ fn same_model(before: &VersionLineage, made: &VersionLineage) -> bool {
 }
 
 /// Metrics and parameters of the whole run, on its tracked run.
-fn log_totals(
+pub(crate) fn log_totals(
     tx: &mut Tx<'_>,
     now: Timestamp,
     parent: &str,
@@ -210,7 +210,7 @@ fn write_lock(
     let reference = format!("refs/towpath/runs/{}", run.number);
     let author = Signature { name: "Towpath".into(), email: "towpath@towpath.invalid".into(), at: run.created_at };
     let message = format!("Run {} of {}\n", run.number, run.commit.id);
-    repository.commit_files(&reference, &run.commit.id.parse()?, &files, &message, &author)?;
+    repository.commit_files(&reference, Some(&run.commit.id.parse()?), &files, &message, &author)?;
     Ok(reference)
 }
 

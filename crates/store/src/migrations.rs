@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0017_wandb", include_str!("../migrations/0017_wandb.sql")),
     ("0018_wandb_artifacts", include_str!("../migrations/0018_wandb_artifacts.sql")),
     ("0019_fewer_trees", include_str!("../migrations/0019_fewer_trees.sql")),
+    ("0020_kubeflow", include_str!("../migrations/0020_kubeflow.sql")),
 ];
 
 const VERSIONS: &str = "create table if not exists schema_migrations (version bigint primary key, name text not null)";

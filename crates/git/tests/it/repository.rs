@@ -66,7 +66,7 @@ fn a_commit_is_made_on_top_of_another_without_a_work_tree() {
     let parent = fixture.bare.resolve("main").unwrap();
     let author = Signature { name: "Towpath <x>".into(), email: "towpath@localhost".into(), at: Timestamp(1_000_000) };
     let files = [FileContent { path: "dvc.lock".into(), bytes: b"new\n".to_vec() }];
-    let commit = || fixture.bare.commit_files("refs/towpath/runs/1", &parent, &files, "Run 1", &author).unwrap();
+    let commit = || fixture.bare.commit_files("refs/towpath/runs/1", Some(&parent), &files, "Run 1", &author).unwrap();
 
     let id = commit();
     assert_eq!(fixture.bare.resolve("refs/towpath/runs/1").unwrap(), id);

@@ -30,7 +30,7 @@ fn the_lock_that_a_run_wrote_is_fetched_and_merged() {
         at: towpath_core::Timestamp(0),
     };
     let file = towpath_git::FileContent { path: "dvc.lock".into(), bytes: b"new\n".to_vec() };
-    fixture.bare.commit_files("refs/towpath/runs/3", &parent, &[file], "Run 3", &author).unwrap();
+    fixture.bare.commit_files("refs/towpath/runs/3", Some(&parent), &[file], "Run 3", &author).unwrap();
 
     let run = tree.fetch("origin", "refs/towpath/runs/3").unwrap();
     tree.merge(&run, "Take the lock of run 3").unwrap();

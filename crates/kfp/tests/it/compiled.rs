@@ -59,8 +59,11 @@ fn request(pipeline: &Pipeline, folder: &Path, run: &str, given: Value) -> Reque
         results: Some(folder.join("results")),
         environments: Environments::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("environments")),
         jobs: 2,
+        measured: false,
+        priority: 0,
         hidden: Vec::new(),
         readable: Vec::new(),
+        runs: None,
     }
 }
 

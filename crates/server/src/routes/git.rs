@@ -20,8 +20,6 @@ use towpath_core::names::is_valid_name;
 use towpath_core::{Actor, Kind};
 use towpath_git::{Mode, Pusher, Repository, Service};
 use towpath_identity::Identity;
-use towpath_runs::projects;
-use towpath_store::Durability;
 
 use crate::App;
 use crate::auth::Caller;
@@ -118,13 +116,7 @@ async fn exchange(
     // One push at a time for each project, so that what it changed is known.
     let lock = if service == Service::ReceivePack {
         let lock = app.push_lock(&project).lock_owned().await;
-        let (name, now) = (project.clone(), app.store.now());
-        let by = identity.actor.clone();
-        let path = app.paths.repository(&project);
-        app.store.write(Durability::Full, move |tx| projects::ensure(tx, now, &name, &by)).await?;
-        tokio::task::spawn_blocking(move || Repository::open(&path).or_else(|_| Repository::init_bare(&path)))
-            .await
-            .map_err(|e| ApiError::new(Kind::Internal, e.to_string()))??;
+        app.runs.make_project(&project, &identity.actor).await?;
         Some(lock)
     } else {
         None

@@ -1,5 +1,7 @@
 //! One file per resource; each gives its part of the router.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -55,6 +57,7 @@ pub(crate) fn router(app: App) -> Router {
         artifacts: app.artifacts.clone(),
         vault: app.runs.vault().clone(),
     };
+    let kubeflow = towpath_kubeflow::State { store: app.store.clone(), runs: Arc::clone(&app.runs) };
     let known = Router::new()
         .nest("/api/v1", api)
         .merge(events::router())
@@ -62,12 +65,14 @@ pub(crate) fn router(app: App) -> Router {
         .merge(dvc::router())
         .with_state(app.clone())
         .merge(mlflow)
+        .merge(towpath_kubeflow::router(kubeflow))
         .layer(from_fn_with_state(app.clone(), identify));
     let keyed = towpath_wandb::router(wandb.clone()).layer(from_fn_with_state(app.clone(), identify_key));
     known
         .merge(keyed)
         .merge(towpath_mlflow::parts(tracking))
         .merge(towpath_wandb::open(wandb))
+        .merge(towpath_kubeflow::open())
         .merge(health::router().with_state(app.clone()))
         .merge(schedules::hooks().with_state(app.clone()))
         .merge(page::router().with_state(app.clone()))

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use expression::{condition_holds, selected};
 pub use placeholder::{ExecutorInput, Names, fill, fill_words, flatten_words};
 pub use preamble::{Preamble, preamble, python_of_image};
-pub use read::read;
+pub use read::{documents_as_json, read};
 pub use value::{from_text, shown, typed};
 
 /// A whole file.

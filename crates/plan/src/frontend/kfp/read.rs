@@ -29,6 +29,16 @@ pub fn read(file: &str, text: &str) -> Result<Pipeline> {
     Ok(pipeline)
 }
 
+/// The pipeline, and what Kubernetes is told about it, as JSON.
+///
+/// # Errors
+/// A file that is no YAML.
+pub fn documents_as_json(text: &str) -> Result<(Value, Option<Value>)> {
+    let (first, second) = documents(text);
+    let json = |text: &str| Ok(towpath_yaml::parse("pipeline.yaml", text)?.field().to_json());
+    Ok((json(first)?, second.as_deref().map(json).transpose()?))
+}
+
 /// The two documents; the second keeps its place in the file, so that errors name its lines.
 fn documents(text: &str) -> (&str, Option<String>) {
     let text = text.strip_prefix("---\n").unwrap_or(text);

@@ -55,8 +55,11 @@ pub fn run(ctx: &Context, asked: &Asked) -> Result<Exit, Error> {
         results: (!asked.force).then(|| root.join("results")),
         environments: ctx.environments(),
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        measured: false,
+        priority: 0,
         hidden: Vec::new(),
         readable: Vec::new(),
+        runs: None,
     };
     let told = Told { ctx, recorded: &recorded, logs: dir.join("logs") };
     let outcome = towpath_kfp::run(&pipeline, &request, &told, &Local, &cancel);
@@ -176,7 +179,11 @@ impl Watch for Told<'_> {
             Event::Finished(finished) => {
                 self.finished(finished).map_err(|error| error.message)?;
             }
-            Event::Queued { .. } | Event::Process { .. } | Event::Logged { .. } => {}
+            Event::Queued { .. }
+            | Event::Process { .. }
+            | Event::Logged { .. }
+            | Event::WaitsFor { .. }
+            | Event::Used { .. } => {}
         }
         Ok(())
     }

@@ -50,6 +50,10 @@ pub(super) struct Installation {
     server: Option<Child>,
     /// Instead of the file in the data directory.
     pub(super) database_url: Option<String>,
+    /// Whether the server installs packages, out of what this machine has already.
+    pub(super) installs: bool,
+    /// More variables of the server.
+    pub(super) variables: Vec<(&'static str, PathBuf)>,
     http: reqwest::Client,
     /// What requests and pushes are made with; none while the server has no accounts.
     token: Option<String>,
@@ -88,6 +92,17 @@ fn signal(name: &str, pid: u32) {
     assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
+/// Packages come as this machine reaches their registry, out of what it has already.
+pub(super) fn as_this_machine_installs(command: &mut Command) {
+    let of_the_machine = |name: &str| {
+        ["SSL_CERT_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].iter().any(|start| name.starts_with(start))
+    };
+    command.envs(std::env::vars().filter(|(name, _)| of_the_machine(name)));
+    if let Some(home) = std::env::var_os("HOME") {
+        command.env("UV_CACHE_DIR", Path::new(&home).join(".cache/uv"));
+    }
+}
+
 /// Four images and the digits in them.
 fn images() -> Value {
     serde_json::from_str(include_str!("../../../../serving/testdata/onnx/digits_logistic_f32.json")).unwrap()
@@ -123,7 +138,16 @@ impl Installation {
         }
         fs::create_dir(home.outside("tmp")).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { home, url: String::new(), server: None, database_url: None, http, token: None }
+        Self {
+            home,
+            url: String::new(),
+            server: None,
+            database_url: None,
+            installs: false,
+            variables: Vec::new(),
+            http,
+            token: None,
+        }
     }
 
     pub(super) fn data_dir(&self) -> PathBuf {
@@ -146,6 +170,10 @@ impl Installation {
         if let Some(url) = &self.database_url {
             command.env("TOWPATH_DATABASE_URL", url);
         }
+        if self.installs {
+            as_this_machine_installs(&mut command);
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

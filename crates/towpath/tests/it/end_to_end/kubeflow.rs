@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::installation::Installation;
+use super::installation::{Installation, as_this_machine_installs};
 
 #[tokio::test]
 async fn a_compiled_pipeline_is_recorded_with_its_parameters_and_metrics() {
@@ -18,14 +18,7 @@ async fn a_compiled_pipeline_is_recorded_with_its_parameters_and_metrics() {
 
     let start = |arguments: &[&str]| {
         let mut command = installation.command(env!("CARGO_BIN_EXE_towpath"));
-        // Packages are installed: as this machine reaches their registry, out of what it has already.
-        let of_the_machine = |name: &str| {
-            ["SSL_CERT_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].iter().any(|start| name.starts_with(start))
-        };
-        command.envs(std::env::vars().filter(|(name, _)| of_the_machine(name)));
-        if let Some(home) = std::env::var_os("HOME") {
-            command.env("UV_CACHE_DIR", Path::new(&home).join(".cache/uv"));
-        }
+        as_this_machine_installs(&mut command);
         command.args(["run", "start", "three-steps.yaml"]).args(arguments).output().unwrap()
     };
     let wrong = start(&["-P", "rows=many"]);

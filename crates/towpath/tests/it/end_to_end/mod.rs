@@ -10,6 +10,7 @@ mod images;
 mod installation;
 mod kill_storm;
 mod kubeflow;
+mod kubeflow_server;
 mod lifetime;
 mod log_storm;
 mod mlproject;
