@@ -13,7 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = arguments.next().ok_or(usage)?;
     let (name, path) = model.split_once('=').ok_or(usage)?;
     let models = vec![(name.to_owned(), PathBuf::from(path))];
-    let source = Source::Standalone { models, batching: None, state_dir: arguments.next().map(PathBuf::from) };
+    let source =
+        Source::Standalone { models, batching: None, folder: None, state_dir: arguments.next().map(PathBuf::from) };
     serve(Options::new(address, source), async {
         let _ = tokio::signal::ctrl_c().await;
     })

@@ -14,6 +14,30 @@ use crate::error::RequestError;
 use crate::revision::{LoadedRevision, lock};
 use crate::tensor::{Data, Tensor};
 
+/// How requests that wait for a model are put together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Gathering {
+    /// Of one batch.
+    pub(crate) max_rows: usize,
+    /// So many rows need not wait for more.
+    pub(crate) preferred: Arc<[usize]>,
+    /// What the oldest request waits for others.
+    pub(crate) delay: Duration,
+}
+
+impl From<Batching> for Gathering {
+    fn from(Batching { max_rows, max_delay_ms }: Batching) -> Self {
+        Self { max_rows, preferred: Arc::default(), delay: Duration::from_millis(max_delay_ms) }
+    }
+}
+
+impl Gathering {
+    /// The largest preferred size that `rows` reach.
+    fn reached(&self, rows: usize) -> Option<usize> {
+        self.preferred.iter().copied().filter(|size| *size <= rows).max()
+    }
+}
+
 type Answer = Result<Vec<Tensor>, RequestError>;
 
 /// The requests of one revision that wait to be run.
@@ -48,7 +72,7 @@ impl Queue {
     /// Runs `inputs`, which are `rows` rows, with others.
     pub(crate) async fn run(
         revision: &Arc<LoadedRevision>,
-        batching: Batching,
+        batching: Gathering,
         inputs: Vec<Tensor>,
         rows: usize,
         deadline: Instant,
@@ -67,16 +91,16 @@ impl Queue {
         queue.arrived.notify_one();
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(RequestError::Model("its batch was given up".to_owned())),
-            Err(_) => Err(RequestError::Deadline { seconds: arrived.elapsed().as_secs_f64() }),
+            Ok(Err(_)) if Instant::now() < deadline => Err(RequestError::Model("its batch was given up".to_owned())),
+            // Whoever puts batches together leaves out what is too late.
+            Ok(Err(_)) | Err(_) => Err(RequestError::Deadline { seconds: arrived.elapsed().as_secs_f64() }),
         }
     }
 }
 
 /// Runs batches until nobody waits.
-async fn attend(revision: Arc<LoadedRevision>, batching: Batching) {
+async fn attend(revision: Arc<LoadedRevision>, batching: Gathering) {
     let queue = &revision.queue;
-    let delay = Duration::from_millis(batching.max_delay_ms);
     loop {
         let due = {
             let mut waiting = lock(&queue.waiting);
@@ -84,8 +108,9 @@ async fn attend(revision: Arc<LoadedRevision>, batching: Batching) {
                 waiting.attended = false;
                 return;
             };
-            let full = waiting.rows() >= batching.max_rows;
-            if full { Instant::now() } else { oldest.arrived + delay }
+            let rows = waiting.rows();
+            let enough = rows >= batching.max_rows || batching.reached(rows).is_some();
+            if enough { Instant::now() } else { oldest.arrived + batching.delay }
         };
         if due > Instant::now() {
             let _ = tokio::time::timeout_at(due.into(), queue.arrived.notified()).await;
@@ -93,7 +118,11 @@ async fn attend(revision: Arc<LoadedRevision>, batching: Batching) {
         }
         let far = Instant::now() + Duration::from_hours(1);
         let Ok(permit) = revision.lane.enter(far).await else { continue };
-        let jobs = take(&mut lock(&queue.waiting).jobs, batching.max_rows);
+        let jobs = {
+            let mut waiting = lock(&queue.waiting);
+            let most = batching.reached(waiting.rows()).unwrap_or(batching.max_rows);
+            take(&mut waiting.jobs, most)
+        };
         let running = Arc::clone(&revision);
         drop(tokio::task::spawn_blocking(move || {
             run_together(&running, jobs);
@@ -260,6 +289,13 @@ mod tests {
         assert_eq!(rows(&take(&mut jobs, 5)), [1]);
         assert_eq!(rows(&take(&mut jobs, 2)), [3], "a large request runs alone, whole");
         drop(waiting);
+    }
+
+    #[test]
+    fn the_largest_preferred_size_that_is_reached_is_taken() {
+        let gathering = Gathering { preferred: [2, 4].into(), ..Batching { max_rows: 8, max_delay_ms: 1 }.into() };
+        let reached = [1, 2, 3, 4, 9].map(|rows| gathering.reached(rows));
+        assert_eq!(reached, [None, Some(2), Some(2), Some(4), Some(4)]);
     }
 
     #[test]

@@ -458,7 +458,7 @@ impl DataPlane {
 
     pub(crate) fn ready(&self) -> bool {
         let snapshot = self.router.snapshot();
-        !snapshot.routes.is_empty()
+        !snapshot.routes.is_empty() || self.repository.may_be_empty()
     }
 
     pub(crate) fn state(&self) -> DeploymentState {

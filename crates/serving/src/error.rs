@@ -104,6 +104,10 @@ pub(crate) enum RequestError {
         "the models of a deployment follow the releases of its environment: promote or roll back a release instead"
     )]
     Controlled,
+    #[error("model '{0}' is loaded already")]
+    LoadedAlready(String),
+    #[error("model '{model}' takes {bytes} bytes, and {free} of the memory budget are free: unload another one")]
+    NoMemory { model: String, bytes: u64, free: u64 },
     #[error("{limit} requests of this client are being answered already")]
     TooManyOfOne { limit: usize },
     #[error("{waiting} requests wait for the model already")]
@@ -137,7 +141,8 @@ impl RequestError {
             | Self::UnknownVariant { .. }
             | Self::UnknownPath(_) => StatusCode::NOT_FOUND,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Controlled => StatusCode::CONFLICT,
+            Self::Controlled | Self::LoadedAlready(_) => StatusCode::CONFLICT,
+            Self::NoMemory { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } | Self::TooManyOfOne { .. } | Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady | Self::NotLogged(_) | Self::Hopeless { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -157,13 +162,14 @@ impl Classify for RequestError {
             | Self::UnknownVariant { .. }
             | Self::UnknownPath(_) => Kind::NotFound,
             Self::Unauthenticated => Kind::Unauthenticated,
-            Self::Controlled => Kind::Conflict,
+            Self::Controlled | Self::LoadedAlready(_) => Kind::Conflict,
             Self::TooLarge { .. }
             | Self::Busy { .. }
             | Self::TooManyOfOne { .. }
             | Self::QueueFull { .. }
             | Self::Hopeless { .. }
             | Self::NotLogged(_)
+            | Self::NoMemory { .. }
             | Self::Deadline { .. } => Kind::Exhausted,
             Self::NotReady => Kind::Unavailable,
             Self::Model(_) => Kind::Internal,

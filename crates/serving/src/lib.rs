@@ -27,6 +27,7 @@ pub mod runtime;
 mod server;
 mod shadow;
 pub mod tensor;
+mod triton;
 
 pub use error::ServeError;
 pub use listen::{Address, Tls};

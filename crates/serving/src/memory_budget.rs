@@ -10,9 +10,9 @@ use std::{fs, io};
 use towpath_api::control::Revision;
 
 use crate::revision::lock;
-use crate::runtime::{ExplainError, LoadError, RunError, Runtime};
+use crate::runtime::{ExplainError, LoadError, RunError, Runtime, Signature};
 use crate::server::Loader;
-use crate::tensor::{Tensor, TensorSpec};
+use crate::tensor::Tensor;
 
 /// What all models together may take, by the size of their files.
 pub(crate) struct MemoryBudget {
@@ -45,10 +45,7 @@ impl MemoryBudget {
             let files = Files::of(Path::new(&revision.path));
             let runtime: Arc<dyn Runtime> = Arc::from(loader(revision)?);
             let model = Arc::new(Model {
-                inputs: runtime.inputs().to_vec(),
-                outputs: runtime.outputs().to_vec(),
-                class_labels: runtime.class_labels().map(<[String]>::to_vec),
-                column_names: runtime.column_names().to_vec(),
+                signature: runtime.signature().clone(),
                 engine: runtime.engine(),
                 runs_foreign_code: runtime.runs_foreign_code(),
                 runs_at_once: runtime.runs_at_once(),
@@ -88,6 +85,16 @@ impl MemoryBudget {
         }
     }
 
+    /// What a model there would take.
+    pub(crate) fn size_of(path: &Path) -> u64 {
+        Files::of(path).bytes
+    }
+
+    /// What no model in memory takes.
+    pub(crate) fn free(&self) -> u64 {
+        self.bytes.saturating_sub(self.occupied().bytes)
+    }
+
     pub(crate) fn occupied(&self) -> Occupied {
         let models: Vec<Arc<Model>> = lock(&self.models).iter().filter_map(Weak::upgrade).collect();
         let loaded: Vec<&Arc<Model>> = models.iter().filter(|model| model.is_loaded()).collect();
@@ -106,10 +113,7 @@ struct Model {
     loader: Loader,
     budget: Arc<MemoryBudget>,
     files: Files,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
-    class_labels: Option<Vec<String>>,
-    column_names: Vec<String>,
+    signature: Signature,
     engine: &'static str,
     runs_foreign_code: bool,
     runs_at_once: Option<usize>,
@@ -148,20 +152,8 @@ impl Model {
 struct Resident(Arc<Model>);
 
 impl Runtime for Resident {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.0.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.0.outputs
-    }
-
-    fn class_labels(&self) -> Option<&[String]> {
-        self.0.class_labels.as_deref()
-    }
-
-    fn column_names(&self) -> &[String] {
-        &self.0.column_names
+    fn signature(&self) -> &Signature {
+        &self.0.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -186,7 +178,7 @@ impl Runtime for Resident {
     }
 
     fn warm_up(&self) -> Vec<Tensor> {
-        let zeros = || self.0.inputs.iter().map(Tensor::zeros).collect();
+        let zeros = || self.0.signature.inputs.iter().map(Tensor::zeros).collect();
         self.0.hold().map_or_else(|_| zeros(), |runtime| runtime.warm_up())
     }
 }

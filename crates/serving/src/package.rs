@@ -7,6 +7,7 @@ use std::{fs, io};
 use serde_json::Value;
 
 use crate::runtime::LoadError;
+use crate::triton;
 
 /// The description of a folder that MLflow saved.
 const MLMODEL: &str = "MLmodel";
@@ -52,7 +53,7 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf, LoadError> {
     if path.join(MLMODEL).is_file() {
         return of_mlflow(path);
     }
-    Ok(latest_version(path).unwrap_or_else(|| path.to_owned()))
+    Ok(triton::locate(path)?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// The file of the first flavour that runs here.
@@ -78,16 +79,6 @@ fn of_mlflow(folder: &Path) -> Result<PathBuf, LoadError> {
     }
     let flavours = flavours.map(|flavours| flavours.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
     Err(LoadError::NeedsPython { path: shown(folder), flavours: flavours.unwrap_or_default() })
-}
-
-/// The highest numbered folder with a model, as Triton serves by default.
-fn latest_version(folder: &Path) -> Option<PathBuf> {
-    let versions = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| {
-        let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-        let model = entry.path().join("model.onnx");
-        model.is_file().then_some((number, model))
-    });
-    versions.max().map(|(_, model)| model)
 }
 
 /// The signature and the example of a folder that MLflow saved; nothing of any other place.

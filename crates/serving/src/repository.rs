@@ -2,20 +2,23 @@
 //! loaded again while it runs, as Triton and MLServer have it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use towpath_api::control::Batching;
 
 use crate::data_plane::{DataPlane, standalone_revision};
 use crate::error::{RequestError, RevisionError, ServeError};
-use crate::revision::LoadedRevision;
+use crate::memory_budget::MemoryBudget;
+use crate::revision::{LoadedRevision, lock};
 use crate::router::Route;
 
 /// Name and place of each model; none when a control plane says what is served.
 #[derive(Default)]
 pub(crate) struct Repository {
-    models: Vec<(String, PathBuf)>,
+    models: Mutex<Vec<(String, PathBuf)>>,
     batching: Option<Batching>,
+    /// Models that lie in this folder may be loaded by who asks for them.
+    folder: Option<PathBuf>,
     /// Held while a model is loaded or unloaded: one change at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -30,20 +33,37 @@ pub(crate) struct Entry {
 }
 
 impl Repository {
-    pub(crate) fn of(models: Vec<(String, PathBuf)>, batching: Option<Batching>) -> Result<Self, ServeError> {
+    pub(crate) fn of(
+        models: Vec<(String, PathBuf)>,
+        batching: Option<Batching>,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, ServeError> {
+        let folder = match folder {
+            None => None,
+            Some(path) => Some(path.canonicalize().map_err(|source| ServeError::State { path, source })?),
+        };
         let twice =
             models.iter().enumerate().find(|(index, (name, _))| models[..*index].iter().any(|(n, _)| n == name));
         match twice {
             Some((_, (name, _))) => Err(ServeError::DuplicateModel(name.clone())),
-            None => Ok(Self { models, batching, changing: tokio::sync::Mutex::default() }),
+            None => Ok(Self { models: Mutex::new(models), batching, folder, changing: tokio::sync::Mutex::default() }),
         }
+    }
+
+    fn models(&self) -> Vec<(String, PathBuf)> {
+        lock(&self.models).clone()
+    }
+
+    /// It is ready without any model: they come later.
+    pub(crate) fn may_be_empty(&self) -> bool {
+        self.folder.is_some()
     }
 }
 
 impl DataPlane {
     /// Loads every model of the repository before the first request is taken.
     pub(crate) async fn load_repository(&self) -> Result<(), ServeError> {
-        for (name, path) in &self.repository.models {
+        for (name, path) in &self.repository.models() {
             let route = self.standalone_route(name, path).await;
             let route = route.map_err(|source| ServeError::Load { model: name.clone(), source: Box::new(source) })?;
             self.router.put_route(name, Some(route));
@@ -56,7 +76,7 @@ impl DataPlane {
     pub(crate) async fn load(&self, model: &str) -> Result<(), RequestError> {
         let path = self.place_of(model)?;
         let _one_at_a_time = self.repository.changing.lock().await;
-        let route = self.standalone_route(model, path).await;
+        let route = self.standalone_route(model, &path).await;
         let route = route.map_err(|error| RequestError::Load { model: model.to_owned(), detail: error.to_string() })?;
         self.router.put_route(model, Some(route));
         Ok(())
@@ -81,7 +101,8 @@ impl DataPlane {
                 reason: arm.name(),
             })
             .collect();
-        let absent = self.repository.models.iter().filter(|(name, _)| !entries.iter().any(|entry| entry.name == *name));
+        let models = self.repository.models();
+        let absent = models.iter().filter(|(name, _)| !entries.iter().any(|entry| entry.name == *name));
         let absent: Vec<Entry> = absent
             .filter(|_| !only_ready)
             .map(|(name, _)| Entry {
@@ -95,11 +116,61 @@ impl DataPlane {
         entries
     }
 
-    fn place_of(&self, model: &str) -> Result<&PathBuf, RequestError> {
+    /// The models that are there now, by name; for a folder of models only.
+    pub(crate) fn more_models(&self) -> Result<Vec<(String, PathBuf)>, RequestError> {
+        if !self.repository.may_be_empty() {
+            return Err(RequestError::UnknownPath("this path without --model-folder".to_owned()));
+        }
+        let mut models = self.repository.models();
+        models.sort();
+        Ok(models)
+    }
+
+    /// Serves one more model, which lies in the folder of models.
+    pub(crate) async fn load_more(&self, model: &str, path: &Path) -> Result<(), RequestError> {
+        let folder = self.repository.folder.as_ref().filter(|_| self.more_models().is_ok());
+        let folder = folder.ok_or_else(|| RequestError::UnknownPath("this path without --model-folder".to_owned()))?;
+        if model.is_empty() || model.len() > 256 || model.contains(['/', '\0']) {
+            return Err(RequestError::Invalid("a model's name has 1 to 256 characters and no '/'".to_owned()));
+        }
+        let place =
+            path.canonicalize().ok().filter(|place| place.starts_with(folder)).ok_or_else(|| {
+                RequestError::Invalid(format!("{} is not inside {}", path.display(), folder.display()))
+            })?;
+        let _one_at_a_time = self.repository.changing.lock().await;
+        if self.repository.models().iter().any(|(name, _)| name == model) {
+            return Err(RequestError::LoadedAlready(model.to_owned()));
+        }
+        if let Some(budget) = &self.memory_budget {
+            let (bytes, free) = (MemoryBudget::size_of(&place), budget.free());
+            if bytes > free {
+                return Err(RequestError::NoMemory { model: model.to_owned(), bytes, free });
+            }
+        }
+        let route = self.standalone_route(model, &place).await;
+        let route = route.map_err(|error| RequestError::Load { model: model.to_owned(), detail: error.to_string() })?;
+        lock(&self.repository.models).push((model.to_owned(), path.to_owned()));
+        self.router.put_route(model, Some(route));
+        Ok(())
+    }
+
+    /// Forgets a model; requests that it is answering are finished.
+    pub(crate) async fn unload_more(&self, model: &str) -> Result<(), RequestError> {
+        let known = self.more_models()?.iter().any(|(name, _)| name == model);
+        if !known {
+            return Err(RequestError::UnknownModel(model.to_owned()));
+        }
+        let _one_at_a_time = self.repository.changing.lock().await;
+        lock(&self.repository.models).retain(|(name, _)| name != model);
+        self.router.put_route(model, None);
+        Ok(())
+    }
+
+    fn place_of(&self, model: &str) -> Result<PathBuf, RequestError> {
         if self.control_token.is_some() {
             return Err(RequestError::Controlled);
         }
-        let known = self.repository.models.iter().find(|(name, _)| name == model);
+        let known = self.repository.models().into_iter().find(|(name, _)| name == model);
         known.map(|(_, path)| path).ok_or_else(|| RequestError::UnknownModel(model.to_owned()))
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use towpath_api::control::{Batching, Revision};
 use towpath_core::Timestamp;
 
-use crate::batch::Queue;
+use crate::batch::{Gathering, Queue};
 use crate::error::{RequestError, RevisionError};
 use crate::lane::Lane;
 use crate::metrics::Histograms;
@@ -21,6 +21,7 @@ use crate::protocol;
 use crate::runtime::{ExplainError, Runtime};
 use crate::server::Loader;
 use crate::tensor::Tensor;
+use crate::triton;
 
 /// A run longer than this would keep its thread from answering others: it goes to a thread of its
 /// own. Shorter ones run where the request is read, which saves two thread switches.
@@ -52,7 +53,11 @@ pub(crate) struct LoadedRevision {
     explanations: Arc<Lane>,
     /// Every input and output has its rows first, as many as a request likes.
     by_rows: bool,
-    batching: Mutex<Option<Batching>>,
+    batching: Mutex<Option<Gathering>>,
+    /// What its own configuration says.
+    own_batching: Option<Gathering>,
+    /// Of its own configuration, for who asks for its metadata.
+    pub(crate) parameters: Vec<(String, String)>,
     pub(crate) batches: AtomicU64,
     pub(crate) batched_rows: AtomicU64,
     /// Moving average of the run time of one row in microseconds.
@@ -64,6 +69,8 @@ impl LoadedRevision {
     pub(crate) fn load(info: Revision, loader: &Loader) -> Result<Self, RevisionError> {
         let runtime = loader(&info)?;
         let description = package::describe(Path::new(&info.path))?;
+        let config = triton::read(Path::new(&info.path))?.unwrap_or_default();
+        config.check(runtime.inputs(), runtime.outputs())?;
         for input in runtime.inputs() {
             let lengths = input.shape.iter().map(|length| length.unwrap_or(1));
             let elements = lengths.fold(1_usize, usize::saturating_mul);
@@ -94,7 +101,9 @@ impl LoadedRevision {
             queue: Queue::default(),
             explanations: Lane::fixed(1),
             by_rows,
-            batching: Mutex::new(None),
+            batching: Mutex::new(config.gathering()),
+            own_batching: config.gathering(),
+            parameters: config.parameters,
             batches: AtomicU64::new(0),
             batched_rows: AtomicU64::new(0),
             run_micros: AtomicU64::new(0),
@@ -131,7 +140,7 @@ impl LoadedRevision {
         deadline: Instant,
     ) -> Result<Vec<Tensor>, RequestError> {
         let rows = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1).max(1);
-        let batching = *lock(&self.batching);
+        let batching = lock(&self.batching).clone();
         if let Some(batching) = batching
             && self.by_rows
             && inputs.iter().all(|input| input.shape.first() == Some(&rows))
@@ -178,9 +187,9 @@ impl LoadedRevision {
         })
     }
 
-    /// Requests that wait are run together from now on, or each alone.
+    /// Requests that wait are run together from now on, as the model's own configuration says, or each alone.
     pub(crate) fn set_batching(&self, batching: Option<Batching>) {
-        *lock(&self.batching) = batching;
+        *lock(&self.batching) = batching.map(Gathering::from).or_else(|| self.own_batching.clone());
     }
 
     pub(crate) fn count_batch(&self, rows: usize) {

@@ -49,7 +49,13 @@ pub enum Source {
     /// lie in `state_dir`.
     Controlled { state_dir: PathBuf, control_token: String },
     /// These models, by name, each at 100 %. With a state directory predictions are logged there.
-    Standalone { models: Vec<(String, PathBuf)>, batching: Option<Batching>, state_dir: Option<PathBuf> },
+    Standalone {
+        models: Vec<(String, PathBuf)>,
+        batching: Option<Batching>,
+        /// Models in it are loaded and unloaded by who asks for it (SageMaker's multi-model containers).
+        folder: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -120,9 +126,10 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send +
             let token = TokenHash::of(control_token.trim());
             DataPlane::open(Some(state_dir), Some(token), Repository::default(), limits, clock, loader)?
         }
-        Source::Standalone { models, batching, state_dir } => {
+        Source::Standalone { models, batching, folder, state_dir } => {
             let state_dir = state_dir.map(|path| StateDir::open(&path)).transpose()?;
-            let plane = DataPlane::open(state_dir, None, Repository::of(models, batching)?, limits, clock, loader)?;
+            let plane =
+                DataPlane::open(state_dir, None, Repository::of(models, batching, folder)?, limits, clock, loader)?;
             plane.load_repository().await?;
             plane
         }

@@ -39,7 +39,7 @@ enum Outputs<T> {
 /// The answer of `:explain`. `contributions` are as [`crate::runtime::Runtime::explain`] gives them.
 pub(super) fn respond(revision: &LoadedRevision, contributions: &Tensor) -> Response {
     let names = if revision.columns.is_empty() {
-        revision.runtime.column_names().iter().map(String::as_str).collect()
+        revision.runtime.signature().column_names.iter().map(String::as_str).collect()
     } else {
         revision.columns.iter().map(|column| column.name.as_str()).collect()
     };

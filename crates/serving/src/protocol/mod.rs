@@ -11,6 +11,7 @@ pub(crate) mod json_tensor;
 mod kserve_v1;
 mod named_tensors;
 mod openapi;
+mod sagemaker;
 mod signature;
 mod v2;
 
@@ -34,6 +35,7 @@ use crate::revision::LoadedRevision;
 use crate::routing_key;
 
 pub(crate) use invocations::read_example;
+pub(crate) use named_tensors::datatype;
 
 /// Answers name the revision that gave them and the id under which they are logged.
 const REVISION: HeaderName = HeaderName::from_static("x-towpath-revision");
@@ -114,6 +116,7 @@ fn routes(plane: &Arc<DataPlane>) -> Router<Arc<DataPlane>> {
         .merge(feedback::routes())
         .merge(health::routes())
         .merge(openapi::routes())
+        .merge(sagemaker::routes())
         .fallback(|uri: Uri| async move { RequestError::UnknownPath(uri.path().to_owned()) })
         .method_not_allowed_fallback(|| async { RequestError::UnknownPath("this path with this method".to_owned()) })
         .layer(axum::extract::DefaultBodyLimit::max(plane.limits.body))

@@ -111,7 +111,7 @@ fn accepts(element_type: ElementType, datatype: Datatype) -> bool {
 }
 
 /// The protocol's name of what a model declares.
-pub(super) fn datatype(element_type: ElementType) -> &'static str {
+pub(crate) fn datatype(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::F32 => "FP32",
         ElementType::F64 => "FP64",

@@ -155,8 +155,9 @@ fn metadata(plane: &DataPlane, model: &str, version: Option<&str>) -> Response {
 pub(super) fn properties(choice: &Choice) -> BTreeMap<String, String> {
     let runtime = &choice.revision.runtime;
     let properties = [("engine", runtime.engine()), ("revision", &choice.revision.info.id)];
-    let labels = runtime.class_labels().map(|labels| ("class_labels".to_owned(), labels.join(",")));
-    properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).chain(labels).collect()
+    let labels = runtime.signature().class_labels.as_ref().map(|labels| ("class_labels".to_owned(), labels.join(",")));
+    let own = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    choice.revision.parameters.iter().cloned().chain(own).chain(labels).collect()
 }
 
 async fn model_ready(State(plane): Plane, Path(model): Path<String>) -> Response {

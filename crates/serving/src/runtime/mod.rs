@@ -16,15 +16,27 @@ mod onnxruntime;
 pub mod python;
 mod trees;
 
+/// What a model takes and gives.
+#[derive(Clone, Debug, Default)]
+pub struct Signature {
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<TensorSpec>,
+    /// Of a classifier, if the model carries them.
+    pub class_labels: Option<Vec<String>>,
+    /// Of its one matrix, where the model knows them.
+    pub column_names: Vec<String>,
+}
+
 /// A loaded model; cheap to share, safe to call from many threads.
 pub trait Runtime: Send + Sync {
-    fn inputs(&self) -> &[TensorSpec];
+    fn signature(&self) -> &Signature;
 
-    fn outputs(&self) -> &[TensorSpec];
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.signature().inputs
+    }
 
-    /// The class labels of a classifier, if the model carries them.
-    fn class_labels(&self) -> Option<&[String]> {
-        None
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.signature().outputs
     }
 
     /// Runs one batch. `inputs` are in the order of [`Runtime::inputs`], already checked against
@@ -50,11 +62,6 @@ pub trait Runtime: Send + Sync {
     fn explain(&self, _inputs: &[Tensor], _until: Instant) -> Result<Tensor, ExplainError> {
         let detail = format!("models run by {} are not explained, those of XGBoost and LightGBM are", self.engine());
         Err(ExplainError::Unsupported(detail))
-    }
-
-    /// The names of the columns of its one matrix, where the model knows them.
-    fn column_names(&self) -> &[String] {
-        &[]
     }
 
     /// What it is run on before it is ready.

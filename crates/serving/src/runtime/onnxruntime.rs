@@ -12,7 +12,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor as Value, TensorElementType, ValueType};
 use towpath_environments::{Environments, Undisturbed};
 
-use super::{LoadError, RunError, Runtime};
+use super::{LoadError, RunError, Runtime, Signature};
 use crate::revision::lock;
 use crate::tensor::{Data, ElementType, Half, Integer, Tensor, TensorSpec};
 
@@ -130,8 +130,7 @@ fn fetched(environments: &Path) -> Option<PathBuf> {
 struct Model {
     /// Runs one batch at a time, on all cores where that pays.
     session: Mutex<Session>,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    signature: Signature,
 }
 
 impl Model {
@@ -144,7 +143,7 @@ impl Model {
             .map_err(|error| error.to_string())?;
         let inputs = session.inputs().iter().map(spec).collect::<Result<_, _>>()?;
         let outputs = session.outputs().iter().map(spec).collect::<Result<_, _>>()?;
-        Ok(Self { session: Mutex::new(session), inputs, outputs })
+        Ok(Self { session: Mutex::new(session), signature: Signature { inputs, outputs, ..Signature::default() } })
     }
 }
 
@@ -176,18 +175,14 @@ fn spec(outlet: &Outlet) -> Result<TensorSpec, String> {
 }
 
 impl Runtime for Model {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
         let failed = |node: &str, detail: String| RunError::Node { node: node.to_owned(), detail };
         let mut given: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
-        for (spec, tensor) in self.inputs.iter().zip(inputs) {
+        for (spec, tensor) in self.signature.inputs.iter().zip(inputs) {
             let value = value(tensor, spec.element_type).map_err(|detail| failed(&spec.name, detail))?;
             given.push((&spec.name, value.into()));
         }
@@ -197,7 +192,7 @@ impl Runtime for Model {
             let value = answered.get(&spec.name).ok_or_else(|| failed(&spec.name, "it is not answered".to_owned()))?;
             tensor(value, spec.element_type).map_err(|detail| failed(&spec.name, detail))
         };
-        self.outputs.iter().map(output).collect()
+        self.signature.outputs.iter().map(output).collect()
     }
 
     fn engine(&self) -> &'static str {

@@ -69,6 +69,26 @@ fn a_graph_that_is_cut_or_changed_is_refused_or_run() {
 }
 
 #[test]
+fn trees_that_are_cut_or_changed_are_refused_or_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["xgboost.json", "xgboost.ubj", "lightgbm.txt"] {
+        let file = folder.path().join(name);
+        std::fs::copy(format!("{}/testdata/trees/{name}", env!("CARGO_MANIFEST_DIR")), &file).unwrap();
+        assert!(runtime::load(&file).is_ok(), "{name}");
+        // What follows the trees of LightGBM is not read.
+        damage(&file, &file, name != "lightgbm.txt");
+    }
+    let file = folder.path().join("lightgbm.txt");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let end = text.find("end of trees").unwrap();
+    for part in 0..60 {
+        std::fs::write(&file, &text[..end * part / 60]).unwrap();
+        let error = runtime::load(&file).map(drop).unwrap_err().to_string();
+        assert!(error.contains("lightgbm.txt"), "{part}/60: {error}");
+    }
+}
+
+#[test]
 fn a_description_of_mlflow_that_is_cut_or_changed_is_refused_or_followed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("model.onnx"), testdata("digits_logistic_f32.onnx")).unwrap();
@@ -88,6 +108,19 @@ fn a_version_of_a_triton_repository_that_is_cut_or_changed_is_refused_or_run() {
     let file = folder.path().join("3/model.onnx");
     std::fs::write(&file, testdata("digits_logistic_f32.onnx")).unwrap();
     damage(&file, folder.path(), true);
+}
+
+#[test]
+fn a_configuration_of_triton_that_is_cut_or_changed_is_refused_or_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("3")).unwrap();
+    std::fs::write(folder.path().join("3/model.onnx"), testdata("digits_logistic_f32.onnx")).unwrap();
+    let config = folder.path().join("config.pbtxt");
+    let text = "platform: \"onnxruntime_onnx\"\nmax_batch_size: 8\ninput [ { name: \"X\" data_type: TYPE_FP32 dims: [ \
+                64 ] } ]\nversion_policy { specific { versions: [ 3 ] } }\ndefault_model_filename: \"model.onnx\"\n";
+    std::fs::write(&config, text).unwrap();
+    assert!(runtime::load(folder.path()).is_ok());
+    damage(&config, folder.path(), false);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use towpath_api::control::{
     Batching, DeploymentState, PredictionRecord, Revision, Rollout, RoutingTable, TableAccepted,
 };
 use towpath_core::project::{JudgePolicy, MetricPolicy, Safe};
-use towpath_serving::runtime::{LoadError, RunError, Runtime, Runtimes};
+use towpath_serving::runtime::{LoadError, RunError, Runtime, Runtimes, Signature};
 use towpath_serving::tensor::{Data, ElementType, Tensor, TensorSpec};
 use towpath_serving::{Limits, Loader, OnLogFailure, Options, ServeError, Source, serve};
 
@@ -25,17 +25,12 @@ const CONTROL_TOKEN: &str = "control";
 /// `wider` wants three columns, `sum` adds the two, `nan` gives scores that are no numbers, `echo` gives back a tensor of each type, `picky` is `sum` but fails on a 13, `hangs` takes 3 s.
 struct Scripted {
     behaviour: String,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    signature: Signature,
 }
 
 impl Runtime for Scripted {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -95,15 +90,21 @@ pub(crate) fn load(revision: &Revision) -> Result<Box<dyn Runtime>, LoadError> {
             ("bytes", ElementType::Text),
         ];
         let specs: Vec<_> = types.map(|(name, element_type)| spec(name, element_type, vec![None, None])).into();
-        return Ok(Box::new(Scripted { behaviour, inputs: specs.clone(), outputs: specs }));
+        return Ok(Box::new(Scripted {
+            behaviour,
+            signature: Signature { inputs: specs.clone(), outputs: specs, ..Signature::default() },
+        }));
     }
     Ok(Box::new(Scripted {
         behaviour,
-        inputs: vec![spec("X", ElementType::F32, vec![None, Some(width)])],
-        outputs: vec![
-            spec("label", ElementType::I64, vec![None]),
-            spec("scores", ElementType::F32, vec![None, Some(2)]),
-        ],
+        signature: Signature {
+            inputs: vec![spec("X", ElementType::F32, vec![None, Some(width)])],
+            outputs: vec![
+                spec("label", ElementType::I64, vec![None]),
+                spec("scores", ElementType::F32, vec![None, Some(2)]),
+            ],
+            ..Signature::default()
+        },
     }))
 }
 
@@ -146,7 +147,7 @@ impl Deployment {
         limit: impl FnOnce(&mut Limits),
     ) -> Self {
         let models = models.iter().map(|(name, behaviour)| ((*name).to_owned(), (*behaviour).into())).collect();
-        let source = Source::Standalone { models, batching, state_dir: None };
+        let source = Source::Standalone { models, batching, folder: None, state_dir: None };
         Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, Arc::new(load), limit).await
     }
 
@@ -165,14 +166,23 @@ impl Deployment {
         batching: Option<Batching>,
     ) -> Self {
         let models = models.iter().map(|(name, path)| ((*name).to_owned(), (*path).into())).collect();
-        let source = Source::Standalone { models, batching, state_dir: None };
+        let source = Source::Standalone { models, batching, folder: None, state_dir: None };
         let loader: Loader = Arc::new(move |revision| runtimes.load(revision));
         Self::start_source(Arc::new(tempfile::tempdir().unwrap()), source, loader, |_| {}).await
     }
 
     /// Serves real models in memory for so many bytes of their files.
     pub(crate) async fn of_files_within(models: &[(String, PathBuf)], bytes: u64) -> Self {
-        let source = Source::Standalone { models: models.to_vec(), batching: None, state_dir: None };
+        let source = Source::Standalone { models: models.to_vec(), batching: None, folder: None, state_dir: None };
+        let loader: Loader = Arc::new(move |revision| Runtimes::default().load(revision));
+        let state = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_source(state, source, loader, |limits| limits.memory_budget = Some(bytes)).await
+    }
+
+    /// Serves what is loaded from a folder by who asks for it, in memory for so many bytes of files.
+    pub(crate) async fn of_folder(folder: &Path, bytes: u64) -> Self {
+        let folder = Some(folder.to_owned());
+        let source = Source::Standalone { models: Vec::new(), batching: None, folder, state_dir: None };
         let loader: Loader = Arc::new(move |revision| Runtimes::default().load(revision));
         let state = Arc::new(tempfile::tempdir().unwrap());
         Self::start_source(state, source, loader, |limits| limits.memory_budget = Some(bytes)).await

@@ -42,8 +42,12 @@ print(client.is_model_ready("digits"))
 "#;
 
 fn options() -> Options {
-    let source =
-        Source::Standalone { models: vec![("digits".to_owned(), "sum".into())], batching: None, state_dir: None };
+    let source = Source::Standalone {
+        models: vec![("digits".to_owned(), "sum".into())],
+        batching: None,
+        folder: None,
+        state_dir: None,
+    };
     let mut options = Options::new("127.0.0.1:0".parse().unwrap(), source);
     options.loader = Arc::new(load);
     options

@@ -35,21 +35,25 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Where the routing table, the evidence of rollouts and the predictions are kept
-    #[arg(long, value_name = "DIR", required_unless_present = "model")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["model", "model_folder"])]
     state_dir: Option<PathBuf>,
     /// Let a server with this secret set the routing table
     #[arg(
         long,
         value_name = "FILE",
         requires = "state_dir",
-        required_unless_present = "model",
-        conflicts_with = "model"
+        required_unless_present_any = ["model", "model_folder"],
+        conflicts_with_all = ["model", "model_folder"]
     )]
     control_token_file: Option<PathBuf>,
     /// Serve this model file or folder, or this version of the server's registry (models:/NAME@ALIAS,
     /// models:/NAME/VERSION, models:/NAME/latest), under this name or its own
     #[arg(long, value_name = "[NAME=]PATH|URI", value_parser = named_model)]
     model: Vec<(String, Place)>,
+    /// Let clients load and unload models that lie in this folder, as SageMaker does with its multi-model containers
+    /// (POST /models, DELETE /models/NAME); it is ready without any
+    #[arg(long, value_name = "DIR")]
+    model_folder: Option<PathBuf>,
     /// Run requests that wait for a model together, up to this many rows at once
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..=65_536))]
     batch_rows: Option<u32>,
@@ -156,7 +160,7 @@ impl Serve {
             (_, state_dir) => {
                 let max_delay_ms = self.batch_delay;
                 let batching = self.batch_rows.map(|rows| Batching { max_rows: rows as usize, max_delay_ms });
-                Source::Standalone { models, batching, state_dir }
+                Source::Standalone { models, batching, folder: self.model_folder, state_dir }
             }
         };
         let until_stdin_closes = self.until_stdin_closes;

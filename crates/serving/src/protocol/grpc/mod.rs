@@ -267,10 +267,11 @@ fn status(error: &RequestError) -> Status {
         }
         RequestError::UnknownPath(_) | RequestError::NotExplained(_) => Code::Unimplemented,
         RequestError::Unauthenticated => Code::Unauthenticated,
-        RequestError::Controlled => Code::FailedPrecondition,
+        RequestError::Controlled | RequestError::LoadedAlready(_) => Code::FailedPrecondition,
         RequestError::TooLarge { .. }
         | RequestError::Busy { .. }
         | RequestError::TooManyOfOne { .. }
+        | RequestError::NoMemory { .. }
         | RequestError::QueueFull { .. } => Code::ResourceExhausted,
         RequestError::NotReady | RequestError::NotLogged(_) | RequestError::Hopeless { .. } => Code::Unavailable,
         RequestError::Deadline { .. } => Code::DeadlineExceeded,

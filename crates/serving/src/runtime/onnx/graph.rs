@@ -7,14 +7,13 @@ use super::initializer;
 use super::node::{Argument, Checked, Node, ValueType};
 use super::operators::{self, Supported};
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::runtime::Signature;
 use crate::tensor::{ElementType, Tensor, TensorSpec};
 
 /// A graph that can be run.
 pub(super) struct Planned {
     pub(super) plan: Plan,
-    pub(super) inputs: Vec<TensorSpec>,
-    pub(super) outputs: Vec<TensorSpec>,
-    pub(super) class_labels: Option<Vec<String>>,
+    pub(super) signature: Signature,
 }
 
 /// Why a graph is refused.
@@ -101,7 +100,7 @@ pub(super) fn plan(model: &ModelProto) -> Result<Planned, Refused> {
     let (steps, class_labels) = plan_nodes(graph, &opsets, &mut values)?;
     let (sources, outputs) = read_outputs(graph, &values)?;
     let plan = finish(values, inputs.len(), steps, sources);
-    Ok(Planned { plan, inputs, outputs, class_labels })
+    Ok(Planned { plan, signature: Signature { inputs, outputs, class_labels, column_names: Vec::new() } })
 }
 
 /// Plans a graph that a node runs on values of its own. It sees nothing of the graph around it.

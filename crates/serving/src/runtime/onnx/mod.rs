@@ -134,8 +134,8 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::{LoadError, RunError, Runtime};
-use crate::tensor::{Tensor, TensorSpec};
+use super::{LoadError, RunError, Runtime, Signature};
+use crate::tensor::Tensor;
 
 /// Larger files are refused before they are read.
 const MAX_MODEL_BYTES: u64 = 512 << 20;
@@ -146,16 +146,8 @@ struct OnnxModel {
 }
 
 impl Runtime for OnnxModel {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.planned.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.planned.outputs
-    }
-
-    fn class_labels(&self) -> Option<&[String]> {
-        self.planned.class_labels.as_deref()
+    fn signature(&self) -> &Signature {
+        &self.planned.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {

@@ -12,7 +12,7 @@ use super::proto::{
     TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
 use super::*;
-use crate::tensor::{Data, ElementType};
+use crate::tensor::{Data, ElementType, TensorSpec};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/onnx")
@@ -149,7 +149,7 @@ fn specs_say_what_the_digits_model_takes_and_gives() {
         ]
     );
     let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].map(String::from);
-    assert_eq!(model.class_labels(), Some(&digits[..]));
+    assert_eq!(model.signature().class_labels.as_deref(), Some(&digits[..]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use towpath_environments::{Environments, Undisturbed};
 use towpath_scan::Scan;
 
-use super::{LoadError, RunError, Runtime};
+use super::{LoadError, RunError, Runtime, Signature};
 use crate::package;
 use crate::protocol;
 use crate::revision::lock;
@@ -126,7 +126,8 @@ pub(super) fn load(folder: &Path, python: &Python, trusted: bool) -> Result<Box<
     let answer = pool.run(&probe).map_err(broken)?;
     let rows = probe.first().and_then(|input| input.shape.first()).copied();
     let outputs = answer.iter().map(|(name, tensor)| output_spec(name, tensor, rows)).collect();
-    Ok(Box::new(PythonRuntime { pool, inputs, outputs, probe, workers: python.workers.max(1) }))
+    let signature = Signature { inputs, outputs, ..Signature::default() };
+    Ok(Box::new(PythonRuntime { pool, signature, probe, workers: python.workers.max(1) }))
 }
 
 /// The virtual environment of a model.
@@ -176,25 +177,20 @@ fn output_spec(name: &str, tensor: &Tensor, rows: Option<usize>) -> TensorSpec {
 
 struct PythonRuntime {
     pool: Arc<Pool>,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    signature: Signature,
     probe: Vec<Tensor>,
     workers: usize,
 }
 
 impl Runtime for PythonRuntime {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
         let mut answer = self.pool.run(&inputs)?;
-        let mut outputs = Vec::with_capacity(self.outputs.len());
-        for spec in &self.outputs {
+        let mut outputs = Vec::with_capacity(self.signature.outputs.len());
+        for spec in &self.signature.outputs {
             let found = answer.iter().position(|(name, _)| *name == spec.name);
             let (_, tensor) = answer.swap_remove(found.ok_or_else(|| {
                 let detail = format!("it answered without '{}', which it gave when it was loaded", spec.name);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::shap::{self, Step};
 use super::{MAX_WIDTH, contributions, softmax};
-use crate::runtime::{ExplainError, RunError, Runtime};
+use crate::runtime::{ExplainError, RunError, Runtime, Signature};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
 /// What LightGBM takes for zero: its constant is one of 32 bits.
@@ -69,9 +69,7 @@ pub(super) struct Model {
     /// What sums are divided by: a random forest averages.
     divisor: f64,
     columns: usize,
-    column_names: Vec<String>,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    signature: Signature,
 }
 
 impl Model {
@@ -108,9 +106,12 @@ impl Model {
             width,
             divisor,
             columns,
-            column_names: if names.len() == columns { names } else { Vec::new() },
-            inputs: vec![spec("X", vec![None, Some(columns)])],
-            outputs: vec![spec("predictions", shape)],
+            signature: Signature {
+                inputs: vec![spec("X", vec![None, Some(columns)])],
+                outputs: vec![spec("predictions", shape)],
+                column_names: if names.len() == columns { names } else { Vec::new() },
+                class_labels: None,
+            },
         })
     }
 }
@@ -254,12 +255,8 @@ impl shap::Tree<[f64]> for Tree {
 }
 
 impl Runtime for Model {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -312,10 +309,6 @@ impl Runtime for Model {
             }
             Ok(())
         })
-    }
-
-    fn column_names(&self) -> &[String] {
-        &self.column_names
     }
 
     fn engine(&self) -> &'static str {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::shap::{self, Step};
 use super::{MAX_WIDTH, contributions, softmax};
-use crate::runtime::{ExplainError, RunError, Runtime};
+use crate::runtime::{ExplainError, RunError, Runtime, Signature};
 use crate::tensor::{Data, ElementType, Tensor, TensorSpec};
 
 const LEAF: u32 = u32::MAX;
@@ -49,10 +49,8 @@ pub(super) struct Model {
     /// Of each output, on the scale of the sums.
     base: Vec<f32>,
     link: Link,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    signature: Signature,
     columns: usize,
-    column_names: Vec<String>,
 }
 
 impl Model {
@@ -81,13 +79,16 @@ impl Model {
             categories: Vec::new(),
             base: base_scores(text(parameters, "base_score")?, objective, width)?,
             link,
-            inputs: vec![spec("X", vec![None, Some(columns)])],
-            outputs: vec![spec(
-                "predictions",
-                if width == 1 || link == Link::Argmax { vec![None] } else { vec![None, Some(width)] },
-            )],
+            signature: Signature {
+                inputs: vec![spec("X", vec![None, Some(columns)])],
+                outputs: vec![spec(
+                    "predictions",
+                    if width == 1 || link == Link::Argmax { vec![None] } else { vec![None, Some(width)] },
+                )],
+                column_names: names(learner, columns),
+                class_labels: None,
+            },
             columns,
-            column_names: names(learner, columns),
         };
         let outputs = integers(trees, "tree_info")?;
         let list = at(trees, "trees")?.as_array().ok_or("learner.gradient_booster.model.trees is no list")?;
@@ -228,12 +229,8 @@ impl shap::Tree<[f32]> for Model {
 }
 
 impl Runtime for Model {
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
@@ -258,7 +255,7 @@ impl Runtime for Model {
             Link::Softmax => softmax(&mut sums, width, f32::exp),
             Link::Argmax => sums = sums.chunks(width).map(largest).collect(),
         }
-        let shape = if self.outputs[0].shape.len() == 1 { vec![rows] } else { vec![rows, width] };
+        let shape = if self.signature.outputs[0].shape.len() == 1 { vec![rows] } else { vec![rows, width] };
         Ok(vec![Tensor { shape, data: Data::F32(sums) }])
     }
 
@@ -280,10 +277,6 @@ impl Runtime for Model {
             }
             Ok(())
         })
-    }
-
-    fn column_names(&self) -> &[String] {
-        &self.column_names
     }
 
     fn engine(&self) -> &'static str {
