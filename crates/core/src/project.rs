@@ -98,6 +98,18 @@ pub struct StagePolicy {
     pub sandbox: Confinement,
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// Runs it as a job of a Slurm cluster instead of on the machine of the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<SlurmOptions>,
+}
+
+/// How a stage is given to Slurm, beside what `resources` and `timeouts` say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlurmOptions {
+    pub partition: Option<String>,
+    pub account: Option<String>,
+    /// More words for `sbatch`: `--constraint=a100`.
+    pub options: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

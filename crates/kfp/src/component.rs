@@ -201,6 +201,7 @@ impl Runner<'_> {
                 Progress::Logged(lines) => Event::Logged { task: path, lines: *lines },
                 Progress::WaitsFor(resource) => Event::WaitsFor { task: path, resource },
                 Progress::Used(sample) => Event::Used { task: path, sample },
+                Progress::Runs => return,
             };
             if let Err(error) = self.record(event) {
                 untold.get_or_insert(error);

@@ -19,6 +19,6 @@ pub use environment::{Environment, Environments};
 pub use error::Error;
 pub use executor::container::remove_containers_below;
 pub use executor::{
-    Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_below, kill_orphan,
+    Anywhere, Capacity, Ending, Executor, Finished, Local, Pooled, Pools, ProcessId, Task, kill_below, kill_orphan,
 };
 pub use towpath_sandbox::Sandbox;

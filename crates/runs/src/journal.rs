@@ -334,6 +334,12 @@ impl<'a> DatabaseJournal<'a> {
         self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
     }
 
+    fn runs(&self, stage: &str) -> Result<(), JournalError> {
+        let row = self.change(stage, |row| row.shown.waits_for = None)?;
+        let (project, number) = (self.run.project.clone(), self.run.number);
+        self.write(move |tx| rows::put_stage(tx, &project, number, row.position, &row.shown, row.process))
+    }
+
     /// Into the stage's tracked run, where a process that measured itself would log it.
     fn used(&self, stage: &str, sample: &Sample) -> Result<(), JournalError> {
         let now = Instant::now();
@@ -538,6 +544,7 @@ impl Journal for DatabaseJournal<'_> {
                 self.awaits_approval(&stage.name, decision, approval)
             }
             Event::WaitsFor { stage, resource } => self.waits_for(stage, resource),
+            Event::Runs { stage } => self.runs(stage),
             Event::Used { stage, sample } => self.used(stage, sample),
             Event::Retrying { stage, attempt, failure, wait } => self.retrying(stage, attempt, &failure, wait),
             Event::Finished(outcome) => self.finished(outcome),

@@ -18,8 +18,9 @@ use towpath_git::Repository;
 use towpath_identity::tokens;
 use towpath_pipeline::engine::outcome::{Outcome, Status};
 use towpath_pipeline::engine::{self, Request, log_name};
+use towpath_pipeline::executor::Slurm;
 use towpath_pipeline::{
-    Cancel, Capacity, Environments, Local, Pooled, Pools, kill_below, kill_orphan, log, remove_containers_below,
+    Anywhere, Cancel, Capacity, Environments, Pooled, Pools, kill_below, kill_orphan, log, remove_containers_below,
 };
 use towpath_plan::lock::{Lock, LockText, LockedStage};
 use towpath_store::vault::KEY_LENGTH;
@@ -397,10 +398,14 @@ impl Runs {
         let commit = run.commit.id.parse().map_err(Error::Git)?;
         let tree = self.config.tree_of(&run.project, run.number);
         let (finished, shown) = self.finished_before(runtime, run, &tree)?;
-        if tree.exists() {
+        // A job that a server that was killed left in Slurm goes on in its checkout.
+        let kept = tree.exists() && Slurm::has_jobs(&dir.join("logs"));
+        if tree.exists() && !kept {
             repository.worktree_remove(&tree)?;
         }
-        repository.worktree_add(&tree, &commit)?;
+        if !kept {
+            repository.worktree_add(&tree, &commit)?;
+        }
         self.bring_lock(runtime, run, &repository, &tree)?;
         params::apply(&tree, &run.params)?;
         let url = &self.config.server_url;
@@ -428,7 +433,7 @@ impl Runs {
             helper: Some(self.config.program.clone()),
             ..Request::new(tree.clone(), environments, dir.join("logs"), dir.join("scratch"))
         };
-        let executor = Pooled { pools: &self.pools, inner: Local };
+        let executor = Pooled { pools: &self.pools, inner: Anywhere::default() };
         let outcome = engine::run(&request, &journal, &executor, cancel)?;
         if outcome.status != Status::Succeeded && !outcome.lock_text.is_empty() {
             // What it finished, for a run that makes it again.

@@ -40,6 +40,8 @@ pub enum Event<'a> {
     AwaitsApproval { stage: &'a Stage, decision: &'a Decision, approval: &'a Approvals },
     /// The stage runs as soon as there is enough of this kind of resource.
     WaitsFor { stage: &'a str, resource: &'static str },
+    /// The stage has been given its place on another machine.
+    Runs { stage: &'a str },
     /// What the processes of the stage take of the machine.
     Used { stage: &'a str, sample: &'a Sample },
     /// The command failed and is tried again after a while. `attempt` is the one that comes, from 2.

@@ -395,8 +395,14 @@ impl<'a> StageRunner<'a> {
         let ran = if let Some(datums) = &stage.datums {
             self.run_datums(stage, datums, observed, again)?
         } else {
-            self.clear_outputs(stage)?;
-            let mut ran = self.run_commands(stage)?;
+            let inputs = self.slurm_of(stage).and_then(|_| decide::inputs(stage, observed));
+            let job = inputs.map(|inputs| key(&inputs));
+            let log = self.run.request.log_of(&stage.name);
+            // What a job makes that was left behind is not to be deleted under its hands.
+            if !job.as_ref().is_some_and(|job| self.run.executor.has_job(&log, job)) {
+                self.clear_outputs(stage)?;
+            }
+            let mut ran = self.run_commands(stage, job)?;
             let refused = || self.refused(stage, &ran);
             ran.failure = ran.failure.clone().or_else(|| self.missing_outputs(stage)).or_else(refused);
             ran

@@ -2,16 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use towpath_core::Digest;
 use towpath_core::project::{Limits, Network};
 
-use super::{CommandLine, Ending, Executor as _, Local, Task};
+use super::{CommandLine, Ending, Executor as _, Local, Task, processes};
 use crate::{Cancel, log};
 
 const PROGRAM: &str = "podman";
@@ -143,7 +141,9 @@ pub(super) fn last_words(log: &Path, lines: u64) -> String {
 }
 
 fn ask(arguments: &[&str]) -> Result<String, Problem> {
-    let output = match answer(arguments) {
+    let mut podman = command();
+    podman.args(arguments);
+    let output = match processes::answer(podman, ANSWERS) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Problem::NotInstalled),
         Err(error) => return Err(Problem::Failed(error.to_string())),
         Ok(output) => output,
@@ -154,16 +154,4 @@ fn ask(arguments: &[&str]) -> Result<String, Problem> {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
     Err(Problem::Failed(last.trim_start_matches("Error: ").to_owned()))
-}
-
-fn answer(arguments: &[&str]) -> io::Result<Output> {
-    let mut child = command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-    let limit = Timespec { tv_sec: ANSWERS.as_secs().cast_signed(), tv_nsec: 0 };
-    if poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit)) == Ok(0) {
-        child.kill()?;
-        child.wait()?;
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));
-    }
-    child.wait_with_output()
 }

@@ -6,17 +6,20 @@ mod podman;
 pub mod pools;
 mod processes;
 mod shell;
+pub mod slurm;
 mod supervise;
 pub mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use container::{Container, Mount};
 pub use local::Local;
 pub use pools::{Capacity, Pooled, Pools};
 pub use processes::{kill_below, kill_orphan};
-use towpath_core::project::Resources;
+pub use slurm::Slurm;
+use towpath_core::Digest;
+use towpath_core::project::{Resources, SlurmOptions};
 use towpath_observe::Observation;
 
 use crate::{Cancel, Error};
@@ -32,6 +35,10 @@ pub struct Task {
     pub sandbox: Sandbox,
     /// Runs them in a container instead of the sandbox.
     pub container: Option<Container>,
+    /// Runs them as a job of Slurm.
+    pub slurm: Option<SlurmOptions>,
+    /// What it is run with. A job that an engine left behind and that has the same is taken over.
+    pub key: Option<Digest>,
     /// For all commands together.
     pub timeout: Option<Duration>,
     /// Between SIGTERM and SIGKILL.
@@ -64,6 +71,8 @@ impl Task {
             variables: Vec::new(),
             sandbox: Sandbox::off(),
             container: None,
+            slurm: None,
+            key: None,
             timeout: None,
             grace: Duration::from_secs(10),
             log,
@@ -155,6 +164,8 @@ pub enum Progress {
     Logged(u64),
     /// It waits for this kind of resource.
     WaitsFor(&'static str),
+    /// Its job has been given a place, somewhere else.
+    Runs,
     /// What its processes take of the machine.
     Used(usage::Sample),
 }
@@ -163,4 +174,26 @@ pub enum Progress {
 pub trait Executor: Sync {
     /// Runs the task to its end. When it returns, no process of the task is left.
     fn run(&self, task: &Task, progress: &mut dyn FnMut(Progress), cancel: &Cancel) -> Result<Finished, Error>;
+
+    /// True when an engine that was killed left a job of the task with this log and key: [`run`](Self::run) takes it
+    /// over, and what it makes must be left alone. When nobody can tell, it is there.
+    fn has_job(&self, _log: &Path, _key: &Digest) -> bool {
+        false
+    }
+}
+
+/// Each task where it asks to run: on this machine, or in Slurm.
+#[derive(Clone, Debug, Default)]
+pub struct Anywhere {
+    pub slurm: Slurm,
+}
+
+impl Executor for Anywhere {
+    fn run(&self, task: &Task, progress: &mut dyn FnMut(Progress), cancel: &Cancel) -> Result<Finished, Error> {
+        if task.slurm.is_some() { self.slurm.run(task, progress, cancel) } else { Local.run(task, progress, cancel) }
+    }
+
+    fn has_job(&self, log: &Path, key: &Digest) -> bool {
+        self.slurm.has_job(log, key)
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use towpath_core::Digest;
 use towpath_core::project::Resources;
 
 use super::{Ending, Executor, Finished, Progress, Task};
@@ -197,11 +199,14 @@ pub struct Pooled<'a, E> {
 
 impl<E: Executor> Executor for Pooled<'_, E> {
     fn run(&self, task: &Task, progress: &mut dyn FnMut(Progress), cancel: &Cancel) -> Result<Finished, Error> {
-        if task.resources.is_nothing() {
+        // A job of Slurm takes nothing of this machine, but licences and the like.
+        let of_pools = || Resources { pools: task.resources.pools.clone(), ..Resources::default() };
+        let asked = if task.slurm.is_some() { of_pools() } else { task.resources.clone() };
+        if asked.is_nothing() {
             return self.inner.run(task, progress, cancel);
         }
         let mut waits_for = |what| progress(Progress::WaitsFor(what));
-        let lease = match self.pools.acquire(&task.resources, task.priority, task.queue, cancel, &mut waits_for) {
+        let lease = match self.pools.acquire(&asked, task.priority, task.queue, cancel, &mut waits_for) {
             Ok(lease) => lease,
             Err(denied) => {
                 let (ending, why) = match denied {
@@ -220,6 +225,10 @@ impl<E: Executor> Executor for Pooled<'_, E> {
         task.variables.retain(|(name, _)| name != "CUDA_VISIBLE_DEVICES");
         task.variables.push(("CUDA_VISIBLE_DEVICES".to_owned(), devices.join(",")));
         self.inner.run(&task, progress, cancel)
+    }
+
+    fn has_job(&self, log: &Path, key: &Digest) -> bool {
+        self.inner.has_job(log, key)
     }
 }
 

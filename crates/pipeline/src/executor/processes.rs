@@ -1,10 +1,13 @@
 //! What `/proc` says of processes: who is in a group, and who left it and still belongs to a stage.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open, test_kill_process_group};
 
 use super::ProcessId;
 
@@ -57,6 +60,19 @@ pub(super) fn of_namespace(leader: i32) -> Vec<i32> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What a program says that has little to say and should say it soon.
+pub(super) fn answer(mut command: Command, limit: Duration) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: 0 };
+    if poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit)) == Ok(0) {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));
+    }
+    child.wait_with_output()
 }
 
 /// After so long, numbers of processes may have begun anew.

@@ -95,7 +95,7 @@ pub(super) fn run(
     Ok(Finished { ending, duration, log_lines, sandbox, denied, observation })
 }
 
-fn describe(ending: Ending, duration: Duration) -> String {
+pub(super) fn describe(ending: Ending, duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match ending {
         Ending::Exited(code) => format!("exited with {code} after {seconds:.2} s"),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use towpath_core::project::{Limits, Resources, StagePolicy, Undeclared};
-use towpath_yaml::{Field, YamlError};
+use towpath_core::project::{Limits, Resources, SlurmOptions, StagePolicy, Undeclared};
+use towpath_yaml::{Field, Fields, YamlError};
 
 use super::{environments, name, units};
 use crate::{condition, confinement};
@@ -22,6 +22,7 @@ pub(super) fn read(field: Option<Field<'_>>) -> Result<BTreeMap<String, StagePol
             undeclared: fields.optional("undeclared").map_or(Ok(Undeclared::Warn), undeclared)?,
             sandbox: confinement::read(&mut fields)?.unwrap_or_default(),
             limits: fields.optional("limits").map(limits).transpose()?.unwrap_or_default(),
+            slurm: executor(&mut fields)?,
         };
         fields.finish()?;
         stages.insert(entry.key.clone(), policy);
@@ -42,6 +43,59 @@ fn undeclared(field: Field<'_>) -> Result<Undeclared, YamlError> {
         "allow" => Ok(Undeclared::Allow),
         _ => Err(field.expected("warn, refuse or allow")),
     }
+}
+
+/// Options of `sbatch` that say where Towpath finds a job and what it prints.
+const OF_TOWPATH: [&str; 12] = [
+    "array",
+    "chdir",
+    "comment",
+    "error",
+    "export",
+    "input",
+    "job-name",
+    "open-mode",
+    "output",
+    "parsable",
+    "requeue",
+    "wrap",
+];
+
+/// `executor` and `slurm`.
+fn executor(fields: &mut Fields<'_>) -> Result<Option<SlurmOptions>, YamlError> {
+    let (executor, slurm) = (fields.optional("executor"), fields.optional("slurm"));
+    let is_slurm = match executor.map(|field| Ok((field, field.as_str()?))).transpose()? {
+        None | Some((_, "local")) => false,
+        Some((_, "slurm")) => true,
+        Some((field, _)) => return Err(field.expected("local or slurm")),
+    };
+    match slurm {
+        Some(field) if !is_slurm => Err(field.error("only a job of Slurm has it").help("add executor: slurm")),
+        Some(field) => slurm_options(field).map(Some),
+        None => Ok(is_slurm.then(SlurmOptions::default)),
+    }
+}
+
+fn slurm_options(field: Field<'_>) -> Result<SlurmOptions, YamlError> {
+    let mut fields = field.fields()?;
+    let mut options = Vec::new();
+    for item in fields.optional("options").map(|f| f.items()).transpose()?.unwrap_or_default() {
+        let word = item.as_str()?;
+        let Some(option) = word.strip_prefix("--").and_then(|word| word.split('=').next()) else {
+            return Err(item.expected("an option of sbatch, such as --constraint=a100"));
+        };
+        if OF_TOWPATH.iter().any(|of| of.starts_with(option)) {
+            return Err(item.error(format!("--{option} is Towpath's own to set")));
+        }
+        options.push(word.to_owned());
+    }
+    let options = SlurmOptions {
+        partition: fields.optional("partition").map(name).transpose()?,
+        account: fields.optional("account").map(name).transpose()?,
+        options,
+    };
+    fields.finish()?;
+    Ok(options)
 }
 
 fn limits(field: Field<'_>) -> Result<Limits, YamlError> {

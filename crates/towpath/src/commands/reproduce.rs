@@ -9,7 +9,7 @@ use towpath_core::Kind;
 use towpath_data::config::Level;
 use towpath_data::{Config, Repository, content_hash, verbs};
 use towpath_git::{CommitId, WorkTree};
-use towpath_pipeline::{Local, Outcome, Request, Status, engine};
+use towpath_pipeline::{Anywhere, Outcome, Request, Status, engine};
 use towpath_plan::lock::Lock;
 use towpath_plan::towpath_yaml;
 
@@ -174,7 +174,7 @@ fn run_again(ctx: &Context, root: &Path, dir: &Path, environment_lock: Option<St
         ..Request::new(root.to_owned(), ctx.environments(), dir.join("logs"), dir.join("scratch"))
     };
     let journal = TerminalJournal::new(&ctx.ui, &request, dir.join("checks"), None);
-    let outcome = engine::run(&request, &journal, &Local, &signals::cancel_on_signal()?)?;
+    let outcome = engine::run(&request, &journal, &Anywhere::default(), &signals::cancel_on_signal()?)?;
     match outcome.status {
         Status::Succeeded => Ok(outcome),
         Status::Failed => {

@@ -24,6 +24,7 @@ mod program;
 mod repro;
 mod running;
 mod sandbox;
+mod slurm;
 mod sync;
 mod tracking_faults;
 mod users;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use towpath_core::UndeclaredInput;
-use towpath_core::project::{Confinement, Network, Undeclared};
+use towpath_core::project::{Confinement, Network, SlurmOptions, Undeclared};
+use towpath_core::{Digest, UndeclaredInput};
 use towpath_observe::Observation;
 use towpath_plan::paths;
 use towpath_plan::pipeline::Stage;
@@ -59,6 +59,8 @@ pub(super) struct Place<'p> {
     pub(super) log: PathBuf,
     /// Beside those of every stage.
     pub(super) variables: Vec<(String, String)>,
+    /// By which a job that was left behind is known.
+    pub(super) key: Option<Digest>,
 }
 
 /// What running the commands gave.
@@ -73,12 +75,12 @@ pub(super) struct Ran {
 }
 
 impl StageRunner<'_> {
-    pub(super) fn run_commands(&self, stage: &Stage) -> Result<Ran, Error> {
+    pub(super) fn run_commands(&self, stage: &Stage, key: Option<Digest>) -> Result<Ran, Error> {
         let scratch = self.run.request.scratch.join(paths::file_name(&stage.name));
         create_folder(&scratch)?;
         let log = self.run.request.log_of(&stage.name);
         let root = self.run.workspace.root();
-        let place = Place { root, scratch: &scratch, log, variables: Vec::new() };
+        let place = Place { root, scratch: &scratch, log, variables: Vec::new(), key };
         let mut unrecorded = None;
         let mut progress = |progress| {
             let stage = &stage.name;
@@ -86,6 +88,7 @@ impl StageRunner<'_> {
                 Progress::Started(id) => self.run.record(Event::Process { stage, id }),
                 Progress::Logged(lines) => self.run.record(Event::Logged { stage, lines }),
                 Progress::WaitsFor(resource) => self.run.record(Event::WaitsFor { stage, resource }),
+                Progress::Runs => self.run.record(Event::Runs { stage }),
                 Progress::Used(sample) => self.run.record(Event::Used { stage, sample: &sample }),
             };
             if let Err(error) = recorded {
@@ -121,7 +124,14 @@ impl StageRunner<'_> {
     ) -> Result<Ran, Error> {
         let request = self.run.request;
         let image = self.image_of(stage);
+        let slurm = self.slurm_of(stage);
+        if slurm.is_some()
+            && let Some(problem) = self.not_in_slurm(stage)
+        {
+            return Ok(denied(problem.to_owned()));
+        }
         let confined = match image {
+            _ if slurm.is_some() => Ok((Sandbox::off(), None)),
             Some(image) => self.container(stage, place, image).map(|container| (Sandbox::off(), Some(container))),
             None => self.sandbox(stage, place).map(|sandbox| (sandbox, None)),
         };
@@ -137,6 +147,8 @@ impl StageRunner<'_> {
             variables,
             sandbox,
             container,
+            slurm: slurm.cloned(),
+            key: place.key.clone(),
             timeout: self.timeout(stage),
             grace: request.grace,
             log: place.log.clone(),
@@ -147,17 +159,32 @@ impl StageRunner<'_> {
             queue: self.queue(stage),
             heartbeat: self.heartbeat(stage),
             measured: request.measured,
-            observed: image.is_none() && self.undeclared(stage) != Undeclared::Allow,
+            observed: image.is_none() && slurm.is_none() && self.undeclared(stage) != Undeclared::Allow,
         };
         let finished = self.run.executor.run(&task, progress, self.run.cancel)?;
         let seen = finished.observation.as_ref();
         let undeclared = seen.map(|seen| self.undeclared_inputs(stage, &task, place, seen)).unwrap_or_default();
         let observed = match image {
-            Some(_) if self.undeclared(stage) != Undeclared::Allow => "none: it runs in a container".to_owned(),
-            _ => seen.map(summary).unwrap_or_default(),
+            _ if self.undeclared(stage) == Undeclared::Allow => String::new(),
+            _ if slurm.is_some() => "none: it runs in Slurm".to_owned(),
+            Some(_) => "none: it runs in a container".to_owned(),
+            None => seen.map(summary).unwrap_or_default(),
         };
         let failure = self.failure(stage, &finished);
         Ok(Ran { finished, undeclared, observed, failure, items: None })
+    }
+
+    pub(super) fn slurm_of(&self, stage: &Stage) -> Option<&SlurmOptions> {
+        self.policy(stage).and_then(|policy| policy.slurm.as_ref())
+    }
+
+    /// Jobs run as the cluster has them: nothing of what this machine can do to processes is done to them.
+    fn not_in_slurm(&self, stage: &Stage) -> Option<&'static str> {
+        if self.run.request.strict || *self.confinement(stage) != Confinement::Default {
+            return Some("asks for Slurm and for a sandbox, and jobs of Slurm have none");
+        }
+        let limits = self.policy(stage).is_some_and(|policy| !policy.limits.is_none());
+        limits.then_some("asks for Slurm and for limits: let options of sbatch set them")
     }
 
     /// The inner error, for people, fails the stage.

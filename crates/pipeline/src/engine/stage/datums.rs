@@ -218,7 +218,7 @@ impl StageRunner<'_> {
             .map_err(|source| Error::Io { action: "make a view for an item in", path: view.clone(), source })?;
         let log = request.logs.join(format!("{stage_name}.datum-{at}.log"));
         let variables = vec![("TOWPATH_DATUM".to_owned(), item.name.replace('\0', ""))];
-        let place = Place { root: &view, scratch: &scratch, log: log.clone(), variables };
+        let place = Place { root: &view, scratch: &scratch, log: log.clone(), variables, key: None };
         let mut unrecorded = None;
         let mut progress = |progress| {
             if let Progress::Started(id) = progress

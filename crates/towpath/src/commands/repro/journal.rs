@@ -197,6 +197,7 @@ impl Journal for TerminalJournal<'_> {
             | Event::Process { .. }
             | Event::AwaitsApproval { .. }
             | Event::WaitsFor { .. }
+            | Event::Runs { .. }
             | Event::Items { .. }
             | Event::Item { .. }
             | Event::Used { .. } => {}

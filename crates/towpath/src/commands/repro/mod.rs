@@ -8,7 +8,7 @@ use serde_json::json;
 use towpath_data::targets::ChosenStage;
 use towpath_data::{Change, Repository, TrackedOutput, status, transfer, verbs};
 use towpath_pipeline::engine::OnFailure;
-use towpath_pipeline::{Cancel, Local, Outcome, Request, StageStatus, Status, engine};
+use towpath_pipeline::{Anywhere, Cancel, Outcome, Request, StageStatus, Status, engine};
 use towpath_plan::paths;
 
 use self::journal::TerminalJournal;
@@ -180,7 +180,7 @@ impl ReproOptions {
             Some(cancel) => cancel.clone(),
             None => signals::cancel_on_signal()?,
         };
-        Ok(Some(engine::run(&request, &journal, &Local, &cancel)?))
+        Ok(Some(engine::run(&request, &journal, &Anywhere::default(), &cancel)?))
     }
 }
 
