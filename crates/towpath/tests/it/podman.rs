@@ -20,9 +20,9 @@ impl Podman {
         let podman = Self { folder: home.outside("containers") };
         fs::create_dir_all(&podman.folder).unwrap();
         let folder = podman.folder.display();
-        // Of this machine: its control groups are those that crun does not know.
+        // Of this machine: control groups that crun does not know, and limits that podman's defaults are beyond.
         let settings = format!(
-            "[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
              tmp_dir = \"{folder}/tmp\"\n"
         );
         fs::write(podman.folder.join("containers.conf"), settings).unwrap();

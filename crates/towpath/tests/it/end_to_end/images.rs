@@ -21,7 +21,7 @@ docker_env:
 entry_points:
   main:
     parameters: {name: string}
-    command: sh -c \"env > /out/env; cat /release; ls /mlflow\" {name}
+    command: sh -c \"env > /out/env; cat /release\" {name}
 ";
 
 /// Podman behind the API of Docker, and as a program of that name: what the real `mlflow` starts.
