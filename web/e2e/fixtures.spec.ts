@@ -7,7 +7,7 @@ import type { BrowserContext, Locator, Page } from "playwright-core";
 import { NARROW, WIDE, axe, openBrowser, shoot, useTheme, watch } from "./browser";
 import { delta, evidence } from "../src/format/number";
 import { lineDiff } from "../src/format/lines";
-import { inPast, rounded, sentence, withoutVerb } from "../src/format/text";
+import { clip, inPast, rounded, sentence, withoutVerb } from "../src/format/text";
 import { closer, further, moved } from "../src/pages/experiments/zoom";
 import { pointsOf } from "../src/pages/deployments/evidenceSeries";
 import { NOW, card, rollout } from "./fixtures";
@@ -448,6 +448,10 @@ describe("numbers and words", () => {
     assert.deepEqual(further({ from: 900, to: 1_000 }, whole), { from: 850, to: 1_000 });
     assert.deepEqual(moved({ from: 800, to: 1_000 }, 1, whole), { from: 800, to: 1_000 });
     assert.deepEqual(moved({ from: 100, to: 300 }, -1, whole), { from: 0, to: 200 });
+  });
+
+  test("of a path that is too long the end is shown, of a name the beginning", () => {
+    assert.deepEqual([clip("for-loop-1[0]/train", 12), clip("validate-the-images", 12), clip("train", 12)], ["…-1[0]/train", "validate-th…", "train"]);
   });
 
   test("two texts differ by the lines that were taken and added", () => {

@@ -22,3 +22,9 @@ export function inPast(text: string): string {
 export function rounded(text: string): string {
   return text.replace(/\d+\.\d{5,}/g, (digits) => metric(Number(digits)));
 }
+
+/** At most so many characters: the end of a path such as `for-loop-1[0]/train`, the beginning of anything else. */
+export function clip(text: string, length: number): string {
+  if (text.length <= length) return text;
+  return text.includes("/") ? `…${text.slice(1 - length)}` : `${text.slice(0, length - 1).replace(/[._-]+$/, "")}…`;
+}

@@ -2,6 +2,7 @@ import { useMemo, useRef, useState, type KeyboardEvent, type PointerEvent, type 
 
 import type { Run } from "../../api/types";
 import { plural } from "../../format/number";
+import { clip } from "../../format/text";
 import { STAGE, ShapePaths, tone } from "../../parts/Status";
 import { useNow } from "../../parts/Time";
 import { useWidth } from "../../parts/useWidth";
@@ -171,9 +172,6 @@ function Node({
     </g>
   );
 }
-
-/** No dot or dash is left before the ellipsis. */
-const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1).replace(/[._-]+$/, "")}…` : text);
 
 /** Right and left follow the edges, up and down stay in the rank. */
 function followEdge(event: KeyboardEvent<SVGGElement>, node: GraphNode, graph: ReturnType<typeof layoutStages>) {

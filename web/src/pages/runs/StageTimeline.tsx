@@ -1,4 +1,5 @@
 import type { Run, StageRun } from "../../api/types";
+import { clip } from "../../format/text";
 import { duration, secondsBetween } from "../../format/time";
 import { Panel } from "../../parts/Panel";
 import { STAGE, ShapePaths, tone } from "../../parts/Status";
@@ -51,7 +52,7 @@ export function StageTimeline({ run, selected, onSelect }: { run: Run; selected?
                   <ShapePaths shape={STAGE[stage.status].shape} />
                 </g>
                 <text className="row-name" x="22" y="17.5">
-                  {stage.name.length > 15 ? `${stage.name.slice(0, 14)}…` : stage.name}
+                  {clip(stage.name, 15)}
                 </text>
                 <Bar stage={stage} x={x} now={end} right={width} />
               </g>
