@@ -150,11 +150,12 @@ fn compiled_pipelines_run_as_their_language_says() {
     let seen = Seen { cancel_at: Some(("show", cancel.clone())), ..Seen::default() };
     let outcome = towpath_kfp::run(&pipeline, &stopped, &seen, &Local, &cancel).unwrap();
     assert_eq!(outcome.status, Status::Cancelled);
-    assert_eq!(seen.finished.into_inner().unwrap()["show"].status, Status::Cancelled);
-    let counted = std::fs::read_to_string(&counter).unwrap();
+    let before = seen.finished.into_inner().unwrap();
+    assert_eq!(before["show"].status, Status::Cancelled);
     let (outcome, tasks, _) = run(&pipeline, &stopped);
     assert_eq!((outcome.status, tasks["show"].status), (Status::Succeeded, Status::Succeeded));
-    if counted == "6" {
+    // It runs beside the one that was stopped, and may have been stopped with it.
+    if before.get("flaky").is_some_and(|task| task.status == Status::Succeeded) {
         assert_eq!(tasks["flaky"].outputs["Output"], json!(5), "it is not run again");
         assert_eq!(std::fs::read_to_string(&counter).unwrap(), "6");
     }
