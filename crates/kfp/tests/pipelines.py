@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 from kfp import compiler, dsl
 from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
@@ -193,6 +193,36 @@ def waiting(folder: str):
     add(numbers=dsl.Collected(waited.output))
 
 
+@component
+def size(file: Input[Artifact]) -> int:
+    with open(file.path) as opened:
+        return int(opened.read())
+
+
+@dsl.pipeline
+def sizes(files: Input[List[Artifact]]) -> int:
+    with dsl.ParallelFor(items=files) as file:
+        sized = size(file=file)
+    return add(numbers=dsl.Collected(sized.output)).output
+
+
+@dsl.container_component
+def greet(first: str, out: dsl.OutputPath(str), last: Optional[str] = None):
+    words = [dsl.ConcatPlaceholder(["--first=", first]), dsl.IfPresentPlaceholder("last", ["--last", last], ["--nobody"])]
+    script = 'out=$0; printf "%s" "$*" > "$out"'
+    return dsl.ContainerSpec(image=f"{PYTHON}-slim", command=["sh", "-c", script, out], args=words)
+
+
+@dsl.pipeline(name="rare-parts", description="A loop over artifacts, and words that are there for some inputs only.")
+def rare_parts(count: int = 3):
+    listed = numbers(count=count)
+    with dsl.ParallelFor(listed.output) as n:
+        squared = square(n=n)
+    sizes(files=dsl.Collected(squared.outputs["out"]))
+    greet(first="a")
+    greet(first="b", last="c")
+
+
 if __name__ == "__main__":
-    for pipeline in (three_steps, whole_language, stubborn, waiting):
+    for pipeline in (three_steps, whole_language, stubborn, waiting, rare_parts):
         compiler.Compiler().compile(pipeline, f"{sys.argv[1]}/{pipeline.name}.yaml")

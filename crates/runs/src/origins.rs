@@ -1,5 +1,6 @@
 //! Where the changes that made a stage run come from: a commit, another stage, or whoever started the run.
 
+use towpath_api::projects::Commit;
 use towpath_api::runs::{Change, ChangeOrigin, Compared, Run, StageOrigins, StageRun};
 use towpath_git::Repository;
 use towpath_store::Tx;
@@ -43,12 +44,37 @@ fn find<'r>(run: &'r Run, stage: &str) -> Result<&'r StageRun, Error> {
 
 /// The newest earlier run in which the stage had what changed since.
 fn compared_with(tx: &mut Tx<'_>, project: &str, number: i64, row: &StageRun) -> Result<Option<Compared>, Error> {
-    for earlier in rows::earlier_of_stage(tx, project, number, &row.name, BACK)? {
+    for earlier in earlier_of_stage(tx, project, number, &row.name, BACK)? {
         if row.changes.iter().all(|change| had(&earlier.stage, change)) {
             return Ok(Some(Compared { run: earlier.run, commit: earlier.commit }));
         }
     }
     Ok(None)
+}
+
+/// A stage in an earlier run.
+struct Earlier {
+    run: i64,
+    commit: Commit,
+    stage: StageRun,
+}
+
+/// The stage in the newest runs before `number` in which it came to a result.
+fn earlier_of_stage(
+    tx: &mut Tx<'_>,
+    project: &str,
+    number: i64,
+    stage: &str,
+    limit: i64,
+) -> Result<Vec<Earlier>, Error> {
+    tx.list(
+        "select s.number, s.detail, r.commit_id, r.commit_subject, r.author, r.author_email, r.commit_at \
+         from stage_runs s join pipeline_runs r on r.project = s.project and r.number = s.number \
+         where s.project = $1 and s.number < $2 and s.name = $3 and s.status in ('succeeded', 'reused') \
+         order by s.number desc limit $4",
+        &[&project, &number, &stage, &limit],
+        |row| Ok(Earlier { run: row.int("number")?, commit: rows::commit(row)?, stage: row.json("detail")? }),
+    )
 }
 
 /// Whether an earlier run of the stage had the old side of a change. Of an environment only the run knows.

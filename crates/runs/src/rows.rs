@@ -317,7 +317,7 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<Open>, Error> {
     )
 }
 
-fn commit(row: &Row) -> Result<Commit, Error> {
+pub(crate) fn commit(row: &Row) -> Result<Commit, Error> {
     Ok(Commit {
         id: row.text("commit_id")?,
         subject: row.text("commit_subject")?,
@@ -492,31 +492,6 @@ pub(crate) fn last_lock_ref(tx: &mut Tx<'_>, project: &str) -> Result<Option<Str
         &[&project, &pull_requests::CAUSE],
     )?;
     Ok(row.map(|r| r.text("lock_ref")).transpose()?)
-}
-
-/// A stage in an earlier run.
-pub(crate) struct Earlier {
-    pub(crate) run: i64,
-    pub(crate) commit: Commit,
-    pub(crate) stage: StageRun,
-}
-
-/// The stage in the newest runs before `number` in which it came to a result.
-pub(crate) fn earlier_of_stage(
-    tx: &mut Tx<'_>,
-    project: &str,
-    number: i64,
-    stage: &str,
-    limit: i64,
-) -> Result<Vec<Earlier>, Error> {
-    tx.list(
-        "select s.number, s.detail, r.commit_id, r.commit_subject, r.author, r.author_email, r.commit_at \
-         from stage_runs s join pipeline_runs r on r.project = s.project and r.number = s.number \
-         where s.project = $1 and s.number < $2 and s.name = $3 and s.status in ('succeeded', 'reused') \
-         order by s.number desc limit $4",
-        &[&project, &number, &stage, &limit],
-        |row| Ok(Earlier { run: row.int("number")?, commit: commit(row)?, stage: row.json("detail")? }),
-    )
 }
 
 /// The newest run before `number` in which the stage ran and made exactly `outputs`, and how long it

@@ -130,6 +130,16 @@ fn compiled_pipelines_run_as_their_language_says() {
     let report = log(&badly, "report");
     assert!(report.contains("the pipeline ended: FAILED") && report.contains("exited with 1"), "{report}");
 
+    // A loop over artifacts, and words of a command that are there for some inputs only.
+    let pipeline = read(folder, "rare-parts.yaml");
+    let rare = request(&pipeline, folder, "rare", json!({"count": 4}));
+    let (outcome, tasks, _) = run(&pipeline, &rare);
+    assert_eq!(outcome.status, Status::Succeeded, "{outcome:?} {tasks:?}");
+    assert_eq!(tasks["sizes/for-loop-1[3]/size"].outputs["Output"], json!(16), "{:?}", tasks.keys());
+    assert_eq!(tasks["sizes/add"].outputs["Output"], json!(30));
+    assert_eq!(tasks["greet"].outputs["out"], json!("--first=a --nobody"));
+    assert_eq!(tasks["greet-2"].outputs["out"], json!("--first=b --last c"));
+
     // Retries, packages, and what runs although something before it failed.
     let pipeline = read(folder, "stubborn.yaml");
     let counter = tempfile::NamedTempFile::new_in("/dev/shm").unwrap().into_temp_path();
